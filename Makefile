@@ -1,0 +1,32 @@
+# One file for people and for CI. Every target sets up .venv by itself when pyproject.toml changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check fix clean
+
+demo: $(READY) ## the main job, end to end, on a real shop's log
+	$(BIN)/footfall demo
+
+test: $(READY) ## every test; those whose server is missing are skipped with a reason
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+check: $(READY) ## lint, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(READY) ## what can be mended by machine
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and what the demo wrote
+	rm -rf $(VENV) demo footfall-store
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --upgrade "pip>=24" "setuptools>=77"
+	$(BIN)/python -m pip install -e ".[test]"
+	touch $(READY)

@@ -1,0 +1,37 @@
+"""Names of the files in each part: what training writes and serving reads."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# retrieval/
+VOCABULARY: Final = "vocabulary.parquet"  # item ids by code
+CATALOG: Final = "catalog.parquet"  # attributes by code
+ITEM_VECTORS: Final = "item_vectors.npy"  # float32 [V, d], unit length; rows PAD and UNKNOWN are 0
+INDEX: Final = "index.faiss"  # inner product; FAISS ids are item codes
+USER_TOWER: Final = "user_tower.onnx"  # item, event_type, gap, price_band int64 [B, L] -> user_vecs float32 [B, d]
+FAVOURITES: Final = "favourites.parquet"  # item_code, score, category: the shop's recent bestsellers, best first
+# about: dim, max_length, event_types, num_price_bands
+
+# customers/
+CUSTOMERS: Final = "customers.parquet"  # the CustomerTable, one row a user
+USERS: Final = "users.parquet"  # Vocabulary of users: row u of the histories is code u + 2
+HISTORIES: Final = "histories"  # Sequences of recent events that may be used for personalisation
+HISTORY_VOCABULARY: Final = "history_vocabulary.parquet"  # item codes of the histories (a release may mix versions)
+# about: as_of
+
+# demand/
+FORECASTS: Final = "forecasts.parquet"  # item_id, day, mean, q0.1 ... q0.9
+DECISIONS: Final = "decisions.parquet"  # item_id, lead_time_days, lead_mean, reorder_point_90/95, safety_stock_90/95
+# about: as_of, frequency, horizon
+
+QUANTILES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def quantile_column(level: float) -> str:
+    """Return a quantile's column name.
+
+    >>> quantile_column(0.1)
+    'q0.1'
+    """
+    return f"q{level:.1f}"

@@ -1,0 +1,140 @@
+"""The release manifest: one version of each part, named by the digest of its manifest.
+
+store/
+parts/retrieval/<version>/   parts/demand/<version>/   parts/customers/<version>/
+releases/<release id>.json   which version of each
+current.json                 the release that is served from this directory
+erasures.jsonl               users to forget, whatever release is loaded
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from features.errors import ReleaseError
+from features.files import read_json, write_json
+from features.release.erasure import ErasureList
+from features.release.part import PART_KINDS, Part, PartKind
+
+RELEASE_FORMAT: Final = 1
+CURRENT_FILE: Final = "current.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A checked release: its id and its parts, every file of which matches its digest."""
+
+    release_id: str
+    created_at: str
+    parts: Mapping[PartKind, Part]
+
+    def part(self, kind: PartKind) -> Part | None:
+        """Return one part, or ``None`` where the release has none of that kind."""
+        return self.parts.get(kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseStore:
+    """A directory of parts, releases and the erasure list."""
+
+    root: Path
+
+    @property
+    def erasures(self) -> ErasureList:
+        """Users to forget, whatever release is loaded."""
+        return ErasureList(path=Path(self.root) / "erasures.jsonl")
+
+    def create(self, parts: Mapping[PartKind, Part]) -> Release:
+        """Write a release manifest over parts of this store; it is not served until made current.
+
+        Raises:
+            ReleaseError: no part is given, or a part lies outside this store.
+        """
+        if not parts:
+            raise ReleaseError("A release needs at least one part; train one first.")
+        now = dt.datetime.now(dt.UTC)
+        release = Release(
+            release_id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
+            created_at=now.isoformat(timespec="microseconds"),
+            parts=dict(parts),
+        )
+        rows = {kind: {"version": part.version, "sha256": part.sha256} for kind, part in parts.items()}
+        for kind, part in parts.items():
+            if part.directory.resolve() != self._part_directory(kind, part.version).resolve():
+                raise ReleaseError(f"{part.directory}: expected a part of the store {self.root}; copy it there first.")
+        manifest = {"format": RELEASE_FORMAT, "release_id": release.release_id, "created_at": release.created_at}
+        write_json(self._manifest_path(release.release_id), manifest | {"parts": rows})
+        return release
+
+    def open(self, release_id: str) -> Release:
+        """Read a release and check every file of every part.
+
+        Raises:
+            ReleaseError: something is missing or damaged; the message names the file.
+        """
+        path = self._manifest_path(release_id)
+        manifest = self._manifest(path)
+        parts: dict[PartKind, Part] = {}
+        for kind in PART_KINDS:
+            row = manifest["parts"].get(kind)
+            if row is None:
+                continue
+            directory = self._part_directory(kind, row["version"])
+            part = Part.open(directory)
+            if part.sha256 != row["sha256"]:
+                raise ReleaseError(f"{directory / 'manifest.json'}: damaged; its sha256 is not the one {path} names.")
+            parts[kind] = part
+        return Release(release_id=manifest["release_id"], created_at=manifest["created_at"], parts=parts)
+
+    def release_ids(self) -> list[str]:
+        """Return all release ids, oldest first."""
+        return sorted(p.stem for p in (Path(self.root) / "releases").glob("*.json"))
+
+    def latest_part(self, kind: PartKind) -> Part | None:
+        """Return the newest part of a kind, checked, or ``None``."""
+        versions = sorted(p.name for p in (Path(self.root) / "parts" / kind).glob("[!.]*") if p.is_dir())
+        return Part.open(self._part_directory(kind, versions[-1])) if versions else None
+
+    @property
+    def current_id(self) -> str | None:
+        """Id of the release that is served from this directory, or ``None`` before the first promotion."""
+        path = Path(self.root) / CURRENT_FILE
+        if not path.exists():
+            return None
+        return str(read_json(path)["release_id"])
+
+    def set_current(self, release_id: str) -> None:
+        """Serve this release from now on; it must open cleanly.
+
+        Raises:
+            ReleaseError: the release does not open.
+        """
+        self.open(release_id)
+        write_json(Path(self.root) / CURRENT_FILE, {"release_id": release_id})
+
+    def _part_directory(self, kind: PartKind, version: str) -> Path:
+        return Path(self.root) / "parts" / kind / version
+
+    def _manifest_path(self, release_id: str) -> Path:
+        return Path(self.root) / "releases" / f"{release_id}.json"
+
+    def _manifest(self, path: Path) -> dict[str, Any]:
+        if not path.is_file():
+            known = ", ".join(self.release_ids()[-3:]) or "none"
+            raise ReleaseError(
+                f"{path}: expected a release manifest here, found none; releases of this store: {known}."
+            )
+        try:
+            manifest: dict[str, Any] = read_json(path)
+            found = manifest["format"]
+            manifest["parts"], manifest["release_id"], manifest["created_at"]
+        except Exception as error:
+            raise ReleaseError(f"{path}: damaged release manifest ({error}); promote again.") from None
+        if found != RELEASE_FORMAT:
+            raise ReleaseError(f"{path}: expected release format {RELEASE_FORMAT}, found {found}; upgrade Footfall.")
+        return manifest

@@ -1,0 +1,133 @@
+"""What a shop sets once: its zone, money, consent rule, clocks and the engine its tables run on.
+
+A data directory holds these in ``shop.yaml``; every field can be overridden on the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+import yaml
+
+from features import columns as c
+from features.errors import ConfigError, did_you_mean
+
+SHOP_FILE = "shop.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LifecycleSettings:
+    """The two clocks of the customer lifecycle, in days before ``as_of``.
+
+    Args:
+        new_days: first purchase at most this many days ago.
+        active_days: bought at most this many days ago.
+        cooling_purchase_days: bought at most this many days ago, and ...
+        cooling_interaction_days: ... interacted at most this many days ago.
+        dormant_interaction_days: no interaction for this many days.
+        churned_purchase_days: no purchase for this many days.
+    """
+
+    new_days: int = 30
+    active_days: int = 30
+    cooling_purchase_days: int = 180
+    cooling_interaction_days: int = 90
+    dormant_interaction_days: int = 90
+    churned_purchase_days: int = 180
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShopSettings:
+    """Facts about the shop that every stage needs.
+
+    Args:
+        name: shown in reports.
+        time_zone: IANA name; local days and hours are computed in it, once, by the event log.
+        currency: ISO 4217 code of the one currency.
+        minor_units: minor units in one major unit (100 cents in a dollar).
+        country: ISO 3166 code, for holidays.
+        consent_default: what holds for a user without a row in ``consents``.
+        event_types: item events that enter a behaviour sequence.
+        num_price_bands: price bands within each top-level category.
+        lifecycle: the clocks of the customer lifecycle.
+    """
+
+    name: str = "shop"
+    time_zone: str = "UTC"
+    currency: str = "USD"
+    minor_units: int = 100
+    country: str = "US"
+    consent_default: Literal["granted", "denied"] = "granted"
+    event_types: tuple[str, ...] = (c.VIEW, c.FAVORITE, c.CART, c.PURCHASE)
+    num_price_bands: int = 5
+    lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
+
+    def __post_init__(self) -> None:
+        if self.time_zone not in available_timezones():
+            hint = did_you_mean(self.time_zone, available_timezones())
+            raise ConfigError(
+                f"time_zone: expected an IANA zone name such as 'Europe/Paris', found {self.time_zone!r}.{hint}"
+            )
+        if self.consent_default not in ("granted", "denied"):
+            raise ConfigError(f"consent_default: expected 'granted' or 'denied', found {self.consent_default!r}.")
+        for name in self.event_types:
+            if name not in c.ITEM_EVENT_TYPES:
+                hint = did_you_mean(name, c.ITEM_EVENT_TYPES)
+                raise ConfigError(f"event_types: {name!r} is not an item event of the contract.{hint}")
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The shop's time zone."""
+        return ZoneInfo(self.time_zone)
+
+    def save(self, directory: Path) -> None:
+        """Write ``shop.yaml`` into ``directory``."""
+        values = dataclasses.asdict(self)
+        values["event_types"] = list(self.event_types)
+        (directory / SHOP_FILE).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path) -> ShopSettings:
+        """Read ``shop.yaml`` from ``directory``; defaults hold where the file is absent.
+
+        Raises:
+            ConfigError: a key is unknown or a value does not fit.
+        """
+        path = directory / SHOP_FILE
+        if not path.exists():
+            return cls()
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        _refuse_unknown_keys(values, cls, where=str(path))
+        lifecycle = values.pop("lifecycle", {}) or {}
+        _refuse_unknown_keys(lifecycle, LifecycleSettings, where=f"{path}: lifecycle")
+        if "event_types" in values:
+            values["event_types"] = tuple(values["event_types"])
+        return cls(lifecycle=LifecycleSettings(**lifecycle), **values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """Where tables are computed.
+
+    Args:
+        memory_limit: the most memory DuckDB may use before it spills, such as ``4GB``.
+        threads: DuckDB's threads; 0 means one per core.
+        temp_directory: where DuckDB spills; empty means beside the output.
+    """
+
+    memory_limit: str = "4GB"
+    threads: int = 0
+    temp_directory: str = ""
+
+
+def _refuse_unknown_keys(values: Any, settings: type, *, where: str) -> None:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: expected a mapping of settings, found {type(values).__name__}.")
+    known = [f.name for f in dataclasses.fields(settings)]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown setting {key!r}.{did_you_mean(str(key), known)}")

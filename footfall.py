@@ -1,0 +1,58 @@
+"""The front door: ``footfall VERB ...``, which imports only what the verb needs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from typing import Final
+
+from features.errors import FootfallError, did_you_mean
+
+# verb -> (module with ``run(argv) -> dict``, what the help says)
+VERBS: Final = {
+    "data": ("features.commands.data", "bring a shop's log into the contract: import, simulate, check"),
+    "features": ("features.commands.features", "build tables, sequences and panels from a data directory"),
+    "train": ("training.commands.train", "train a retrieval or demand model and write it as a release part"),
+    "evaluate": ("training.commands.evaluate", "score a trained model beside its baselines and write the report"),
+    "promote": ("training.commands.promote", "join the newest parts into a release and serve it from now on"),
+    "serve": ("serving.commands.serve", "answer requests from a release"),
+    "demo": ("footfall_demo", "all of the above on a real shop's log, in one go"),
+}
+
+_USAGE: Final = """usage: footfall VERB [ARGUMENT ...]
+
+From a shop's behaviour log to recommendations, customer segments and demand.
+
+verbs:
+{verbs}
+
+`footfall VERB --help` says what a verb takes. Results are JSON on stdout; progress and errors go to stderr.
+Exit codes: 0 done, 2 usage, 3 data, 4 release.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb and return the process's exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help"):
+        listing = "\n".join(f"  {verb:<10}{text}" for verb, (_, text) in VERBS.items())
+        print(_USAGE.format(verbs=listing), end="")
+        return 0 if words else 2
+    verb, *rest = words
+    if verb not in VERBS:
+        hint = did_you_mean(verb, VERBS)
+        print(f"footfall: unknown verb {verb!r}.{hint} `footfall --help` lists them.", file=sys.stderr)
+        return 2
+    try:
+        result = importlib.import_module(VERBS[verb][0]).run(rest)
+    except FootfallError as error:
+        print(f"footfall {verb}: {error}", file=sys.stderr)
+        return error.exit_code
+    if result is not None:
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Answers requests from a release directory; reads ``features``, never ``training``."""

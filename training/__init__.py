@@ -1,0 +1,1 @@
+"""Trains, evaluates, tracks and exports models; reads ``features``, writes release parts."""
