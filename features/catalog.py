@@ -58,7 +58,7 @@ class ItemCatalog:
             raise DataError(f"items: expected one row an item, found {repeated!r} twice.")
         rows = items.set_index(c.ITEM_ID).reindex(vocabulary.ids)
         category = _text(rows, c.CATEGORY)
-        price: Ints = _column(rows, c.PRICE).astype("Float64").fillna(-1).to_numpy(np.int64)
+        price = np.asarray(_column(rows, c.PRICE).astype("Float64").fillna(-1), dtype=np.int64)
         active = _column(rows, c.ACTIVE).astype("boolean").fillna(True).to_numpy(bool)
         created = pd.to_datetime(_column(rows, c.CREATED_AT), utc=True).astype("datetime64[us, UTC]")
         created_us = created.astype("Int64").fillna(0).to_numpy(np.int64)

@@ -1,0 +1,38 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+REQUIRE_ALL = os.environ.get("FOOTFALL_REQUIRE_ALL") == "1"
+
+
+def require(condition: object, reason: str) -> None:
+    """Skip the test with its reason where something is missing; fail it where everything must be there."""
+    if condition:
+        return
+    if REQUIRE_ALL:
+        pytest.fail(f"FOOTFALL_REQUIRE_ALL is set, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """A headless browser, for looking at pages as people do."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    require(found, "no Chromium on PATH; install the package chromium")
+    assert found is not None
+    return Path(found)
+
+
+@pytest.fixture(scope="session")
+def java() -> Path:
+    """A Java runtime, for a local Spark session."""
+    found = shutil.which("java")
+    require(found, "no java on PATH; install a Java 17 runtime for the Spark tests")
+    assert found is not None
+    return Path(found)
