@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import sys
 from typing import Final
 
@@ -44,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         hint = did_you_mean(verb, VERBS)
         print(f"footfall: unknown verb {verb!r}.{hint} `footfall --help` lists them.", file=sys.stderr)
         return 2
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         result = importlib.import_module(VERBS[verb][0]).run(rest)
     except FootfallError as error:

@@ -1,0 +1,82 @@
+"""Command lines from typed functions: YAML files, dotted overrides, and errors that help.
+
+A command is a plain function. Its parameters become arguments (those without a default are
+positional), frozen dataclasses among them become dotted options, and its docstring becomes the help::
+
+    footfall train retrieval FEATURES --model.dim 128 --config tower.yaml --print_config
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from features.errors import ConfigError, did_you_mean
+
+Command = Callable[..., dict[str, Any] | None]
+
+# How jsonargparse 4.53 says that a key is unknown: on the command line, and in a YAML file.
+_UNKNOWN_OPTION: Final = re.compile(r"unrecognized arguments: --(?P<key>[\w.-]+)", re.IGNORECASE)
+_UNKNOWN_KEY: Final = re.compile(r"Group '(?P<group>[\w.]+)' does not accept option '(?P<key>[\w.-]+)'")
+_UNKNOWN_TOP_KEY: Final = re.compile(r"Option '(?P<key>[\w.-]+)' is not accepted")
+
+
+def run_command(command: Command, argv: list[str], *, prog: str) -> dict[str, Any] | None:
+    """Parse ``argv`` by the signature of ``command`` and call it.
+
+    Raises:
+        ConfigError: an argument is missing, unknown or does not fit its type.
+    """
+    parser = ArgumentParser(prog=prog, exit_on_error=False, default_env=False, description=_summary(command))
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below")
+    parser.add_function_arguments(command, as_group=False, as_positional=True)
+    try:
+        parsed = parser.parse_args(argv)
+        values = parser.instantiate_classes(parsed)
+    except ArgumentError as error:
+        raise ConfigError(_explained(str(error), _known_keys(parser))) from None
+    values.pop("config", None)
+    return command(**values.as_dict())
+
+
+def run_subcommand(subcommands: Mapping[str, Command], argv: list[str], *, prog: str) -> dict[str, Any] | None:
+    """Call the subcommand that the first word names, with the rest of the words.
+
+    Raises:
+        ConfigError: there is no such subcommand.
+    """
+    if argv and argv[0] in subcommands:
+        return run_command(subcommands[argv[0]], argv[1:], prog=f"{prog} {argv[0]}")
+    listing = "\n".join(f"  {name:<18}{_summary(command)}" for name, command in subcommands.items())
+    usage = f"usage: {prog} {{{','.join(subcommands)}}} ...\n\n{listing}\n\n`{prog} NAME --help` says what each takes."
+    if argv and argv[0] in ("-h", "--help"):
+        sys.stdout.write(usage + "\n")
+        return None
+    if not argv:
+        raise ConfigError(f"expected a subcommand.\n{usage}")
+    raise ConfigError(f"unknown subcommand {argv[0]!r}.{did_you_mean(argv[0], subcommands)}\n{usage}")
+
+
+def _summary(command: Command) -> str:
+    return (command.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
+
+
+def _known_keys(parser: Any) -> list[str]:
+    return [action.dest for action in parser._actions if action.dest not in ("help", "print_config")]
+
+
+def _explained(message: str, known: list[str]) -> str:
+    """Add the closest known key to jsonargparse's message about an unknown one."""
+    text = " ".join(message.split())
+    if option := _UNKNOWN_OPTION.search(text):
+        return f"unknown option --{option['key']}.{did_you_mean(option['key'], known)}"
+    if key := _UNKNOWN_KEY.search(text):
+        path = f"{key['group']}.{key['key']}"
+        return f"unknown setting {path!r}.{did_you_mean(path, known)}"
+    if key := _UNKNOWN_TOP_KEY.search(text):
+        return f"unknown setting {key['key']!r}.{did_you_mean(key['key'], known)}"
+    return text

@@ -1,0 +1,133 @@
+"""MLflow runs: one run a training, in one database, whatever directory the command runs in.
+
+The tracking URI is always absolute: ``MLFLOW_TRACKING_URI`` where it is set, else SQLite in the
+store. A relative SQLite path would make a second database under ``mlflow run``, which changes the
+working directory; and under ``mlflow run`` the run that it opened is continued (``MLFLOW_RUN_ID``),
+so that one launch leaves one run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lightning.pytorch.loggers import MLFlowLogger
+from mlflow import MlflowClient
+
+from features.errors import ConfigError
+from features.release.part import git_revision
+
+DATABASE_FILE: Final = "mlflow.db"
+ARTIFACTS_DIRECTORY: Final = "mlartifacts"
+_SQLITE: Final = "sqlite:///"
+# MLflow refuses longer parameter values.
+_MAX_PARAM_CHARACTERS: Final = 6000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedRun:
+    """An open MLflow run."""
+
+    run_id: str
+    client: MlflowClient
+    logger: MLFlowLogger
+
+    def log_params(self, values: Mapping[str, Any]) -> None:
+        """Record parameters; nested mappings and dataclasses become dotted names."""
+        for name, value in _flattened(values):
+            self.client.log_param(self.run_id, name, str(value)[:_MAX_PARAM_CHARACTERS])
+
+    def log_metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Record metrics; MLflow allows letters, digits and ``_-./ :`` in names, so ``@`` becomes ``_at_``."""
+        for name, value in values.items():
+            self.client.log_metric(self.run_id, name.replace("@", "_at_"), float(value), step=step or 0)
+
+    def log_tags(self, values: Mapping[str, str]) -> None:
+        """Record tags."""
+        for name, value in values.items():
+            self.client.set_tag(self.run_id, name, value)
+
+    def log_artifacts(self, directory: Path, to: str) -> None:
+        """Upload a directory's files under ``to``. Never call it with ``customers/``: that is personal data."""
+        if "customers" in (Path(directory).name, Path(directory).parent.name):
+            raise ConfigError(f"{directory}: customer tables are personal data and are never uploaded.")
+        self.client.log_artifacts(self.run_id, str(directory), to)
+
+
+def tracking_uri(store: Path) -> str:
+    """Return the absolute tracking URI: from the environment, else SQLite in the store.
+
+    Raises:
+        ConfigError: ``MLFLOW_TRACKING_URI`` is a relative SQLite path.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri:
+        return f"{_SQLITE}{Path(store).resolve() / DATABASE_FILE}"
+    if uri.startswith(_SQLITE) and not uri.removeprefix(_SQLITE).startswith("/"):
+        raise ConfigError(
+            f"MLFLOW_TRACKING_URI: expected an absolute path, found {uri!r}; write sqlite:////full/path/{DATABASE_FILE}."
+        )
+    return uri
+
+
+def open_client(store: Path) -> MlflowClient:
+    """Return a client of the store's tracking server and registry; the database is made where missing."""
+    Path(store).mkdir(parents=True, exist_ok=True)
+    # Migrations of a new database are logged line by line; that is not news to anyone.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri(store))
+
+
+@contextlib.contextmanager
+def tracked_run(store: Path, experiment: str, *, name: str, run_id: str | None = None) -> Iterator[TrackedRun]:
+    """Yield an MLflow run that ends FINISHED, FAILED or KILLED, as the block ends.
+
+    Args:
+        store: release store; holds the database where no tracking server is set.
+        experiment: made where it does not exist.
+        name: run name.
+        run_id: continue this run (a resumed training); else the run that ``mlflow run`` opened; else a new one.
+    """
+    client = open_client(store)
+    experiment_id = _experiment_id(client, experiment, store)
+    continued = run_id or os.environ.get("MLFLOW_RUN_ID")
+    run = client.get_run(continued) if continued else client.create_run(experiment_id, run_name=name)
+    found = run.info.run_id
+    client.update_run(found, status="RUNNING")
+    client.set_tag(found, "footfall.git_revision", git_revision())
+    # MLFlowLogger(run_id=...) reopens a run by id; its own tracking store defaults are not used.
+    logger = MLFlowLogger(tracking_uri=tracking_uri(store), run_id=found, experiment_name=experiment)
+    status = "FAILED"
+    try:
+        yield TrackedRun(run_id=found, client=client, logger=logger)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        client.set_terminated(found, status=status)
+
+
+def _experiment_id(client: MlflowClient, name: str, store: Path) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    local = "MLFLOW_TRACKING_URI" not in os.environ
+    location = (Path(store).resolve() / ARTIFACTS_DIRECTORY / name).as_uri() if local else None
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        nested = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+        if isinstance(nested, Mapping):
+            yield from _flattened(nested, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", nested
