@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from lightning.pytorch.loggers import MLFlowLogger
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from features.errors import ConfigError
 from features.release.part import git_revision
@@ -96,10 +97,8 @@ def tracked_run(store: Path, experiment: str, *, name: str, run_id: str | None =
         run_id: continue this run (a resumed training); else the run that ``mlflow run`` opened; else a new one.
     """
     client = open_client(store)
-    experiment_id = _experiment_id(client, experiment, store)
     continued = run_id or os.environ.get("MLFLOW_RUN_ID")
-    run = client.get_run(continued) if continued else client.create_run(experiment_id, run_name=name)
-    found = run.info.run_id
+    found = _existing(client, continued) if continued else _new_run(client, experiment, name, store)
     client.update_run(found, status="RUNNING")
     client.set_tag(found, "footfall.git_revision", git_revision())
     # MLFlowLogger(run_id=...) reopens a run by id; its own tracking store defaults are not used.
@@ -115,10 +114,24 @@ def tracked_run(store: Path, experiment: str, *, name: str, run_id: str | None =
         client.set_terminated(found, status=status)
 
 
-def _experiment_id(client: MlflowClient, name: str, store: Path) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
+def _existing(client: MlflowClient, run_id: str) -> str:
+    try:
+        return str(client.get_run(run_id).info.run_id)
+    except MlflowException:
+        raise ConfigError(
+            f"MLflow run {run_id!r}: expected it at {client.tracking_uri}, found none; "
+            "set MLFLOW_TRACKING_URI to the server or database that holds it."
+        ) from None
+
+
+def _new_run(client: MlflowClient, experiment: str, name: str, store: Path) -> str:
+    found = client.get_experiment_by_name(experiment)
+    experiment_id = found.experiment_id if found else _new_experiment(client, experiment, store)
+    return str(client.create_run(experiment_id, run_name=name).info.run_id)
+
+
+def _new_experiment(client: MlflowClient, name: str, store: Path) -> str:
+    """A local database gets a local, absolute artifact directory; a server decides for itself."""
     local = "MLFLOW_TRACKING_URI" not in os.environ
     location = (Path(store).resolve() / ARTIFACTS_DIRECTORY / name).as_uri() if local else None
     return str(client.create_experiment(name, artifact_location=location))
