@@ -1,0 +1,72 @@
+"""The connection that tables are computed on: DuckDB, out of core, within a memory limit."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import duckdb
+
+from features.errors import ConfigError
+from features.settings import EngineSettings
+
+
+def connect(settings: EngineSettings, *, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """Return an in-memory connection that spills to disk at ``settings.memory_limit``.
+
+    Sessions run in UTC, rows keep their order, and no extension is ever fetched from the network.
+    Hand instants to Python as text, epoch microseconds or a data frame: ``fetchall`` of a zoned
+    instant would need ``pytz``.
+
+    Args:
+        settings: memory limit, threads, and where to spill.
+        spill: where to spill when ``settings.temp_directory`` is empty; else the system's
+            temporary directory.
+
+    Raises:
+        ConfigError: the memory limit or the number of threads is not one DuckDB understands.
+    """
+    directory = settings.temp_directory or spill or Path(tempfile.gettempdir()) / f"footfall-{os.getpid()}"
+    try:
+        connection = duckdb.connect(":memory:", config=_options(settings, directory=str(directory)))
+    except duckdb.Error as error:
+        raise ConfigError(
+            f"memory_limit: expected a size such as '4GB' or '512MB', found {settings.memory_limit!r} ({error})."
+        ) from None
+    # With a sample of 0, object columns of a pandas frame arrive as text instead of a guessed type.
+    connection.execute("SET TimeZone = 'UTC'; SET pandas_analyze_sample = 0; SET enable_progress_bar = false")
+    return connection
+
+
+def sql_text(value: str | Path) -> str:
+    """Return ``value`` as an SQL string literal.
+
+    >>> sql_text("l'eau")
+    "'l''eau'"
+    """
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def sql_name(name: str) -> str:
+    """Return ``name`` as a quoted SQL identifier.
+
+    >>> sql_name('a"b')
+    '"a""b"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _options(settings: EngineSettings, *, directory: str) -> dict[str, str | bool | int | float | list[str]]:
+    if settings.memory_limit.strip().startswith("-"):
+        raise ConfigError(f"memory_limit: expected a size such as '4GB', found {settings.memory_limit!r}.")
+    if settings.threads < 0:
+        raise ConfigError(f"threads: expected 0 (one per core) or more, found {settings.threads}.")
+    return {
+        "memory_limit": settings.memory_limit,
+        "threads": settings.threads or os.cpu_count() or 1,
+        "temp_directory": directory,
+        "preserve_insertion_order": True,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
