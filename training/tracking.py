@@ -23,10 +23,9 @@ from mlflow.exceptions import MlflowException
 
 from features.errors import ConfigError
 from features.release.part import git_revision
+from features.release.registry import tracking_uri
 
-DATABASE_FILE: Final = "mlflow.db"
 ARTIFACTS_DIRECTORY: Final = "mlartifacts"
-_SQLITE: Final = "sqlite:///"
 # MLflow refuses longer parameter values.
 _MAX_PARAM_CHARACTERS: Final = 6000
 
@@ -59,22 +58,6 @@ class TrackedRun:
         if "customers" in (Path(directory).name, Path(directory).parent.name):
             raise ConfigError(f"{directory}: customer tables are personal data and are never uploaded.")
         self.client.log_artifacts(self.run_id, str(directory), to)
-
-
-def tracking_uri(store: Path) -> str:
-    """Return the absolute tracking URI: from the environment, else SQLite in the store.
-
-    Raises:
-        ConfigError: ``MLFLOW_TRACKING_URI`` is a relative SQLite path.
-    """
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not uri:
-        return f"{_SQLITE}{Path(store).resolve() / DATABASE_FILE}"
-    if uri.startswith(_SQLITE) and not uri.removeprefix(_SQLITE).startswith("/"):
-        raise ConfigError(
-            f"MLFLOW_TRACKING_URI: expected an absolute path, found {uri!r}; write sqlite:////full/path/{DATABASE_FILE}."
-        )
-    return uri
 
 
 def open_client(store: Path) -> MlflowClient:

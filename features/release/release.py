@@ -68,7 +68,7 @@ class ReleaseStore:
             if part.directory.resolve() != self._part_directory(kind, part.version).resolve():
                 raise ReleaseError(f"{part.directory}: expected a part of the store {self.root}; copy it there first.")
         manifest = {"format": RELEASE_FORMAT, "release_id": release.release_id, "created_at": release.created_at}
-        write_json(self._manifest_path(release.release_id), manifest | {"parts": rows})
+        write_json(self.manifest_path(release.release_id), manifest | {"parts": rows})
         return release
 
     def open(self, release_id: str) -> Release:
@@ -77,7 +77,7 @@ class ReleaseStore:
         Raises:
             ReleaseError: something is missing or damaged; the message names the file.
         """
-        path = self._manifest_path(release_id)
+        path = self.manifest_path(release_id)
         manifest = self._manifest(path)
         parts: dict[PartKind, Part] = {}
         for kind in PART_KINDS:
@@ -100,6 +100,20 @@ class ReleaseStore:
         versions = sorted(p.name for p in (Path(self.root) / "parts" / kind).glob("[!.]*") if p.is_dir())
         return Part.open(self._part_directory(kind, versions[-1])) if versions else None
 
+    def open_part(self, kind: PartKind, version: str) -> Part:
+        """Return one version of a part, checked.
+
+        Raises:
+            ReleaseError: there is no such version, or a file of it is damaged.
+        """
+        directory = self._part_directory(kind, version)
+        if not directory.is_dir():
+            known = sorted(p.name for p in directory.parent.glob("[!.]*"))[-3:]
+            raise ReleaseError(
+                f"{directory}: expected a {kind} part here, found none; newest: {', '.join(known) or 'none'}."
+            )
+        return Part.open(directory)
+
     @property
     def current_id(self) -> str | None:
         """Id of the release that is served from this directory, or ``None`` before the first promotion."""
@@ -120,7 +134,8 @@ class ReleaseStore:
     def _part_directory(self, kind: PartKind, version: str) -> Path:
         return Path(self.root) / "parts" / kind / version
 
-    def _manifest_path(self, release_id: str) -> Path:
+    def manifest_path(self, release_id: str) -> Path:
+        """Return where a release's manifest stands."""
         return Path(self.root) / "releases" / f"{release_id}.json"
 
     def _manifest(self, path: Path) -> dict[str, Any]:

@@ -1,0 +1,27 @@
+"""``footfall features``: from a data directory to tables, sequences and panels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from features.commands.parsing import run_command
+from features.settings import EngineSettings
+
+
+def build(data: Path, out: Path, engine: EngineSettings = EngineSettings()) -> dict[str, Any]:
+    """Build the event log, vocabulary, catalogue, sequences, customer table and demand panel of a data directory.
+
+    Args:
+        data: directory that `footfall data` wrote.
+        out: directory to write; must not exist.
+        engine: where tables are computed.
+    """
+    from features.build import build_features
+
+    return build_features(data, out, engine=engine)
+
+
+def run(argv: list[str]) -> dict[str, Any] | None:
+    """Run ``footfall features``."""
+    return run_command(build, argv, prog="footfall features")

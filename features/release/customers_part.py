@@ -1,0 +1,48 @@
+"""The customers part: who each customer is and what each did lately. Personal data: it stays in the store."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from features import columns as c
+from features.build import FeatureSet
+from features.release import layout
+from features.release.part import Part, write_part
+from features.release.release import ReleaseStore
+from features.vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
+
+# More than any tower reads, so that "seen" and "bought before" filters have something to go by.
+MAX_HISTORY_EVENTS: Final = 1_000
+
+
+def write_customers_part(
+    features: FeatureSet, store: ReleaseStore, *, max_history_events: int = MAX_HISTORY_EVENTS
+) -> Part:
+    """Write the customer table and the recent history of every user who is not to be forgotten.
+
+    Args:
+        features: what `footfall features` built; its sequences hold only what may be used for personalisation.
+        store: release store; its erasure list is applied.
+        max_history_events: the most recent events kept a user.
+    """
+    erased = store.erasures.load()
+    kept = np.array([user not in erased for user in features.users.ids], dtype=bool)
+    with write_part(store.root, "customers", data_fingerprint=features.fingerprint) as draft:
+        Vocabulary.from_ids(features.users.ids[kept]).save(draft.directory / layout.USERS)
+        features.vocabulary.save(draft.directory / layout.HISTORY_VOCABULARY)
+        histories = features.sequences.take(np.flatnonzero(kept)).last(max_history_events)
+        histories.save(draft.directory / layout.HISTORIES)
+        customers = pd.read_parquet(features.customers_path)
+        customers = customers[~customers[c.USER_ID].map(lambda user: user in erased)]
+        customers.to_parquet(draft.directory / layout.CUSTOMERS, index=False)
+        draft.about.update(as_of=str(customers[c.AS_OF].max()), num_customers=len(customers))
+    part = store.latest_part("customers")
+    assert part is not None, "a part was just written"
+    log.info("customers part %s: %d customers, %d erased", part.version, len(customers), int((~kept).sum()))
+    return part

@@ -1,0 +1,47 @@
+"""``footfall train``: train a model and write it as a release part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from features.commands.parsing import run_subcommand
+from training.demand.config import DemandConfig
+from training.retrieval.config import RetrievalConfig
+
+
+def retrieval(
+    features: Path, store: Path, model: RetrievalConfig = RetrievalConfig(), resume: str | None = None
+) -> dict[str, Any]:
+    """Train the two-tower retrieval model, score it on held-out time, and write its release part.
+
+    Args:
+        features: directory that `footfall features` wrote.
+        store: release store; parts, runs and the tracking database go here.
+        model: the model and its training.
+        resume: MLflow run id of an interrupted training to go on with.
+    """
+    from training.retrieval.fit import train_retrieval
+
+    return train_retrieval(features, store, model, resume=resume)
+
+
+def demand(
+    features: Path, store: Path, model: DemandConfig = DemandConfig(), resume: str | None = None
+) -> dict[str, Any]:
+    """Train the demand model, score it on rolling origins, and write its release part.
+
+    Args:
+        features: directory that `footfall features` wrote.
+        store: release store; parts, runs and the tracking database go here.
+        model: the model and its training.
+        resume: MLflow run id of an interrupted training to go on with.
+    """
+    from training.demand.fit import train_demand
+
+    return train_demand(features, store, model, resume=resume)
+
+
+def run(argv: list[str]) -> dict[str, Any] | None:
+    """Run ``footfall train``."""
+    return run_subcommand({"retrieval": retrieval, "demand": demand}, argv, prog="footfall train")

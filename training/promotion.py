@@ -1,0 +1,94 @@
+"""From parts to the release that is served: registered versions, and the alias that marks one of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from features.build import FeatureSet
+from features.errors import ReleaseError
+from features.release import Part, PartKind, Release, ReleaseStore
+from features.release.customers_part import write_customers_part
+from features.release.part import PART_KINDS
+from features.release.registry import PART_MODELS, RELEASE_ID_TAG, RELEASE_MODEL, SERVING_ALIAS
+from training.tracking import open_client
+
+log = logging.getLogger(__name__)
+
+
+def promote_release(store: Path, *, features: Path | None, versions: Mapping[PartKind, str]) -> dict[str, Any]:
+    """Write a release over one version of each part, register it, and serve it from now on.
+
+    Args:
+        store: release store.
+        features: make the customers part from these features first.
+        versions: version of each part; empty means the newest; a kind the store has none of is left out.
+
+    Returns:
+        ids of the release and of the one it replaces, and each part's version and metrics.
+
+    Raises:
+        ReleaseError: there is no retrieval part, a version does not exist, or a file is damaged.
+    """
+    releases = ReleaseStore(root=Path(store))
+    if features is not None:
+        _write_customers(features, releases)
+    parts = {kind: part for kind in PART_KINDS if (part := _chosen(releases, kind, versions.get(kind, ""))) is not None}
+    if "retrieval" not in parts:
+        raise ReleaseError(f"{store}: expected a retrieval part, found none; run `footfall train retrieval` first.")
+    before = releases.current_id
+    release = releases.create(parts)
+    register_release(open_client(store), releases, release)
+    releases.set_current(release.release_id)
+    log.info("release %s is served from now on; before it: %s", release.release_id, before or "none")
+    rows = {kind: {"version": part.version, "metrics": dict(part.metrics)} for kind, part in parts.items()}
+    return {"release_id": release.release_id, "replaces": before, "parts": rows}
+
+
+def register_release(client: MlflowClient, releases: ReleaseStore, release: Release) -> None:
+    """Register a version of each uploadable part and of the release, and move the alias to the release."""
+    for kind, model in PART_MODELS.items():
+        part = release.part(kind)
+        if part is not None:
+            _register(client, model, part.directory, part.run_id, {"footfall.version": part.version})
+    manifest = releases.manifest_path(release.release_id)
+    tags = {RELEASE_ID_TAG: release.release_id, "footfall.manifest": json.dumps(json.loads(manifest.read_text()))}
+    version = _register(client, RELEASE_MODEL, manifest, "", tags)
+    client.set_registered_model_alias(RELEASE_MODEL, SERVING_ALIAS, version)
+
+
+def _register(client: MlflowClient, model: str, path: Path, run_id: str, tags: Mapping[str, str]) -> str:
+    """Return the version of ``model`` whose source is ``path``, made where it does not exist.
+
+    ``create_model_version`` takes plain files; ``mlflow.register_model`` insists on a model flavour.
+    """
+    if not client.search_registered_models(f"name = '{model}'"):
+        client.create_registered_model(model)
+    source = path.resolve().as_uri()
+    for version in client.search_model_versions(f"name = '{model}'"):
+        if version.source == source:
+            return str(version.version)
+    known_run = run_id if run_id and _run_exists(client, run_id) else None
+    return str(client.create_model_version(model, source, run_id=known_run, tags=dict(tags)).version)
+
+
+def _run_exists(client: MlflowClient, run_id: str) -> bool:
+    try:
+        client.get_run(run_id)
+    except MlflowException:
+        return False
+    return True
+
+
+def _chosen(releases: ReleaseStore, kind: PartKind, version: str) -> Part | None:
+    return releases.open_part(kind, version) if version else releases.latest_part(kind)
+
+
+def _write_customers(features: Path, releases: ReleaseStore) -> None:
+    write_customers_part(FeatureSet.load(features), releases)
