@@ -1,0 +1,1 @@
+"""How good a model is: full ranking, honest baselines, and an interval on every figure."""
