@@ -66,11 +66,11 @@ ASSUMPTIONS: Final = (
     "Times are stored in UTC; the shop is in America/New_York (weeks begin at its midnight, summer and winter).",
     "Fuel lines of 100 units or more count thousandths of a gallon; they are given in whole gallons, at least one.",
     f"The promotion plan is announced {ANNOUNCED_DAYS} days before its week begins, as weekly ads are; the data does not say.",
-    f"The plan holds items with at least {MIN_PLAN_LINES} till lines in the year. display, mailer and promotion (either) "
-    "are shares of the stores that promoted anything in that week.",
+    f"The plan holds items with at least {MIN_PLAN_LINES} till lines in the year.",
+    "display, mailer and promotion (either) are shares of the stores that promoted anything in that week.",
     "A campaign reaches its households at midnight of its first day, by post: message_sent without a medium.",
-    "A coupon's value is the median discount of the till lines that redeemed it; coupons that nobody redeemed have no "
-    "known value and are left out, and so are type A campaigns, which sent each household an unknown 16 of many coupons.",
+    "A coupon's value is the median discount of the till lines that redeemed it; others have no known value, left out.",
+    "Coupons of type A campaigns are left out: each household got an unknown 16 of many.",
 )
 
 
@@ -82,7 +82,7 @@ def import_complete_journey(out: Path, *, engine: EngineSettings | None = None) 
     """
     engine = engine or EngineSettings()
     data = _package_data()
-    with connect(engine, spill=Path(f"{out}.spill")) as connection:
+    with connect(engine, spill=out.parent / f".{out.name}.spill") as connection:
         for name in FILES:
             connection.execute(
                 f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet({sql_text(data / f'{name}.parquet')})"
@@ -147,7 +147,7 @@ _COUPON_VALUES: Final = """
 """
 
 # 2 for $5.00 -> quantity 2, price 250; fuel: 10,600 for $25.00 -> 11 gallons, price 227
-_PURCHASES: Final = f"""
+_PURCHASES: Final = """
     SELECT household_id AS user_id, 'purchase' AS event_type, timezone('UTC', transaction_timestamp) AS ts,
         product_id AS item_id, basket_id || '-' || product_id AS event_id, units AS quantity,
         CAST(round(100 * sales_value / nullif(units, 0)) AS BIGINT) AS price, basket_id AS order_id,
@@ -169,7 +169,7 @@ _MESSAGES: Final = f"""
 
 # Names hold slashes of their own: 'BREAD:ITALIAN/FRENCH' -> 'BREAD:ITALIAN & FRENCH'
 _ITEMS: Final = f"""
-    SELECT product_id AS item_id, nullif(concat_ws(' ', product_type, package_size), '') AS title,
+    SELECT product_id AS item_id, nullif(concat_ws(' ', coalesce(product_type, product_category), package_size), '') AS title,
         nullif(concat_ws('/', {", ".join(f"replace({part}, '/', ' & ')" for part in _CATEGORY_PARTS)}), '') AS category,
         brand || ' ' || manufacturer_id AS brand, price,
         CASE WHEN product_category IN ({", ".join(map(sql_text, NOT_FOR_SALE))}) THEN false END AS active
