@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check fix clean
+.PHONY: demo test check fix clean bench-retrieval bench-demand
 
 demo: $(READY) ## the main job, end to end, on a real shop's log
 	$(BIN)/footfall demo
@@ -21,6 +21,12 @@ check: $(READY) ## lint, types, architecture
 fix: $(READY) ## what can be mended by machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench-retrieval: $(READY) ## make bench-retrieval FILE=Beauty.txt: public leave-one-out figures, see benchmarks/retrieval.py
+	$(BIN)/python benchmarks/retrieval.py "$(FILE)" --seeds 0 1 2 --json benchmarks/results/retrieval.json
+
+bench-demand: $(READY) ## make bench-demand DATA=folder PANEL=daily: rolling-origin figures, see benchmarks/demand.py
+	$(BIN)/python benchmarks/demand.py "$(or $(PANEL),daily)" --data "$(DATA)" --json benchmarks/results/demand-$(or $(PANEL),daily).json
 
 clean: ## remove the environment and what the demo wrote
 	rm -rf $(VENV) demo footfall-store
