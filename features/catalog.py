@@ -61,7 +61,7 @@ class ItemCatalog:
         price = np.asarray(_column(rows, c.PRICE).astype("Float64").fillna(-1), dtype=np.int64)
         active = _column(rows, c.ACTIVE).astype("boolean").fillna(True).to_numpy(bool)
         created = pd.to_datetime(_column(rows, c.CREATED_AT), utc=True).astype("datetime64[us, UTC]")
-        created_us = created.astype("Int64").fillna(0).to_numpy(np.int64)
+        created_us = created.fillna(pd.Timestamp(0, tz="UTC")).astype("int64").to_numpy()
         blank_text, blank = np.array(["", ""], object), np.zeros(FIRST)
         return cls(
             title=np.concatenate([blank_text, _text(rows, c.TITLE)]),

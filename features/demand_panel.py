@@ -32,6 +32,9 @@ class DemandPanel:
         known_ahead: float32 ``[I, T + H]`` each: calendar and announced plan; ``H`` further periods are known.
         observed: float32 ``[I, T]`` each: known only afterwards (realised price, views, category heat).
         static: str ``[I]`` each: category, brand.
+        planned: names of ``known_ahead`` that come from announcements and not from the calendar.
+        announced_ahead: int16 ``[I, T + H]`` where something is planned: how many periods before its period a
+            cell was announced, 0 where nothing was. ``None`` where the plan was always known long enough ahead.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -41,6 +44,8 @@ class DemandPanel:
     known_ahead: Mapping[str, Floats] = field(default_factory=dict)
     observed: Mapping[str, Floats] = field(default_factory=dict)
     static: Mapping[str, npt.NDArray[np.object_]] = field(default_factory=dict)
+    planned: tuple[str, ...] = ()
+    announced_ahead: npt.NDArray[np.int16] | None = None
 
     def __post_init__(self) -> None:
         shape = self.units.shape
@@ -56,6 +61,16 @@ class DemandPanel:
         for name, array in self.observed.items():
             if array.shape != shape:
                 raise DataError(f"DemandPanel: expected {name} of {list(shape)}, found {array.shape}.")
+        ahead = self.announced_ahead
+        if ahead is not None and ahead.shape != (shape[0], shape[1] + self.horizon):
+            raise DataError(
+                f"DemandPanel: expected announced_ahead of [{shape[0]}, {shape[1] + self.horizon}], found {ahead.shape}."
+            )
+        for name in self.planned:
+            if name not in self.known_ahead:
+                raise DataError(
+                    f"DemandPanel: expected the planned {name!r} in known_ahead, found {[*self.known_ahead]}."
+                )
 
     @property
     def num_items(self) -> int:
@@ -86,7 +101,7 @@ class DemandPanel:
     def as_known_at(self, origin: int) -> DemandPanel:
         """Return the panel as it stood when ``origin`` periods had passed: later units are gone.
 
-        What was known ahead stays, and becomes the horizon.
+        What was known ahead stays, and becomes the horizon; what had not been announced yet becomes 0.
         """
         if not 0 < origin <= self.num_periods:
             raise DataError(f"DemandPanel: expected an origin in 1 .. {self.num_periods}, found {origin}.")
@@ -95,10 +110,26 @@ class DemandPanel:
             start=self.start,
             frequency=self.frequency,
             units=self.units[:, :origin],
-            known_ahead=self.known_ahead,
+            known_ahead=self._announced_by(origin),
             observed={name: array[:, :origin] for name, array in self.observed.items()},
             static=self.static,
+            planned=self.planned,
+            announced_ahead=self.announced_ahead,
         )
+
+    def _announced_by(self, origin: int) -> Mapping[str, Floats]:
+        """Blank planned cells from ``origin`` on that were announced in period ``origin`` or later.
+
+        With origin 10, period 10 needs an announcement 1 period ahead, period 16 one 7 periods ahead.
+        """
+        if self.announced_ahead is None:
+            return self.known_ahead
+        needed = np.arange(self.announced_ahead.shape[1]) - origin + 1
+        known = (needed <= 0) | (self.announced_ahead >= needed)
+        return {
+            name: np.where(known, array, np.float32(0)) if name in self.planned else array
+            for name, array in self.known_ahead.items()
+        }
 
     def save(self, directory: Path) -> None:
         """Write one ``.npy`` an array, a Parquet table of items, and ``panel.json``."""
@@ -107,6 +138,8 @@ class DemandPanel:
         for group, arrays in (("known_ahead", self.known_ahead), ("observed", self.observed)):
             for name, array in arrays.items():
                 np.save(directory / f"{group}.{name}.npy", array)
+        if self.announced_ahead is not None:
+            np.save(directory / "announced_ahead.npy", self.announced_ahead)
         pd.DataFrame({"item_id": self.item_ids, **self.static}).to_parquet(directory / "items.parquet", index=False)
         about = {
             "start": self.start.date().isoformat(),
@@ -114,6 +147,8 @@ class DemandPanel:
             "known_ahead": list(self.known_ahead),
             "observed": list(self.observed),
             "static": list(self.static),
+            "planned": list(self.planned),
+            "announced_ahead": self.announced_ahead is not None,
         }
         write_json(directory / "panel.json", about)
 
@@ -134,4 +169,8 @@ class DemandPanel:
             known_ahead=arrays("known_ahead"),
             observed=arrays("observed"),
             static={name: items[name].astype(object).to_numpy() for name in about["static"]},
+            planned=tuple(about.get("planned", ())),
+            announced_ahead=(
+                np.load(directory / "announced_ahead.npy", mmap_mode="r") if about.get("announced_ahead") else None
+            ),
         )

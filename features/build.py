@@ -1,0 +1,262 @@
+"""From a data directory to a feature directory: every table, sequence and panel that models read.
+
+data/events.parquet ...   ->   out/event_log.parquet   clean, sorted, flagged
+                               out/vocabulary.parquet  items by code
+                               out/users.parquet       users by row of the sequences
+                               out/catalog.parquet     attributes by item code
+                               out/items.parquet       the contract's table
+                               out/sequences/          personalisation only
+                               out/customers.parquet   analytics only
+                               out/panel/              analytics only
+                               out/manifest.json       settings, counts, sha256 of each file
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pandas as pd
+
+from features.catalog import ItemCatalog
+from features.contract.tables import ITEMS, SQL_TYPES
+from features.customers import CustomerTable
+from features.demand_panel import DemandPanel
+from features.engine import connect, sql_name, sql_text
+from features.errors import DataError
+from features.event_log import EventLog
+from features.files import read_json, sha256_of_file, staged_directory, write_json
+from features.panel_build import PanelSettings, build_panel
+from features.release.part import git_revision
+from features.sequence_build import build_sequences, build_users, build_vocabulary
+from features.sequences import Sequences
+from features.settings import EngineSettings, ShopSettings
+from features.vocabulary import Vocabulary
+
+FEATURES_FORMAT: Final = 1
+MANIFEST_FILE: Final = "manifest.json"
+EVENT_LOG_FILE: Final = "event_log.parquet"
+VOCABULARY_FILE: Final = "vocabulary.parquet"
+USERS_FILE: Final = "users.parquet"
+CATALOG_FILE: Final = "catalog.parquet"
+ITEMS_FILE: Final = "items.parquet"
+SEQUENCES_DIRECTORY: Final = "sequences"
+CUSTOMERS_FILE: Final = "customers.parquet"
+PANEL_DIRECTORY: Final = "panel"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureSet:
+    """What ``build_features`` wrote, opened; large arrays are mapped, not read.
+
+    Args:
+        directory: where it is.
+        shop: the shop's settings.
+        event_log: the clean log.
+        vocabulary: items by code.
+        users: users by row of ``sequences``: row ``u`` is code ``u + 2``.
+        catalog: attributes by item code.
+        sequences: item events that may serve personalisation.
+        customers: path of the customer table (``CustomerTable.load``).
+        panel: the demand panel.
+        fingerprint: of the event log; stands in every result made from it.
+        about: the manifest.
+    """
+
+    directory: Path
+    shop: ShopSettings
+    event_log: EventLog
+    vocabulary: Vocabulary
+    users: Vocabulary
+    catalog: ItemCatalog
+    sequences: Sequences
+    customers: Path
+    panel: DemandPanel
+    fingerprint: str
+    about: dict[str, Any]
+
+    @classmethod
+    def load(cls, out: Path) -> FeatureSet:
+        """Open a feature directory.
+
+        Raises:
+            DataError: it is not one, or another version of Footfall wrote it.
+        """
+        out = Path(out)
+        about = _read_manifest(out)
+        log = EventLog.open(out / EVENT_LOG_FILE)
+        return cls(
+            directory=out,
+            shop=ShopSettings.load(out),
+            event_log=log,
+            vocabulary=Vocabulary.load(out / VOCABULARY_FILE),
+            users=Vocabulary.load(out / USERS_FILE),
+            catalog=ItemCatalog.load(out / CATALOG_FILE),
+            sequences=Sequences.load(out / SEQUENCES_DIRECTORY),
+            customers=out / CUSTOMERS_FILE,
+            panel=DemandPanel.load(out / PANEL_DIRECTORY),
+            fingerprint=log.fingerprint,
+            about=about,
+        )
+
+
+def build_features(
+    data: Path,
+    out: Path,
+    *,
+    engine: EngineSettings = EngineSettings(),
+    panel: PanelSettings | None = None,
+) -> dict[str, Any]:
+    """Build all features of a data directory; ``out`` appears whole or not at all.
+
+    An earlier feature directory at ``out`` is replaced; anything else there is left alone.
+
+    Args:
+        data: a data directory: contract tables and ``shop.yaml``.
+        out: the feature directory to write.
+        engine: memory limit, threads, where to spill.
+        panel: which items and how many days ahead the demand panel holds.
+
+    Returns:
+        The manifest, as in ``out/manifest.json``.
+
+    Raises:
+        DataError: the data directory breaks the contract, or ``out`` holds something else.
+    """
+    data, out = Path(data), Path(out)
+    _refuse_foreign_directory(out)
+    shop = ShopSettings.load(data)
+    with staged_directory(out, replace=True) as staging:
+        shop.save(staging)
+        builder = _Builder(data=data, out=staging, shop=shop, engine=engine, seconds={})
+        manifest = builder.build(panel or PanelSettings())
+        write_json(staging / MANIFEST_FILE, manifest)
+    logger.info("features: written to %s in %.1f s", out, sum(manifest["seconds"].values()))
+    return manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Builder:
+    """The stages in order, each timed; later ones read what earlier ones wrote."""
+
+    data: Path
+    out: Path
+    shop: ShopSettings
+    engine: EngineSettings
+    seconds: dict[str, float]
+
+    def build(self, panel: PanelSettings) -> dict[str, Any]:
+        with self._stage("event_log"):
+            log = EventLog.build(self.data, self.out / EVENT_LOG_FILE, shop=self.shop, engine=self.engine)
+        with self._stage("sequences"), self._connection() as connection:
+            counts = self._build_sequences(connection, log)
+        with self._stage("customers"):
+            customers = CustomerTable.build(
+                log,
+                self.out / ITEMS_FILE,
+                as_of=None,
+                settings=self.shop.lifecycle,
+                engine=self.engine,
+            )
+            customers.save(self.out / CUSTOMERS_FILE)
+        with self._stage("panel"):
+            demand = build_panel(log, self.data, shop=self.shop, settings=panel, engine=self.engine)
+            demand.save(self.out / PANEL_DIRECTORY)
+        counts |= {
+            "events": log.num_events,
+            "customers": len(customers),
+            "panel_items": demand.num_items,
+            "panel_days": demand.num_periods,
+        }
+        return self._manifest(log, counts, panel)
+
+    def _build_sequences(self, connection: duckdb.DuckDBPyConnection, log: EventLog) -> dict[str, int]:
+        _copy_items(connection, self.data / ITEMS_FILE, self.out / ITEMS_FILE)
+        items = connection.read_parquet(str(self.out / ITEMS_FILE))
+        vocabulary = build_vocabulary(connection, log, items, shop=self.shop)
+        vocabulary.save(self.out / VOCABULARY_FILE)
+        users = build_users(connection, log, shop=self.shop)
+        users.save(self.out / USERS_FILE)
+        frame = pd.read_parquet(self.out / ITEMS_FILE)
+        catalog = ItemCatalog.from_items(frame, vocabulary, num_price_bands=self.shop.num_price_bands)
+        catalog.save(self.out / CATALOG_FILE)
+        sequences = build_sequences(
+            connection, log, vocabulary=vocabulary, users=users, catalog=catalog, shop=self.shop
+        )
+        sequences.save(self.out / SEQUENCES_DIRECTORY)
+        logger.info(
+            "sequences: %d of %d events, %d users, %d items",
+            *(sequences.num_events, log.num_events, sequences.num_users, len(vocabulary.ids)),
+        )
+        return {
+            "sequence_events": sequences.num_events,
+            "sequence_users": sequences.num_users,
+            "items": len(vocabulary.ids),
+        }
+
+    def _manifest(self, log: EventLog, counts: dict[str, int], panel: PanelSettings) -> dict[str, Any]:
+        source = self.data / "about.json"
+        files = sorted(p for p in self.out.rglob("*") if p.is_file())
+        return {
+            "format": FEATURES_FORMAT,
+            "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            "git_revision": git_revision(),
+            "fingerprint": log.fingerprint,
+            "counts": counts,
+            "settings": {
+                "shop": dataclasses.asdict(self.shop),
+                "engine": dataclasses.asdict(self.engine),
+                "panel": dataclasses.asdict(panel),
+            },
+            "files": {str(path.relative_to(self.out)): sha256_of_file(path) for path in files},
+            "seconds": self.seconds,
+            "data": read_json(source) if source.exists() else {},
+        }
+
+    @contextlib.contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with contextlib.closing(connect(self.engine, spill=self.out / ".spill")) as connection:
+            yield connection
+
+
+def _copy_items(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) -> None:
+    """Copy the items table; a shop without one gets an empty one."""
+    if source.is_file():
+        shutil.copyfile(source, target)
+        return
+    columns = ", ".join(f"NULL::{SQL_TYPES[column.kind]} AS {sql_name(column.name)}" for column in ITEMS.columns)
+    connection.execute(f"COPY (SELECT {columns} WHERE false) TO {sql_text(target)} (FORMAT parquet)")
+
+
+def _refuse_foreign_directory(out: Path) -> None:
+    if out.exists() and not (out / MANIFEST_FILE).is_file():
+        raise DataError(
+            f"{out}: expected nothing or an earlier feature directory, found something else; choose another."
+        )
+
+
+def _read_manifest(out: Path) -> dict[str, Any]:
+    about: dict[str, Any] = read_json(out / MANIFEST_FILE)
+    if about.get("format") != FEATURES_FORMAT or "fingerprint" not in about:
+        raise DataError(
+            f"{out}: expected a feature directory of format {FEATURES_FORMAT}, found {about.get('format')!r}; "
+            "build the features again."
+        )
+    return about

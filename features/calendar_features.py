@@ -1,0 +1,44 @@
+"""What the calendar says of a day, known for as long ahead as anyone asks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import holidays
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from features.errors import ConfigError, did_you_mean
+
+DAYS_IN_YEAR: Final = 365.25
+
+
+def calendar_features(days: pd.DatetimeIndex, country: str) -> dict[str, npt.NDArray[np.float32]]:
+    """Return one float32 ``[D]`` a feature: day of week and time of year as points on a circle, and holidays.
+
+    Args:
+        days: local days ``[D]``.
+        country: ISO 3166 code, for its public holidays.
+
+    Raises:
+        ConfigError: the country's holidays are not known.
+    """
+    week, year = days.dayofweek / 7, (days.dayofyear - 1) / DAYS_IN_YEAR
+    angles = {"day_of_week": week, "week_of_year": np.floor(year * DAYS_IN_YEAR / 7) * 7 / DAYS_IN_YEAR}
+    circle = {
+        f"{name}_{function.__name__}": function(2 * np.pi * np.asarray(angle, float))
+        for name, angle in angles.items()
+        for function in (np.sin, np.cos)
+    }
+    circle["holiday"] = _is_holiday(days, country)
+    return {name: np.asarray(values, np.float32) for name, values in circle.items()}
+
+
+def _is_holiday(days: pd.DatetimeIndex, country: str) -> npt.NDArray[np.bool_]:
+    known = holidays.list_supported_countries()
+    if country not in known:
+        hint = did_you_mean(country, known)
+        raise ConfigError(f"country: expected an ISO 3166 code whose holidays are known, found {country!r}.{hint}")
+    calendar = holidays.country_holidays(country, years=sorted({*days.year}))
+    return np.array([day.date() in calendar for day in days], dtype=bool)

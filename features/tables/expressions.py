@@ -1,0 +1,60 @@
+"""Expressions that several tables share, and that every engine can say."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import narwhals as nw
+
+from features import columns as c
+
+
+def frame_of(native: object) -> nw.LazyFrame[Any]:
+    """Return a native frame as Narwhals sees it.
+
+    What an eager and a lazy frame have in common is all that the tables use, so one type stands for both.
+    """
+    return cast("nw.LazyFrame[Any]", nw.from_native(cast("Any", native)))
+
+
+def day_number(day: str) -> nw.Expr:
+    """Return a day as a whole number, so that engines agree on differences: Python's ``date.toordinal``.
+
+    Engines disagree on what ``date - date`` is; they agree on years and on days of the year.
+
+        date(2020, 3, 1) -> 737485
+    """
+    years = nw.col(day).dt.year().cast(nw.Int64) - 1
+    leap_days = years // 4 - years // 100 + years // 400
+    return years * 365 + leap_days + nw.col(day).dt.ordinal_day().cast(nw.Int64)
+
+
+def units() -> nw.Expr:
+    """Return the units of a purchase row; one where the quantity is unknown."""
+    return nw.col(c.QUANTITY).fill_null(1).cast(nw.Int64)
+
+
+def amount() -> nw.Expr:
+    """Return what a purchase row cost, minor units; nothing where the price is unknown."""
+    return units() * nw.col(c.PRICE).fill_null(0).cast(nw.Int64)
+
+
+def order_key() -> nw.Expr:
+    """Return the order that a purchase row belongs to; a user's purchases of one day where that is unknown."""
+    day = nw.concat_str(nw.lit("day "), day_number(c.LOCAL_DAY).cast(nw.String))
+    return nw.coalesce(nw.col(c.ORDER_ID), day)
+
+
+def top_category(category: str = c.CATEGORY) -> nw.Expr:
+    """Return the first part of a category path: ``a`` of ``a/b/c``."""
+    return nw.col(category).str.replace_all("/.*", "")
+
+
+def is_type(*event_types: str) -> nw.Expr:
+    """Return whether a row is of one of the event types."""
+    return nw.col(c.EVENT_TYPE).is_in(list(event_types))
+
+
+def marks(condition: nw.Expr) -> nw.Expr:
+    """Return 1 where ``condition`` holds, else 0; their sum counts rows on every engine."""
+    return nw.when(condition).then(nw.lit(1)).otherwise(nw.lit(0)).cast(nw.Int64)
