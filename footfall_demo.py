@@ -126,7 +126,8 @@ def _footfall(title: str, words: Sequence[str]) -> dict[str, Any]:
 
 
 def _command(words: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", "footfall", *words]
+    # -P: a folder called features in the working directory must not hide the package
+    return [sys.executable, "-P", "-m", "footfall", *words]
 
 
 def _warn_of_source(data: Path) -> None:
@@ -210,8 +211,9 @@ def _show_customer(url: str, user: str, events: pd.DataFrame, items: pd.DataFram
 
 def _segment(customer: Mapping[str, Any]) -> str:
     profile = customer["profile"] or {}
-    scores = [f"{name[0].upper()}{profile[name]}" for name in ("r_score", "f_score", "m_score") if name in profile]
-    return f"{profile.get('lifecycle', 'unknown')}, {' '.join(scores)}"
+    names = ("recency", "frequency", "monetary")
+    scores = " ".join(f"{name} {profile.get(f'{name}_score', '?')}" for name in names)
+    return f"{profile.get('lifecycle', 'unknown')}; scores of 5: {scores}; likes {profile.get('favourite_category')}"
 
 
 def _show_forecast(url: str, events: pd.DataFrame, items: pd.DataFrame) -> None:

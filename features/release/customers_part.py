@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import Final
 
 import numpy as np
-import pandas as pd
 
 from features import columns as c
 from features.build import FeatureSet
+from features.customers import CustomerTable
 from features.release import layout
 from features.release.part import Part, write_part
 from features.release.release import ReleaseStore
@@ -38,11 +39,12 @@ def write_customers_part(
         features.vocabulary.save(draft.directory / layout.HISTORY_VOCABULARY)
         histories = features.sequences.take(np.flatnonzero(kept)).last(max_history_events)
         histories.save(draft.directory / layout.HISTORIES)
-        customers = pd.read_parquet(features.customers_path)
-        customers = customers[~customers[c.USER_ID].map(lambda user: user in erased)]
-        customers.to_parquet(draft.directory / layout.CUSTOMERS, index=False)
-        draft.about.update(as_of=str(customers[c.AS_OF].max()), num_customers=len(customers))
+        table = CustomerTable.load(features.customers)
+        to_forget = table.frame[c.USER_ID].map(lambda user: user in erased).astype(bool)
+        known = table.frame[~to_forget]
+        dataclasses.replace(table, frame=known.reset_index(drop=True)).save(draft.directory / layout.CUSTOMERS)
+        draft.about.update(as_of=table.as_of.isoformat(), num_customers=len(known))
     part = store.latest_part("customers")
     assert part is not None, "a part was just written"
-    log.info("customers part %s: %d customers, %d erased", part.version, len(customers), int((~kept).sum()))
+    log.info("customers part %s: %d customers, %d erased", part.version, len(known), int((~kept).sum()))
     return part
