@@ -1,0 +1,82 @@
+"""Random states in checkpoints, and checkpoints that survive a kill.
+
+Lightning restores weights, optimisers and loop counters, but no random state; with these two
+callbacks and batches that are a pure function of the step, a training that is killed and resumed
+ends with the very weights of one that was left alone.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+
+
+class RandomStates(pl.Callback):
+    """Keep the random states of torch, numpy and Python in every checkpoint and set them again on resume.
+
+    They are set before the first step that follows, after whatever Lightning draws while it starts.
+    """
+
+    def __init__(self) -> None:
+        self._resumed: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:  # noqa: D102
+        return random_states()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # noqa: D102
+        self._resumed = state_dict
+
+    def on_train_batch_start(self, *_args: Any) -> None:  # noqa: D102
+        if self._resumed is not None:
+            set_random_states(self._resumed)
+            self._resumed = None
+
+
+class StepCheckpoint(pl.Callback):
+    """Write ``path`` every so many steps: the old file or the new one, whatever happens meanwhile.
+
+    A step after which validation is due is passed over for the next one: Lightning would resume
+    behind the validation and never make up for it.
+
+    Args:
+        path: the checkpoint, one file that is replaced.
+        every_steps: steps between checkpoints.
+        validation_steps: steps between validations.
+    """
+
+    def __init__(self, path: Path, *, every_steps: int, validation_steps: int) -> None:
+        self.path, self.every_steps, self.validation_steps = Path(path), every_steps, validation_steps
+        self._saved_step = 0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_args: Any) -> None:  # noqa: D102
+        step = trainer.global_step
+        if step - self._saved_step < self.every_steps or step % self.validation_steps == 0:
+            return
+        aside = self.path.with_name(f".{self.path.name}.partial")
+        trainer.save_checkpoint(aside)
+        aside.replace(self.path)
+        self._saved_step = step
+
+
+def random_states() -> dict[str, Any]:
+    """Return the random states of torch, numpy and Python, as tensors and numbers only (no pickled objects)."""
+    name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - libraries draw from it
+    return {
+        "torch": torch.get_rng_state(),
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys, np.int64)), int(position), int(has_gauss), float(gauss)],
+        "python": random.getstate(),
+    }
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Set what ``random_states`` returned."""
+    name, keys, position, has_gauss, gauss = states["numpy"]
+    torch.set_rng_state(states["torch"])
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))  # noqa: NPY002
+    version, inner, gauss_next = states["python"]
+    random.setstate((version, tuple(inner), gauss_next))

@@ -1,0 +1,280 @@
+"""Training batches without padding, each a pure function of (seed, epoch, step).
+
+Shapes: ``M`` real positions of a batch, ``C`` histories, ``N`` distinct items, ``K`` items in the softmax pool.
+
+A user's events are cut into histories of at most ``max_length`` inputs, and every input predicts a
+later event. Long users are cut at a different phase each epoch::
+
+    events      a b c d e f g          max_length 3, phase 1
+    inputs      a | b c d | e f
+    targets     b | c d e | f g
+
+The positions of a batch lie flat in one array of ``M``, histories of equal length side by side, so
+that attention is a plain reshape for each distinct length and nothing is ever padded::
+
+    lengths     [(1, 40), (2, 31), (7, 5)]        40 histories of length 1, 31 of length 2, 5 of length 7
+    item        40 + 62 + 35 codes
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from features.columns import EVENT_TYPE_CODES
+from features.history import EncodedHistory, encode_history
+from features.sequences import Sequences
+from training.retrieval.config import LossConfig
+
+Ints = npt.NDArray[np.integer]
+Floats = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PackedHistories:
+    """Histories laid flat, sorted by length.
+
+    Args:
+        lengths: ``(length, how many)`` in rising order; the products add up to M.
+        item, event_type, gap, price_band: int64 ``[M]``.
+        position: index within its history, int64 ``[M]``.
+    """
+
+    lengths: list[tuple[int, int]]
+    item: Tensor
+    event_type: Tensor
+    gap: Tensor
+    price_band: Tensor
+    position: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """One step's inputs and targets.
+
+    Args:
+        histories: what the user tower reads.
+        target: item code to predict at each position, int64 ``[M]``.
+        weight: of each target in the loss, float32 ``[M]``.
+        pool: item codes that the targets compete with, int64 ``[K]``; empty means all candidates.
+        log_expected: log of how often each was expected in the pool, float32 ``[K]`` (the logQ correction).
+    """
+
+    histories: PackedHistories
+    target: Tensor
+    weight: Tensor
+    pool: Tensor
+    log_expected: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingBatches:
+    """All batches of a training, drawn when asked for.
+
+    Args:
+        history: the encoded, uncut histories of ``U`` users.
+        weight: loss weight of each event as a target, float32 ``[N]``.
+        candidates: item codes that can be recommended, int64 ``[C]``.
+        frequency: share of each code among the weighted targets, float64 ``[V]``.
+        max_length: the most inputs of one history.
+        batch_tokens: about how many positions a batch holds.
+        loss: pool size and target horizon.
+        sampled: draw a pool; else the pool is left empty and all candidates compete.
+        seed: of everything drawn.
+    """
+
+    history: EncodedHistory
+    weight: Floats
+    candidates: Ints
+    frequency: Floats
+    max_length: int
+    batch_tokens: int
+    loss: LossConfig
+    sampled: bool
+    seed: int
+
+    @classmethod
+    def from_sequences(
+        cls,
+        sequences: Sequences,
+        *,
+        candidates: Ints,
+        num_codes: int,
+        max_length: int,
+        batch_tokens: int,
+        loss: LossConfig,
+        seed: int,
+    ) -> TrainingBatches:
+        """Encode the fit part once and weigh each of its events as a target."""
+        weight = target_weights(sequences, candidates=candidates, num_codes=num_codes, loss=loss)
+        counts = np.bincount(sequences.item, weights=weight, minlength=num_codes)
+        return cls(
+            history=encode_history(sequences, max_length=max(1, int(sequences.lengths.max(initial=1)))),
+            weight=weight,
+            candidates=np.asarray(candidates, np.int64),
+            frequency=counts / max(counts.sum(), 1e-12),
+            max_length=max_length,
+            batch_tokens=max(batch_tokens, max_length),
+            loss=loss,
+            sampled=is_sampled(loss, len(candidates)),
+            seed=seed,
+        )
+
+    @property
+    def num_positions(self) -> int:
+        """Positions of one epoch: every event but each user's last."""
+        return int(np.maximum(self.history.lengths - 1, 0).sum())
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one epoch, the same in every epoch."""
+        return max(1, -(-self.num_positions // self.batch_tokens))
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step counted from the start of training."""
+        epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
+        starts, lengths = self._histories_of_step(epoch, step_of_epoch)
+        rng = np.random.default_rng([self.seed, epoch, step_of_epoch])
+        packed, source = pack(self.history, starts, lengths)
+        target_at = self._targets_of(source, rng)
+        target = self.history.item[target_at].astype(np.int64)
+        weight = self.weight[target_at]
+        pool, log_expected = self._pool(target[weight > 0], rng)
+        return Batch(
+            histories=packed,
+            target=torch.from_numpy(target),
+            weight=torch.from_numpy(weight),
+            pool=torch.from_numpy(pool),
+            log_expected=torch.from_numpy(log_expected),
+        )
+
+    def _histories_of_step(self, epoch: int, step_of_epoch: int) -> tuple[Ints, Ints]:
+        """Return first event and length of each history of a step, shortest first."""
+        starts, lengths, ends = _epoch_order(self, epoch)
+        bounds = np.array([step_of_epoch, step_of_epoch + 1]) * self.batch_tokens
+        first, last = np.searchsorted(ends, bounds, side="right")
+        chosen = np.arange(first, last)
+        by_length = chosen[np.argsort(lengths[chosen], kind="stable")]
+        return starts[by_length], lengths[by_length]
+
+    def _targets_of(self, source: Ints, rng: np.random.Generator) -> Ints:
+        """Return the event that each position predicts: one of its user's next ``horizon``."""
+        if self.loss.horizon == 1:
+            return source + 1
+        user_of = np.searchsorted(self.history.offsets, source, side="right")
+        ahead = np.minimum(self.history.offsets[user_of] - 1 - source, self.loss.horizon)
+        return source + 1 + (rng.random(len(source)) * ahead).astype(np.int64)
+
+    def _pool(self, targets: Ints, rng: np.random.Generator) -> tuple[Ints, npt.NDArray[np.float32]]:
+        if not self.sampled:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        num_in_batch = round(self.loss.num_negatives * self.loss.in_batch_share) if len(targets) else 0
+        num_uniform = self.loss.num_negatives - num_in_batch
+        uniform = rng.choice(self.candidates, num_uniform)
+        pool = np.concatenate([uniform, rng.choice(targets, num_in_batch)]) if num_in_batch else uniform
+        expected = num_uniform / len(self.candidates) + num_in_batch * self.frequency[pool]
+        return pool, np.log(expected).astype(np.float32)
+
+
+def is_sampled(loss: LossConfig, num_candidates: int) -> bool:
+    """Whether targets compete with a drawn pool and not with every candidate."""
+    return loss.kind == "sampled" or (loss.kind == "auto" and num_candidates > loss.full_limit)
+
+
+def target_weights(
+    sequences: Sequences, *, candidates: Ints, num_codes: int, loss: LossConfig
+) -> npt.NDArray[np.float32]:
+    """Return the loss weight of each event: by type, by repeat, and 0 where it is no candidate; float32 ``[N]``."""
+    by_type = np.ones(max(EVENT_TYPE_CODES.values()) + 1, np.float32)
+    for name, weight in loss.event_weights.items():
+        by_type[EVENT_TYPE_CODES[name]] = weight
+    is_candidate = np.zeros(num_codes, np.float32)
+    is_candidate[candidates] = 1
+    weights = by_type[sequences.event_type] * is_candidate[sequences.item]
+    return np.where(is_repeat(sequences), weights * loss.repeat_weight, weights).astype(np.float32)
+
+
+def is_repeat(sequences: Sequences) -> npt.NDArray[np.bool_]:
+    """Return whether the user had met the item before, bool ``[N]``."""
+    key = sequences.user_of_event * (int(sequences.item.max(initial=0)) + 1) + sequences.item
+    repeat = np.ones(sequences.num_events, bool)
+    repeat[np.unique(key, return_index=True)[1]] = False
+    return repeat
+
+
+def pack(history: EncodedHistory, starts: Ints, lengths: Ints) -> tuple[PackedHistories, Ints]:
+    """Lay spans of events flat.
+
+    Args:
+        history: encoded events.
+        starts: first event of each span, int64 ``[C]``.
+        lengths: events of each span, int64 ``[C]``, rising.
+
+    Returns:
+        the packed histories, and where each position stands in ``history``, int64 ``[M]``.
+    """
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    source = position + np.repeat(starts, lengths)
+    distinct, counts = np.unique(lengths, return_counts=True)
+    arrays = {
+        name: torch.from_numpy(getattr(history, name)[source].astype(np.int64))
+        for name in ("item", "event_type", "gap", "price_band")
+    }
+    packed = PackedHistories(
+        lengths=list(zip(distinct.tolist(), counts.tolist(), strict=True)),
+        position=torch.from_numpy(position.astype(np.int64)),
+        **arrays,
+    )
+    return packed, source
+
+
+def pack_queries(history: EncodedHistory) -> tuple[PackedHistories, Ints]:
+    """Pack whole histories for inference.
+
+    Returns:
+        the packed histories, and where each user's last event stands in them, int64 ``[B]``.
+    """
+    order = np.argsort(history.lengths, kind="stable")
+    lengths = history.lengths[order]
+    packed, _ = pack(history, history.offsets[:-1][order], lengths)
+    last = np.empty(len(order), np.int64)
+    last[order] = np.cumsum(lengths) - 1
+    return packed, last
+
+
+def cut_histories(first: Ints, num_inputs: Ints, *, max_length: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Cut each user's inputs into histories of at most ``max_length``.
+
+    Args:
+        first: first event of each user, int64 ``[U]``.
+        num_inputs: inputs of each user, int64 ``[U]``.
+        max_length: longest history.
+        rng: draws the phase of users whose inputs do not fit into one history.
+
+    Returns:
+        first event and length of each history; the lengths add up to the inputs.
+    """
+    phase = np.where(num_inputs > max_length, rng.integers(0, max_length, len(first)), 0)
+    early = phase > 0
+    num_cuts = early + -(-(num_inputs - phase) // max_length)
+    user = np.repeat(np.arange(len(first)), num_cuts)
+    index = np.arange(len(user)) - (np.cumsum(num_cuts) - num_cuts)[user] - early[user]
+    start = np.maximum(phase[user] + index * max_length, 0)
+    stop = np.minimum(phase[user] + (index + 1) * max_length, num_inputs[user])
+    return first[user] + start, stop - start
+
+
+@functools.lru_cache(maxsize=1)
+def _epoch_order(batches: TrainingBatches, epoch: int) -> tuple[Ints, Ints, Ints]:
+    """Return starts, lengths and running totals of an epoch's histories, in the order they are visited."""
+    rng = np.random.default_rng([batches.seed, epoch])
+    inputs = np.maximum(batches.history.lengths - 1, 0)
+    starts, lengths = cut_histories(batches.history.offsets[:-1], inputs, max_length=batches.max_length, rng=rng)
+    order = rng.permutation(len(starts))
+    return starts[order], lengths[order], np.cumsum(lengths[order])

@@ -1,0 +1,171 @@
+"""Every setting of the two-tower, in one typed tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from features import columns as c
+from features.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class TowerConfig:
+    """The shape of both towers.
+
+    Args:
+        dim: width of the vectors on both sides.
+        num_layers: blocks of the user tower.
+        num_heads: attention heads of a block; divides ``dim``.
+        max_length: the most events of a history that the user tower reads.
+        dropout: share of activations dropped in the user tower.
+        content: give items their category, brand, price band and title besides an id.
+        num_title_buckets: height of the table of hashed words and n-grams.
+        id_dropout: share of items whose id is hidden in a step, so that content alone learns to place an item.
+    """
+
+    dim: int = 64
+    num_layers: int = 1
+    num_heads: int = 2
+    max_length: int = 50
+    dropout: float = 0.2
+    content: bool = True
+    num_title_buckets: int = 20_000
+    id_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.dim % self.num_heads:
+            raise ConfigError(f"tower: expected num_heads to divide dim, found {self.num_heads} and {self.dim}.")
+        _at_least("tower.num_layers", self.num_layers, 1)
+        _at_least("tower.max_length", self.max_length, 1)
+        _share("tower.dropout", self.dropout)
+        _share("tower.id_dropout", self.id_dropout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What is predicted from what, and how a prediction is scored.
+
+    Args:
+        kind: ``full`` softmax over all candidates; ``sampled`` over a shared pool; ``auto`` takes full
+            up to ``full_limit`` candidates.
+        full_limit: the most candidates that ``auto`` ranks in full.
+        num_negatives: size of the shared pool of a step.
+        in_batch_share: share of the pool drawn from the step's own targets, the rest uniform.
+        temperature: cosines are divided by it.
+        horizon: the target is drawn from this many next events; 1 means the very next.
+        repeat_weight: weight of a target that its user had met before.
+        event_weights: weight of a target by event type; 1 where not named.
+        bf16: multiply the large matrices of the softmax in bfloat16.
+    """
+
+    kind: Literal["auto", "full", "sampled"] = "auto"
+    full_limit: int = 20_000
+    num_negatives: int = 4_096
+    in_batch_share: float = 0.5
+    temperature: float = 0.07
+    horizon: int = 1
+    repeat_weight: float = 1.0
+    event_weights: dict[str, float] = field(
+        default_factory=lambda: {c.VIEW: 0.5, c.FAVORITE: 1.0, c.CART: 1.0, c.PURCHASE: 1.0}
+    )
+    bf16: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("auto", "full", "sampled"):
+            raise ConfigError(f"loss.kind: expected 'auto', 'full' or 'sampled', found {self.kind!r}.")
+        _at_least("loss.num_negatives", self.num_negatives, 1)
+        _at_least("loss.horizon", self.horizon, 1)
+        _share("loss.in_batch_share", self.in_batch_share)
+        if self.temperature <= 0:
+            raise ConfigError(f"loss.temperature: expected a positive number, found {self.temperature}.")
+        for name in self.event_weights:
+            if name not in c.ITEM_EVENT_TYPES:
+                hint = did_you_mean(name, c.ITEM_EVENT_TYPES)
+                raise ConfigError(f"loss.event_weights: {name!r} is not an item event of the contract.{hint}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """How long and how fast to learn.
+
+    Args:
+        learning_rate: of AdamW, after warm-up.
+        weight_decay: of AdamW, on matrices of the user tower only.
+        batch_tokens: real positions of a step.
+        max_epochs: passes over the fit part at most.
+        max_tokens: real positions in all at most, so that a long log ends in time; 0 for no limit.
+        validations_per_epoch: how often the validation window is ranked in a pass.
+        patience: validations without a better NDCG@10 before training stops.
+        warmup_steps: steps over which the learning rate rises.
+        ema_decay: weights are averaged with this decay a step, and the average is validated and exported; 0 for none.
+        checkpoint_steps: steps between checkpoints.
+        validation_users: the most users ranked in a validation, drawn by seed.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    batch_tokens: int = 4_096
+    max_epochs: int = 30
+    max_tokens: int = 0
+    validations_per_epoch: int = 1
+    patience: int = 3
+    warmup_steps: int = 50
+    ema_decay: float = 0.0
+    checkpoint_steps: int = 200
+    validation_users: int = 5_000
+
+    def __post_init__(self) -> None:
+        for name in ("batch_tokens", "max_epochs", "validations_per_epoch", "patience", "checkpoint_steps"):
+            _at_least(f"schedule.{name}", getattr(self, name), 1)
+        _share("schedule.ema_decay", self.ema_decay)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalConfig:
+    """Everything that ``train_retrieval`` decides by.
+
+    Args:
+        tower: the shape of both towers.
+        loss: what is predicted and how it is scored.
+        schedule: how long and how fast to learn.
+        seed: of weights, batches and dropout.
+        validation_days: length of the validation window before the test window.
+        test_days: length of the test window at the end of the log.
+        target_event_types: event types that count as answers; all of the shop's sequences where empty.
+        exclude_seen: leave out of a validation ranking what the user has met before.
+        min_item_events: events of the fit part that make an item a candidate.
+        new_item_days: an item created within this many days before the end of the log is a candidate without them.
+        favourites_days: the shop's bestsellers are counted over this many last days.
+        flat_index_limit: the most candidates that are indexed exactly; an approximate index beyond.
+        refit: learn once more from all data, for the number of steps found, and export that.
+    """
+
+    tower: TowerConfig = field(default_factory=TowerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    seed: int = 0
+    validation_days: int = 28
+    test_days: int = 28
+    target_event_types: tuple[str, ...] = (c.PURCHASE,)
+    exclude_seen: bool = True
+    min_item_events: int = 5
+    new_item_days: int = 30
+    favourites_days: int = 28
+    flat_index_limit: int = 50_000
+    refit: bool = True
+
+    def __post_init__(self) -> None:
+        _at_least("validation_days", self.validation_days, 1)
+        _at_least("test_days", self.test_days, 1)
+        _at_least("min_item_events", self.min_item_events, 0)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(f"{name}: expected at least {least}, found {value}.")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ConfigError(f"{name}: expected a share in [0, 1), found {value}.")

@@ -1,0 +1,204 @@
+"""From trained towers to the files of a retrieval part."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from features.catalog import ItemCatalog
+from features.columns import EVENT_TYPE_CODES, PURCHASE
+from features.release import layout
+from features.sequences import Sequences
+from features.vocabulary import FIRST, PAD, Vocabulary
+from training.retrieval.towers import Block, TwoTower
+
+INPUTS: Final = ("item", "event_type", "gap", "price_band")
+OUTPUT: Final = "user_vecs"
+_DAY_US: Final = 86_400_000_000
+_HNSW_NEIGHBOURS: Final = 32
+
+Ints = npt.NDArray[np.integer]
+
+
+class ServingUserTower(nn.Module):
+    """The user tower over right-aligned histories; the last block computes the last position alone.
+
+    It holds a table of raw item vectors, so that item codes are all it needs.
+
+    Args:
+        towers: trained towers.
+    """
+
+    raw_items: Tensor
+
+    def __init__(self, towers: TwoTower) -> None:
+        super().__init__()
+        self.users = towers.users
+        self.max_length = towers.config.max_length
+        self.register_buffer("raw_items", towers.all_raw_items())
+
+    def forward(self, item: Tensor, event_type: Tensor, gap: Tensor, price_band: Tensor) -> Tensor:
+        """Return unit vectors ``[B, D]`` for int64 inputs ``[B, L]``, 0 where there is no event."""
+        held = item != PAD  # [B, L]
+        position = (held.long().cumsum(1) - 1).clamp(0, self.max_length - 1)  # index within the real history
+        fields = {"event_type": event_type, "gap": gap, "price_band": price_band, "position": position}
+        x = F.embedding(item, self.raw_items)
+        for name, table in self.users.tables.items():
+            x = x + F.embedding(fields[name], table)
+        x = self.users.input_norm(x)  # [B, L, D]
+        allowed = _allowed(held)
+        for block in self.users.blocks[:-1]:
+            x = _block(block, x, x, allowed)
+        last = _block(self.users.blocks[-1], x[:, -1:], x, allowed[:, -1:])
+        return F.normalize(self.users.output_norm(last[:, 0]), dim=-1)
+
+
+def _allowed(held: Tensor) -> Tensor:
+    """Return which event may look at which, bool ``[B, L, L]``: itself, and the real ones before it."""
+    index = torch.arange(held.shape[1])
+    causal = index[None, :] <= index[:, None]
+    itself = index[None, :] == index[:, None]
+    return (causal[None] & held[:, None, :]) | itself[None]
+
+
+def _block(block: nn.Module, queries: Tensor, x: Tensor, allowed: Tensor) -> Tensor:
+    """Return one block's output at the queries ``[B, Q, D]``, attending over ``x`` ``[B, L, D]``."""
+    assert isinstance(block, Block)
+    dim, width = x.shape[-1], x.shape[-1] // block.num_heads
+    weight, bias = block.query_key_value.weight, block.query_key_value.bias
+    q = F.linear(block.attention_norm(queries), weight[:dim], bias[:dim])
+    k, v = F.linear(block.attention_norm(x), weight[dim:], bias[dim:]).chunk(2, dim=-1)
+    q, k, v = (t.view(*t.shape[:2], block.num_heads, width).transpose(1, 2) for t in (q, k, v))  # [B, H, ., D / H]
+    scores = q @ k.transpose(-1, -2) / width**0.5  # [B, H, Q, L]
+    weights = scores.masked_fill(~allowed[:, None], -1e9).softmax(-1)
+    attended = (weights @ v).transpose(1, 2).flatten(2)
+    after = queries + block.attention_out(attended)
+    return after + block.feed_forward(after)
+
+
+def write_files(
+    directory: Path,
+    towers: TwoTower,
+    *,
+    vocabulary: Vocabulary,
+    catalog: ItemCatalog,
+    candidates: Ints,
+    favourites: pd.DataFrame,
+    flat_index_limit: int,
+) -> None:
+    """Write every file of ``features.release.layout`` for a retrieval part.
+
+    Args:
+        directory: of the part's draft.
+        towers: trained towers.
+        vocabulary: item ids by code.
+        catalog: attributes by code.
+        candidates: item codes that can be recommended; only these enter the index.
+        favourites: as ``favourites`` returns them.
+        flat_index_limit: the most candidates that are indexed exactly.
+    """
+    towers.eval()
+    item_vecs = item_vectors(towers)
+    np.save(directory / layout.ITEM_VECTORS, item_vecs)
+    index = build_index(item_vecs, candidates, flat_limit=flat_index_limit)
+    faiss.write_index(index, str(directory / layout.INDEX))
+    export_user_tower(towers, directory / layout.USER_TOWER)
+    vocabulary.save(directory / layout.VOCABULARY)
+    catalog.save(directory / layout.CATALOG)
+    favourites.to_parquet(directory / layout.FAVOURITES, index=False)
+
+
+def item_vectors(towers: TwoTower) -> npt.NDArray[np.float32]:
+    """Return unit vectors float32 ``[V, D]``; rows PAD and UNKNOWN are 0."""
+    towers.eval()
+    vecs = F.normalize(towers.all_raw_items(), dim=-1).numpy().copy()
+    vecs[:FIRST] = 0
+    return vecs
+
+
+def build_index(vecs: npt.NDArray[np.float32], candidates: Ints, *, flat_limit: int) -> faiss.Index:
+    """Return an inner-product index over the candidates, whose FAISS ids are their codes.
+
+    Exact up to ``flat_limit`` candidates, HNSW beyond.
+    """
+    dim = vecs.shape[1]
+    inner: faiss.Index
+    if len(candidates) <= flat_limit:
+        inner = faiss.IndexFlatIP(dim)
+    else:
+        inner = faiss.IndexHNSWFlat(dim, _HNSW_NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexIDMap2(inner)
+    index.add_with_ids(np.ascontiguousarray(vecs[candidates]), np.asarray(candidates, np.int64))
+    return index
+
+
+def export_user_tower(towers: TwoTower, path: Path) -> None:
+    """Write the user tower as one ONNX file with dynamic batch and length."""
+    tower = ServingUserTower(towers).eval()
+    example = tuple(torch.ones(2, 3, dtype=torch.int64) for _ in INPUTS)
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            tower,
+            example,
+            dynamo=True,
+            input_names=list(INPUTS),
+            output_names=[OUTPUT],
+            dynamic_shapes=dict.fromkeys(INPUTS, axes),
+            verbose=False,
+        )
+    assert program is not None
+    program.save(str(path), external_data=False)
+
+
+def favourites(
+    sequences: Sequences, catalog: ItemCatalog, *, candidates: Ints, as_of_us: int, days: int
+) -> pd.DataFrame:
+    """Return the recent bestsellers, best first: ``item_code, score, category``.
+
+    Purchases are counted where the log has any, else all events; the last ``days`` before
+    ``as_of_us`` where instants are known, else all time. The score is the count.
+    """
+    recent = sequences.between(as_of_us - days * _DAY_US, as_of_us) if as_of_us else sequences
+    bought = recent.where(recent.event_type == EVENT_TYPE_CODES[PURCHASE])
+    counted = bought if bought.num_events else recent
+    counts = np.bincount(counted.item, minlength=len(catalog))[candidates]
+    order = np.lexsort((candidates, -counts))
+    codes = candidates[order][: int((counts > 0).sum())]
+    return pd.DataFrame(
+        {
+            "item_code": codes.astype(np.int32),
+            "score": counts[order][: len(codes)].astype(np.float32),
+            "category": catalog.category[codes],
+        }
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints and warns about itself; none of it is news to a user."""
+    loggers = [
+        logging.getLogger(name)
+        for name in ("torch.onnx", "torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir")
+    ]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)

@@ -1,0 +1,228 @@
+"""Train the two-tower from a feature directory: learn, export for the test, learn again from all, export.
+
+store/runs/<run id>/
+config.json      what the run was started with
+fit/             checkpoint, best weights, done.json
+evaluated/       a store with one part: learned before the test window, for evaluation only
+refit/           the same as fit/, from all data, for the steps found
+result.json      what ``train_retrieval`` returns
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from features.build import FeatureSet
+from features.columns import EVENT_TYPE_CODES
+from features.errors import ConfigError, DataError
+from features.files import read_json, write_json
+from features.release import Part, ReleaseStore, write_part
+from features.sequences import Sequences
+from features.splits import Split
+from training.retrieval.config import RetrievalConfig
+from training.retrieval.export import favourites, write_files
+from training.retrieval.learn import Learned, Lesson, candidate_items, learn
+from training.tracking import TrackedRun, tracked_run
+
+EXPERIMENT: Final = "footfall-retrieval"
+CONFIG_FILE: Final = "config.json"
+RESULT_FILE: Final = "result.json"
+_DAY_US: Final = 86_400_000_000
+
+logger = logging.getLogger(__name__)
+
+
+def train_retrieval(
+    features: Path, store: Path, config: RetrievalConfig, *, resume: str | None = None
+) -> dict[str, Any]:
+    """Train, export and track a two-tower.
+
+    Args:
+        features: a feature directory.
+        store: release store; the part goes to ``parts/retrieval``, working files to ``runs/<run id>``.
+        config: every setting.
+        resume: id of a run that was cut off; it goes on from its last checkpoint in the same MLflow run.
+
+    Returns:
+        ``run_id, part, version, evaluated_part, steps, validation, num_candidates, seconds, positions_per_second``.
+
+    Raises:
+        ConfigError: ``resume`` names no run of this store, or one with other settings or data.
+        DataError: the log is too short for the windows asked for.
+    """
+    started = time.perf_counter()
+    feature_set, store = FeatureSet.load(features), Path(store)
+    if resume is not None:
+        _check_resumed(store / "runs" / resume, config, feature_set.fingerprint)
+    with tracked_run(store, EXPERIMENT, name="two-tower", run_id=resume) as run:
+        directory = store / "runs" / run.run_id
+        if resume is None:
+            write_json(directory / CONFIG_FILE, _settings(config, feature_set.fingerprint))
+            run.log_params({"config": config, "data_fingerprint": feature_set.fingerprint})
+        training = _Training(feature_set=feature_set, store=store, directory=directory, config=config, run=run)
+        result = training.result() | {"seconds": round(time.perf_counter() - started, 1)}
+        write_json(directory / RESULT_FILE, result)
+        run.log_metrics({"validation_ndcg@10": result["validation"]["ndcg@10"], "steps": result["steps"]})
+        run.log_artifacts(Path(result["part"]), "retrieval")
+    return result
+
+
+def split_for(sequences: Sequences, config: RetrievalConfig) -> Split:
+    """Return the split that a training learns, validates and is tested on.
+
+    Global temporal, by the last ``test_days`` and the ``validation_days`` before them; leave-one-out
+    where the log has no instants.
+
+    Raises:
+        DataError: the log is shorter than both windows.
+    """
+    last_us = int(sequences.ts.max(initial=0))
+    if last_us == 0:
+        return Split.leave_one_out(sequences)
+    test_from_us = last_us + 1 - config.test_days * _DAY_US
+    validation_from_us = test_from_us - config.validation_days * _DAY_US
+    first_us = int(sequences.ts.min())
+    if validation_from_us <= first_us:
+        raise DataError(
+            f"Expected a log longer than validation_days + test_days = {config.validation_days + config.test_days}, "
+            f"found {(last_us - first_us) / _DAY_US:.1f} days; shorten the windows."
+        )
+    return Split.global_temporal(
+        sequences,
+        validation_from_us=validation_from_us,
+        test_from_us=test_from_us,
+        target_event_types=target_codes(sequences, config),
+    )
+
+
+def target_codes(sequences: Sequences, config: RetrievalConfig) -> tuple[int, ...]:
+    """Return the codes of the event types that count as answers; all where the log has none of them."""
+    wanted = tuple(EVENT_TYPE_CODES[name] for name in config.target_event_types)
+    return wanted if np.isin(sequences.event_type, wanted).any() else ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Training:
+    """The stages of one run; a stage that an earlier attempt finished is read back."""
+
+    feature_set: FeatureSet
+    store: Path
+    directory: Path
+    config: RetrievalConfig
+    run: TrackedRun
+
+    def result(self) -> dict[str, Any]:
+        sequences = self.feature_set.sequences
+        split = split_for(sequences, self.config)
+        # What the weights may know ends at the first cut-off; what a test query holds ends at the second.
+        fit_until_us = split.cutoffs_us[0] if split.cutoffs_us else 0
+        lesson = self._lesson(split.fit, fit_until_us, split)
+        learned = learn(lesson, self.config, self.directory / "fit", tracker=self.run.logger)
+        logger.info("learned: %d steps, validation NDCG@10 %.4f, %.0f s", learned.steps, learned.score, learned.seconds)
+        about = self._about("fit", fit_until_us, learned.score)
+        evaluated = self._export(learned, lesson, self.directory / "evaluated", about)
+        if self.config.refit:
+            last_us = int(sequences.ts.max(initial=0))
+            end_us = last_us + 1 if last_us else 0
+            whole = self._lesson(sequences, end_us, None)
+            again = learn(whole, self.config, self.directory / "refit", num_steps=max(1, learned.steps))
+            logger.info("learned again from all data: %d steps, %.0f s", again.steps, again.seconds)
+            exported = self._export(again, whole, self.store, self._about("all", end_us, learned.score))
+        else:
+            exported = self._export(learned, lesson, self.store, about)
+        return {
+            "run_id": self.run.run_id,
+            "part": str(exported.directory),
+            "version": exported.version,
+            "evaluated_part": str(evaluated.directory),
+            "steps": learned.steps,
+            "validation": {"ndcg@10": learned.score},
+            "num_candidates": len(lesson.candidates),
+            "positions_per_second": round(learned.positions_per_second),
+        }
+
+    def _lesson(self, fit: Sequences, as_of_us: int, split: Split | None) -> Lesson:
+        catalog = self.feature_set.catalog
+        candidates = candidate_items(fit, catalog, as_of_us=as_of_us, config=self.config)
+        if len(candidates) == 0:
+            raise DataError(
+                f"Expected items with at least {self.config.min_item_events} events to recommend, found none; "
+                "lower min_item_events."
+            )
+        return Lesson(
+            fit=fit,
+            validation=split.validation if split else None,
+            catalog=catalog,
+            candidates=candidates,
+            num_price_bands=self.feature_set.shop.num_price_bands,
+        )
+
+    def _export(self, learned: Learned, lesson: Lesson, root: Path, about: dict[str, Any]) -> Part:
+        """Write a part, or return the one that this run has written already."""
+        written = ReleaseStore(root=root).latest_part("retrieval")
+        if written is not None and written.run_id == self.run.run_id:
+            return written
+        fingerprint, run_id = self.feature_set.fingerprint, self.run.run_id
+        with write_part(root, "retrieval", data_fingerprint=fingerprint, run_id=run_id) as draft:
+            write_files(
+                draft.directory,
+                learned.towers,
+                vocabulary=self.feature_set.vocabulary,
+                catalog=lesson.catalog,
+                candidates=lesson.candidates,
+                favourites=favourites(
+                    lesson.fit,
+                    lesson.catalog,
+                    candidates=lesson.candidates,
+                    as_of_us=about["as_of_us"],
+                    days=self.config.favourites_days,
+                ),
+                flat_index_limit=self.config.flat_index_limit,
+            )
+            draft.metrics["validation_ndcg@10"] = about["validation_ndcg@10"]
+            draft.about.update(about | {"steps": learned.steps})
+        part = ReleaseStore(root=root).latest_part("retrieval")
+        assert part is not None
+        return part
+
+    def _about(self, trained_on: str, as_of_us: int, score: float) -> dict[str, Any]:
+        shop = self.feature_set.shop
+        return {
+            "model": "two_tower",
+            "dim": self.config.tower.dim,
+            "max_length": self.config.tower.max_length,
+            "event_types": list(shop.event_types),
+            "num_price_bands": shop.num_price_bands,
+            "trained_on": trained_on,
+            "as_of_us": as_of_us,
+            "validation_ndcg@10": score,
+            "config": dataclasses.asdict(self.config),
+        }
+
+
+def _settings(config: RetrievalConfig, fingerprint: str) -> dict[str, Any]:
+    """Return the settings as JSON would give them back."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return {"config": values, "data_fingerprint": fingerprint}
+
+
+def _check_resumed(directory: Path, config: RetrievalConfig, fingerprint: str) -> None:
+    path = directory / CONFIG_FILE
+    if not path.exists():
+        known = sorted(p.parent.name for p in directory.parent.glob(f"*/{CONFIG_FILE}"))
+        raise ConfigError(f"resume: expected a run of this store, found {directory.name!r}; its runs: {known}.")
+    started, now = read_json(path), _settings(config, fingerprint)
+    for name in ("data_fingerprint", "config"):
+        if started[name] != now[name]:
+            raise ConfigError(
+                f"resume: expected the {name} that run {directory.name} was started with, {started[name]!r}, "
+                f"found {now[name]!r}; resume with the same settings and features, or start a new run."
+            )

@@ -1,0 +1,237 @@
+"""Learn towers from one fit part: the loop that ``train_retrieval`` and the benchmark share."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import lightning.pytorch as pl
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, TQDMProgressBar
+
+from features.catalog import ItemCatalog
+from features.content import ItemContent
+from features.files import read_json, write_json
+from features.sequences import Sequences
+from features.splits import Holdout
+from training.reproducibility import RandomStates, StepCheckpoint
+from training.retrieval.batches import TrainingBatches
+from training.retrieval.config import RetrievalConfig
+from training.retrieval.module import METRIC, KeepBest, RetrievalModule
+from training.retrieval.questions import Questions
+from training.retrieval.towers import TwoTower
+
+CHECKPOINT_FILE: Final = "last.ckpt"
+WEIGHTS_FILE: Final = "towers.safetensors"
+DONE_FILE: Final = "done.json"
+_DAY_US: Final = 86_400_000_000
+
+Ints = npt.NDArray[np.integer]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lesson:
+    """What towers learn from, and on what they are validated.
+
+    Args:
+        fit: sequences of all users, what lies behind the cut-off left out.
+        validation: questions of known answer; ``None`` for a refit, which runs a fixed number of steps.
+        catalog: attributes by item code.
+        candidates: item codes that can be recommended.
+        num_price_bands: of the shop.
+    """
+
+    fit: Sequences
+    validation: Holdout | None
+    catalog: ItemCatalog
+    candidates: Ints
+    num_price_bands: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Learned:
+    """Trained towers and how they came about.
+
+    Args:
+        towers: in evaluation mode.
+        steps: that the weights have seen.
+        score: validation NDCG@10; 0 in a refit.
+        seconds: wall time, of the last resumption alone where there was one.
+        positions_per_second: real positions learned from a second, in this process.
+    """
+
+    towers: TwoTower
+    steps: int
+    score: float
+    seconds: float
+    positions_per_second: float
+
+
+def learn(
+    lesson: Lesson, config: RetrievalConfig, directory: Path, *, num_steps: int = 0, tracker: Any = False
+) -> Learned:
+    """Train in ``directory``, going on from its checkpoint where one is there.
+
+    Args:
+        lesson: what to learn from.
+        config: how.
+        directory: holds checkpoint and weights; a finished one is only read.
+        num_steps: exactly so many, without validation; 0 for early stopping.
+        tracker: a Lightning logger, or ``False``.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    pl.seed_everything(config.seed, verbose=False)
+    module = build_module(lesson, config, num_steps=num_steps)
+    started, first_step = time.perf_counter(), 0
+    if not (directory / DONE_FILE).exists():
+        first_step = _run(module, directory, tracker)
+    seconds = time.perf_counter() - started
+    done = read_json(directory / DONE_FILE)
+    towers = module.towers
+    towers.load_state_dict(safetensors.torch.load_file(directory / WEIGHTS_FILE))
+    towers.eval()
+    positions = (done["last_step"] - first_step) * module.batches.num_positions / module.batches.steps_per_epoch
+    return Learned(
+        towers=towers,
+        steps=done["steps"],
+        score=done["score"],
+        seconds=seconds,
+        positions_per_second=positions / max(seconds, 1e-9),
+    )
+
+
+def build_module(lesson: Lesson, config: RetrievalConfig, *, num_steps: int = 0) -> RetrievalModule:
+    """Return untrained towers with their batches and questions; ``num_steps`` as in ``learn``."""
+    tower, schedule = config.tower, config.schedule
+    num_codes = len(lesson.catalog)
+    batches = TrainingBatches.from_sequences(
+        lesson.fit,
+        candidates=lesson.candidates,
+        num_codes=num_codes,
+        max_length=tower.max_length,
+        batch_tokens=schedule.batch_tokens,
+        loss=config.loss,
+        seed=config.seed,
+    )
+    questions = None
+    if lesson.validation is not None and not num_steps:
+        questions = Questions.draw(
+            lesson.validation,
+            candidates=torch.from_numpy(batches.candidates),
+            exclude_seen=config.exclude_seen,
+            most=schedule.validation_users,
+            seed=config.seed,
+        )
+    towers = TwoTower(
+        tower,
+        known=torch.from_numpy(np.bincount(lesson.fit.item, minlength=num_codes) > 0),
+        num_price_bands=lesson.num_price_bands,
+        content=_content(lesson.catalog, config),
+    )
+    return RetrievalModule(towers, batches, questions, config, num_steps=num_steps or most_steps(batches, config))
+
+
+def most_steps(batches: TrainingBatches, config: RetrievalConfig) -> int:
+    """Return the steps at most, a whole number of validation intervals."""
+    schedule = config.schedule
+    positions = schedule.max_epochs * batches.num_positions
+    if schedule.max_tokens:
+        positions = min(positions, schedule.max_tokens)
+    steps = positions * batches.steps_per_epoch / max(1, batches.num_positions)
+    interval = validation_interval(batches, config)
+    return interval * max(1, round(steps / interval))
+
+
+def validation_interval(batches: TrainingBatches, config: RetrievalConfig) -> int:
+    """Return the steps between validations."""
+    return max(1, batches.steps_per_epoch // config.schedule.validations_per_epoch)
+
+
+def candidate_items(
+    sequences: Sequences, catalog: ItemCatalog, *, as_of_us: int, config: RetrievalConfig
+) -> npt.NDArray[np.int64]:
+    """Return the item codes that can be recommended, rising.
+
+    An available item with ``min_item_events`` events, or one created in the ``new_item_days`` before ``as_of_us``.
+    """
+    known = np.bincount(sequences.item, minlength=len(catalog)) >= max(1, config.min_item_events)
+    since_us = as_of_us - config.new_item_days * _DAY_US
+    created = catalog.created_at_us
+    new = (created > 0) & (created >= since_us) & (created <= as_of_us) & config.tower.content
+    return np.flatnonzero((known | new) & catalog.available).astype(np.int64)
+
+
+def _content(catalog: ItemCatalog, config: RetrievalConfig) -> ItemContent | None:
+    """A catalogue that knows nothing is no content, whatever the setting says."""
+    speaks = any((text != "").any() for text in (catalog.title, catalog.category, catalog.brand))
+    if not (config.tower.content and speaks):
+        return None
+    return ItemContent.from_catalog(catalog, num_title_buckets=config.tower.num_title_buckets)
+
+
+def _run(module: RetrievalModule, directory: Path, tracker: Any) -> int:
+    """Train to the end and write weights and ``done.json``; return the step it started from."""
+    config, checkpoint = module.config, directory / CHECKPOINT_FILE
+    interval = validation_interval(module.batches, config)
+    best = KeepBest(directory / WEIGHTS_FILE)
+    callbacks: list[pl.Callback] = [
+        RandomStates(),
+        StepCheckpoint(checkpoint, every_steps=config.schedule.checkpoint_steps, validation_steps=interval),
+    ]
+    if module.questions is not None:
+        callbacks += [best, EarlyStopping(METRIC, mode="max", patience=config.schedule.patience)]
+    if sys.stderr.isatty():
+        callbacks.append(TQDMProgressBar())
+    trainer = pl.Trainer(
+        max_epochs=1,  # one pass over all steps: batches know their own epoch
+        accelerator="cpu",
+        logger=tracker,
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        val_check_interval=interval,
+        limit_val_batches=1 if module.questions is not None else 0,
+        log_every_n_steps=min(50, interval),
+        default_root_dir=directory,
+        deterministic=True,
+    )
+    resumed = _step_of(checkpoint)
+    logger.info(
+        "learning: %d positions, %d steps an epoch, from step %d to at most %d, %d candidates",
+        module.batches.num_positions, module.batches.steps_per_epoch, resumed, module.num_steps, len(module.candidates),
+    )  # fmt: skip
+    with _quiet():
+        trainer.fit(module, ckpt_path=str(checkpoint) if resumed else None, weights_only=True)
+    if module.questions is None:
+        best.keep(module, trainer.global_step)
+    values = {"steps": best.step, "score": max(best.score, 0.0), "last_step": trainer.global_step}
+    write_json(directory / DONE_FILE, values)
+    return resumed
+
+
+def _step_of(checkpoint: Path) -> int:
+    if not checkpoint.exists():
+        return 0
+    return int(torch.load(checkpoint, weights_only=True)["global_step"])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's hints about loader workers, loggers and resuming do not apply to batches that are computed."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning.*")
+        yield

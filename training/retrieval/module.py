@@ -1,0 +1,178 @@
+"""The thin Lightning layer over the towers, and its data loader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from features.files import write_bytes
+from training.retrieval.batches import Batch, TrainingBatches
+from training.retrieval.config import RetrievalConfig
+from training.retrieval.losses import softmax_loss
+from training.retrieval.questions import Questions
+from training.retrieval.towers import TwoTower
+
+METRIC = "validation_ndcg@10"
+
+
+class RetrievalModule(pl.LightningModule):
+    """One training step, one validation, one optimiser.
+
+    Args:
+        towers: what learns.
+        batches: what it learns from.
+        questions: what it is validated on; ``None`` in a refit.
+        config: rates, temperature, averaging.
+        num_steps: steps of the whole training.
+    """
+
+    def __init__(
+        self,
+        towers: TwoTower,
+        batches: TrainingBatches,
+        questions: Questions | None,
+        config: RetrievalConfig,
+        *,
+        num_steps: int,
+    ) -> None:
+        super().__init__()
+        self.towers, self.batches, self.questions, self.config = towers, batches, questions, config
+        self.num_steps = num_steps
+        self.candidates = torch.from_numpy(batches.candidates)
+        decay = config.schedule.ema_decay
+        average = get_ema_multi_avg_fn(decay) if decay else None  # type: ignore[no-untyped-call]
+        self.averaged = AveragedModel(towers, multi_avg_fn=average) if average else None
+
+    @property
+    def exported(self) -> TwoTower:
+        """The towers that are validated and exported: averaged where averaging is on."""
+        chosen: TwoTower = self.towers if self.averaged is None else self.averaged.module  # type: ignore[assignment]
+        return chosen
+
+    def training_step(self, batch: Batch) -> Tensor:  # noqa: D102
+        loss = self._full_loss(batch) if len(batch.pool) == 0 else self._sampled_loss(batch)
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, _batch: Any) -> None:  # noqa: D102
+        if self.questions is not None:
+            self.log(METRIC, self.questions.ndcg_at_10(self.exported), prog_bar=True, batch_size=1)
+
+    def configure_optimizers(self) -> Any:  # noqa: D102
+        schedule = self.config.schedule
+        matrices = [p for p in self.towers.users.blocks.parameters() if p.ndim > 1]
+        held = {id(p) for p in matrices}
+        others = [p for p in self.towers.parameters() if id(p) not in held]
+        groups = [{"params": matrices, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, fused=True)
+        warm = max(1, schedule.warmup_steps)
+        rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warm))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then average: both before any callback can write a checkpoint."""
+        super().optimizer_step(*args, **kwargs)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.towers)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ARG002
+        """Batches are frozen and stay where they are made, on the CPU."""
+        return batch
+
+    def train_dataloader(self) -> StepLoader:  # noqa: D102
+        return StepLoader(self)
+
+    def val_dataloader(self) -> list[int]:  # noqa: D102
+        return [0] if self.questions is not None else []
+
+    def _full_loss(self, batch: Batch) -> Tensor:
+        raw = self.towers.raw_items(torch.arange(len(self.towers.known)))  # [V, D]
+        unit = F.normalize(raw, dim=-1)
+        user_vecs = self.towers.users(raw[batch.histories.item], batch.histories)
+        pool = unit[self.candidates]
+        return self._softmax(user_vecs, unit[batch.target], pool, batch=batch, codes=self.candidates)
+
+    def _sampled_loss(self, batch: Batch) -> Tensor:
+        """Embed only the items that this step meets."""
+        met = torch.cat([batch.histories.item, batch.target, batch.pool])
+        codes, place = torch.unique(met, return_inverse=True)
+        raw = self.towers.raw_items(codes)
+        unit = F.normalize(raw, dim=-1)
+        item, target, pool = torch.split(place, [len(batch.histories.item), len(batch.target), len(batch.pool)])
+        user_vecs = self.towers.users(raw[item], batch.histories)
+        log_expected = batch.log_expected
+        return self._softmax(
+            user_vecs, unit[target], unit[pool], batch=batch, codes=batch.pool, log_expected=log_expected
+        )
+
+    def _softmax(
+        self,
+        users: Tensor,
+        targets: Tensor,
+        pool: Tensor,
+        *,
+        batch: Batch,
+        codes: Tensor,
+        log_expected: Tensor | None = None,
+    ) -> Tensor:
+        loss = self.config.loss
+        return softmax_loss(
+            users,
+            targets,
+            pool,
+            target=batch.target,
+            pool=codes,
+            log_expected=log_expected,
+            weight=batch.weight,
+            temperature=loss.temperature,
+            bf16=loss.bf16,
+        )
+
+
+class StepLoader:
+    """Batches from the step that training has reached to its last: no state of its own to lose."""
+
+    def __init__(self, module: RetrievalModule) -> None:
+        self._module = module
+
+    def __len__(self) -> int:
+        return self._module.num_steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        # Read when the first batch is asked for, so that a restored step counts.
+        for step in range(self._module.global_step, self._module.num_steps):
+            yield self._module.batches.batch(step)
+
+
+class KeepBest(pl.Callback):
+    """Write the exported towers to ``path`` whenever validation is better than ever before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.score, self.step = float("-inf"), 0
+
+    def state_dict(self) -> dict[str, Any]:  # noqa: D102
+        return {"score": self.score, "step": self.step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # noqa: D102
+        self.score, self.step = state_dict["score"], state_dict["step"]
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:  # noqa: D102
+        assert isinstance(module, RetrievalModule)
+        score = float(trainer.callback_metrics[METRIC])
+        if score > self.score:
+            self.score = score
+            self.keep(module, trainer.global_step)
+
+    def keep(self, module: RetrievalModule, step: int) -> None:
+        """Write the exported towers as they are after ``step``."""
+        self.step = step
+        write_bytes(self.path, safetensors.torch.save(module.exported.state_dict()))

@@ -1,0 +1,89 @@
+"""The validation of a training: full ranking over all candidates, as NDCG@10."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from features.history import encode_history
+from features.sequences import Sequences
+from features.splits import Holdout
+from training.retrieval.batches import pack_queries
+from training.retrieval.towers import TwoTower
+
+_USERS_A_TIME = 512
+_TOP = 10
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Questions:
+    """Users to rank for, and what each of them did afterwards.
+
+    Args:
+        holdout: queries and targets.
+        candidates: item codes ranked, int64 ``[C]``.
+        exclude_seen: leave a query's items out of its ranking, and out of its targets.
+    """
+
+    holdout: Holdout
+    candidates: Tensor
+    exclude_seen: bool
+
+    @classmethod
+    def draw(cls, holdout: Holdout, *, candidates: Tensor, exclude_seen: bool, most: int, seed: int) -> Questions:
+        """Keep at most ``most`` users, drawn by seed; a user whose targets are all seen asks nothing."""
+        targets = holdout.targets.where(_new_targets(holdout)) if exclude_seen else holdout.targets
+        asked = np.flatnonzero(targets.lengths > 0)
+        if len(asked) > most:
+            asked = np.sort(np.random.default_rng(seed).choice(asked, most, replace=False))
+        chosen = Holdout(users=holdout.users[asked], query=holdout.query.take(asked), targets=targets.take(asked))
+        return cls(holdout=chosen, candidates=candidates, exclude_seen=exclude_seen)
+
+    def ndcg_at_10(self, towers: TwoTower) -> float:
+        """Return the mean NDCG@10 over users; each distinct target counts once."""
+        user_vecs, item_vecs = embed(towers, self.holdout)
+        gains = [self._gains(user_vecs, item_vecs, start) for start in range(0, len(user_vecs), _USERS_A_TIME)]
+        return float(torch.cat(gains).mean()) if gains else 0.0
+
+    def _gains(self, user_vecs: Tensor, item_vecs: Tensor, start: int) -> Tensor:
+        """Return the NDCG@10 of a slice of users."""
+        stop = min(start + _USERS_A_TIME, len(user_vecs))
+        scores = torch.full((stop - start, len(item_vecs)), -torch.inf)
+        scores[:, self.candidates] = user_vecs[start:stop] @ item_vecs[self.candidates].T
+        if self.exclude_seen:
+            scores[_cells(self.holdout.query, start, stop)] = -torch.inf
+        wanted = torch.zeros_like(scores, dtype=torch.bool)
+        wanted[_cells(self.holdout.targets, start, stop)] = True
+        top = scores.topk(min(_TOP, scores.shape[1]), dim=1).indices  # [users, 10]
+        discount = 1 / torch.log2(torch.arange(2, 2 + top.shape[1], dtype=torch.float32))
+        ideal = F.pad(discount.cumsum(0), (1, 0))[wanted.sum(1).clamp_max(top.shape[1])]
+        return (wanted.gather(1, top) * discount).sum(1) / ideal
+
+
+def embed(towers: TwoTower, holdout: Holdout) -> tuple[Tensor, Tensor]:
+    """Return unit vectors of the holdout's users ``[Q, D]`` and of all item codes ``[V, D]``."""
+    towers.eval()
+    with torch.no_grad():
+        raw = towers.all_raw_items()
+        packed, last = pack_queries(encode_history(holdout.query, max_length=towers.config.max_length))
+        user_vecs = towers.users(raw[packed.item], packed)[torch.from_numpy(last)]
+    return user_vecs, F.normalize(raw, dim=-1)
+
+
+def _cells(sequences: Sequences, start: int, stop: int) -> tuple[Tensor, Tensor]:
+    """Return row and item of every event of users ``start`` to ``stop``."""
+    users = torch.from_numpy(np.repeat(np.arange(stop - start), sequences.lengths[start:stop]))
+    span = slice(sequences.offsets[start], sequences.offsets[stop])
+    return users, torch.from_numpy(sequences.item[span].astype(np.int64))
+
+
+def _new_targets(holdout: Holdout) -> npt.NDArray[np.bool_]:
+    """Return whether each target is an item that its query does not hold."""
+    base = 1 + max(int(holdout.query.item.max(initial=0)), int(holdout.targets.item.max(initial=0)))
+    seen = holdout.query.user_of_event * base + holdout.query.item
+    return ~np.isin(holdout.targets.user_of_event * base + holdout.targets.item, seen)

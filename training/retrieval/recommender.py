@@ -1,0 +1,85 @@
+"""The two-tower as a recommender, from the exported files alone: what is evaluated is what is served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from features.history import encode_history
+from features.recommendations import Recommendations
+from features.release import Part, layout
+from features.sequences import Sequences
+from training.evaluation.ranking import rank_in_batches
+from training.retrieval.export import INPUTS, OUTPUT
+
+Ints = npt.NDArray[np.integer]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TwoTowerRecommender:
+    """Exact ranking of all candidates by the exported user tower and item vectors.
+
+    Args:
+        name: in reports.
+        session: ONNX Runtime session of the user tower.
+        max_length: the most events it reads.
+        candidates: item codes in the index, rising, int64 ``[C]``.
+        candidate_vecs: their vectors, float32 ``[C, D]``.
+        num_codes: V.
+    """
+
+    name: str
+    session: Any
+    max_length: int
+    candidates: Ints
+    candidate_vecs: Floats
+    num_codes: int
+
+    @classmethod
+    def from_part(cls, part: Part, *, name: str = "two_tower", threads: int = 1) -> TwoTowerRecommender:
+        """Open a checked part.
+
+        Raises:
+            ReleaseError: the part lacks one of its files.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(str(part.path(layout.USER_TOWER)), options)
+        index: Any = faiss.read_index(str(part.path(layout.INDEX)))
+        candidates = np.sort(faiss.vector_to_array(index.id_map))
+        item_vecs = np.load(part.path(layout.ITEM_VECTORS), mmap_mode="r")
+        return cls(
+            name=name,
+            session=session,
+            max_length=int(part.about["max_length"]),
+            candidates=candidates,
+            candidate_vecs=np.ascontiguousarray(item_vecs[candidates]),
+            num_codes=len(item_vecs),
+        )
+
+    def user_vectors(self, query: Sequences) -> Floats:
+        """Return unit vectors float32 ``[Q, D]``; every user needs at least one event."""
+        inputs = encode_history(query, max_length=self.max_length).padded()
+        vecs: Floats = self.session.run([OUTPUT], {name: inputs[name] for name in INPUTS})[0]
+        return vecs
+
+    def recommend(self, query: Sequences, *, k: int, exclude_seen: bool) -> Recommendations:
+        """Return each user's ``k`` best candidates; none for a user without events."""
+        is_candidate = np.zeros(self.num_codes, bool)
+        is_candidate[self.candidates] = True
+        return rank_in_batches(self._scores, query, candidates=is_candidate, k=k, exclude_seen=exclude_seen)
+
+    def _scores(self, query: Sequences) -> Floats:
+        """Return cosines ``[B, V]``; -inf for what is no candidate, and for users without events."""
+        scores = np.full((query.num_users, self.num_codes), -np.inf, np.float32)
+        asked = np.flatnonzero(query.lengths > 0)
+        if len(asked):
+            user_vecs = self.user_vectors(query.take(asked))
+            scores[np.ix_(asked, self.candidates)] = user_vecs @ self.candidate_vecs.T
+        return scores
