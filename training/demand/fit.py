@@ -1,0 +1,206 @@
+"""From features to a demand part: choose the steps, report on later windows, refit on all data, export."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from features.build import ITEMS_FILE, FeatureSet
+from features.errors import ConfigError, DataError
+from features.files import read_json, write_json
+from features.release import layout, write_part
+from features.release.part import Part
+from training.demand.backtest import (
+    Backtest,
+    backtest,
+    baseline_forecasters,
+    model_forecaster,
+    summary,
+    wql_intervals,
+)
+from training.demand.config import DemandConfig
+from training.demand.export import as_of, decision_frame, forecast_frame, lead_times
+from training.demand.forecast import forecast
+from training.demand.inputs import PanelInputs
+from training.demand.model import DemandModel
+from training.demand.trainer import Fitted, fit_model
+from training.tracking import TrackedRun, tracked_run
+
+log = logging.getLogger(__name__)
+
+EXPERIMENT: Final = "footfall-demand"
+OURS: Final = "footfall"
+GATE: Final = "empirical_quantiles"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """How a panel of T periods is used: ``| fit | validation windows | test windows |``.
+
+    Args:
+        fit_until: first period that the chosen model has not learnt from.
+        validation: origins that choose the number of steps.
+        test: origins that are reported on.
+    """
+
+    fit_until: int
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+    @classmethod
+    def of(cls, num_periods: int, config: DemandConfig) -> Windows:
+        """Lay the windows at the panel's end.
+
+        Raises:
+            DataError: less than a horizon is left to learn from.
+        """
+        count = config.validation_windows + config.test_windows
+        first = num_periods - count * config.horizon
+        if first < config.min_history + config.horizon:
+            raise DataError(
+                f"Demand: expected at least {config.min_history + (count + 1) * config.horizon} periods for "
+                f"{count} windows of {config.horizon}, found {num_periods}; bring more history, or set fewer windows "
+                "or a shorter horizon."
+            )
+        origins = tuple(first + window * config.horizon for window in range(count))
+        return cls(
+            fit_until=first, validation=origins[: config.validation_windows], test=origins[config.validation_windows :]
+        )
+
+
+def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: str | None = None) -> dict[str, Any]:
+    """Train on a feature directory and write a demand part.
+
+    Args:
+        features: what ``build_features`` wrote.
+        store: release store.
+        config: settings.
+        resume: MLflow run to go on with, after a crash; settings and data must be the same.
+
+    Returns:
+        part, run, steps, and the metrics of the model and its baselines on the test windows.
+
+    Raises:
+        ConfigError: the run to resume had other settings or data, or left nothing to resume.
+        DataError: the panel is empty or too short.
+    """
+    found = FeatureSet.load(Path(features))
+    panel = found.panel
+    if panel.num_items == 0:
+        raise DataError("Demand: expected a panel with items, found none; check the panel's settings.")
+    inputs = PanelInputs.from_panel(panel, config)
+    windows = Windows.of(panel.num_periods, config)
+    with tracked_run(store, EXPERIMENT, name="demand", run_id=resume) as run:
+        work = _work_directory(Path(store), run.run_id, config, found.fingerprint, resumed=resume is not None)
+        if resume is None:
+            run.log_params(dataclasses.asdict(config))
+        run.log_tags({"footfall.kind": "demand", "footfall.data_fingerprint": found.fingerprint})
+        chosen = _choose(inputs, config, windows, work, run)
+        report = evaluate_demand(chosen.model, inputs, windows.test) if windows.test else {}
+        metrics = _headline(report, chosen)
+        run.log_metrics(metrics)
+        refit = fit_model(
+            inputs, config, fit_until=panel.num_periods, directory=work / "refit", steps=chosen.steps, logger=run.logger
+        )
+        about = {"steps": chosen.steps, "refitted_on": f"all {panel.num_periods} periods", "report": report}
+        part = _export(found, refit.model, inputs, Path(store), run_id=run.run_id, metrics=metrics, about=about)
+        run.log_artifacts(part.directory, "demand")
+    shutil.rmtree(work)
+    log.info("demand: part %s with forecasts of %d items", part.version, panel.num_items)
+    return {
+        "part": part.version,
+        "directory": str(part.directory),
+        "run_id": run.run_id,
+        "steps": chosen.steps,
+        "metrics": metrics,
+        "report": report,
+    }
+
+
+def evaluate_demand(model: DemandModel, inputs: PanelInputs, origins: tuple[int, ...]) -> dict[str, Any]:
+    """Return metrics of the model and its baselines over the windows from ``origins``, with paired intervals."""
+    config = inputs.config
+    days = {"D": 1, "W": 7}[inputs.frequency]
+    lead = min(config.horizon, -(-config.lead_time_days // days))
+    forecasters = {OURS: model_forecaster(model, inputs)} | baseline_forecasters(inputs)
+    found: dict[str, Backtest] = {
+        name: backtest(one, inputs, origins, lead_periods=lead, service_levels=config.service_levels)
+        for name, one in forecasters.items()
+    }
+    alone, less = wql_intervals(found, against=GATE, seed=config.seed)
+    return {
+        "origins": list(origins),
+        "models": {name: summary(one, inputs, config.service_levels) for name, one in found.items()},
+        "wql_interval": {name: [one.low, one.high] for name, one in alone.items()},
+        "wql_less_gate": {name: [one.mean, one.low, one.high] for name, one in less.items()},
+    }
+
+
+def _choose(inputs: PanelInputs, config: DemandConfig, windows: Windows, work: Path, run: TrackedRun) -> Fitted:
+    chosen = fit_model(
+        inputs,
+        config,
+        fit_until=windows.fit_until,
+        directory=work / "choose",
+        validation_origins=windows.validation,
+        logger=run.logger,
+    )
+    log.info("demand: %d steps, WQL %.4f on %d validation windows", chosen.steps, chosen.score, len(windows.validation))
+    return chosen
+
+
+def _headline(report: dict[str, Any], chosen: Fitted) -> dict[str, float]:
+    metrics = {"validation_wql": float(chosen.score or 0.0), "steps": float(chosen.steps)}
+    if report:
+        metrics |= report["models"][OURS]
+        metrics |= {f"{name}_wql": values["wql"] for name, values in report["models"].items() if name != OURS}
+        names = ("wql_less_gate", "wql_less_gate_low", "wql_less_gate_high")
+        metrics |= dict(zip(names, report["wql_less_gate"][OURS], strict=True))
+    return metrics
+
+
+def _export(
+    found: FeatureSet,
+    model: DemandModel,
+    inputs: PanelInputs,
+    store: Path,
+    *,
+    run_id: str,
+    metrics: dict[str, float],
+    about: dict[str, Any],
+) -> Part:
+    panel, config = found.panel, inputs.config
+    future = forecast(model, inputs, panel.num_periods)
+    days = lead_times(found.directory / ITEMS_FILE, panel.item_ids, config.lead_time_days)
+    version = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{run_id[:6]}"
+    with write_part(store, "demand", data_fingerprint=found.fingerprint, run_id=run_id, version=version) as draft:
+        forecast_frame(panel, future).to_parquet(draft.directory / layout.FORECASTS, index=False)
+        decision_frame(panel, future, days, config).to_parquet(draft.directory / layout.DECISIONS, index=False)
+        draft.metrics.update(metrics)
+        draft.about.update(as_of=as_of(panel), frequency=panel.frequency, horizon=config.horizon)
+        draft.about.update(settings=dataclasses.asdict(config), **about)
+    return Part.open(store / "parts" / "demand" / version)
+
+
+def _work_directory(store: Path, run_id: str, config: DemandConfig, fingerprint: str, *, resumed: bool) -> Path:
+    """Return where a run keeps what a crash must not cost, and refuse to mix two trainings."""
+    work = store / "work" / run_id
+    about = {"config": _as_json(dataclasses.asdict(config)), "fingerprint": fingerprint}
+    marker = work / "training.json"
+    if resumed and not marker.exists():
+        raise ConfigError(f"resume: expected an unfinished demand training of run {run_id!r}, found none in {work}.")
+    if marker.exists() and read_json(marker) != about:
+        raise ConfigError(f"resume: run {run_id!r} had other settings or data; resume with those, or start a new run.")
+    if not marker.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        write_json(marker, about)
+    return work
+
+
+def _as_json(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

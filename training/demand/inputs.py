@@ -1,0 +1,229 @@
+"""From a panel to model inputs: windows as pure functions of (item, origin).
+
+Shapes: B windows, L context periods, H horizon periods, P calendar and plan features, O observed features,
+S static attributes.
+
+An origin ``t`` is the number of periods that have passed: the context is ``t - L .. t - 1``, the horizon
+``t .. t + H - 1``. Units and observed features are read at ``t - 1`` and before, never later; only the plan
+and the calendar reach into the horizon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features.demand_panel import DemandPanel
+from features.errors import DataError
+from training.demand.config import DemandConfig
+from training.demand.history import PrefixSums, SpanSums
+from training.demand.panel_arrays import peer_sums, plan_arrays, season_of, stack, static_codes, symlog
+from training.demand.windows import InputSizes, Windows
+
+SEASON_CYCLES: Final = (2, 4, 8)  # the same phase's mean over so many cycles is an input
+SMALLEST_LEVEL: Final = 1e-2  # units a period; keeps logarithms finite for what never sold
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PanelInputs:
+    """A panel laid out for gathering windows.
+
+    Args:
+        config: how long contexts and horizons are.
+        frequency: ``D`` or ``W``.
+        units: float32 ``[I, T]``, NaN where nothing is known.
+        log_units: log1p units, float32 ``[I, T]``, 0 where nothing is known.
+        plan: calendar and plan, float32 ``[I, T + H, P]``; the last ``num_item_plan`` differ between items.
+        num_item_plan: plan features that belong to items, and not to the calendar.
+        observed: float32 ``[I, T, O]``, 0 where nothing is known.
+        static: int64 ``[I, S]``; code 0 is unknown.
+        static_sizes: codes of each attribute.
+        sums: prefix sums of each item.
+        peer_sums: prefix sums of units and periods of each item's first static attribute, ``[I, T + 1, 2]``.
+    """
+
+    config: DemandConfig
+    frequency: Literal["D", "W"]
+    units: Tensor
+    log_units: Tensor
+    plan: Tensor
+    num_item_plan: int
+    observed: Tensor
+    static: Tensor
+    static_sizes: tuple[int, ...]
+    sums: PrefixSums
+    peer_sums: Tensor
+
+    @classmethod
+    def from_panel(cls, panel: DemandPanel, config: DemandConfig) -> PanelInputs:
+        """Lay out a panel; it is left as it is.
+
+        Raises:
+            DataError: the plan ends before the horizon does.
+        """
+        if panel.known_ahead and panel.horizon < config.horizon:
+            raise DataError(
+                f"Demand: expected a plan for {config.horizon} further periods, found {panel.horizon}; "
+                "build the panel with a longer horizon or forecast a shorter one."
+            )
+        season = season_of(panel)
+        units = np.asarray(panel.units, np.float32)
+        calendar, item_plan = plan_arrays(panel, config.horizon, season)
+        observed = stack([np.nan_to_num(symlog(array)) for array in panel.observed.values()], units.shape)
+        static, sizes = static_codes(panel.static, panel.num_items)
+        sums = PrefixSums.build(units, plan=item_plan[:, : units.shape[1]], observed=observed, season=season)
+        return cls(
+            config=config,
+            frequency=panel.frequency,
+            units=torch.from_numpy(units.copy()),
+            log_units=torch.from_numpy(np.log1p(np.nan_to_num(units))),
+            plan=torch.from_numpy(np.concatenate([calendar, item_plan], axis=2)),
+            num_item_plan=item_plan.shape[2],
+            observed=torch.from_numpy(observed),
+            static=torch.from_numpy(static),
+            static_sizes=sizes,
+            sums=sums,
+            peer_sums=peer_sums(sums, static),
+        )
+
+    @property
+    def num_items(self) -> int:
+        """I."""
+        return self.units.shape[0]
+
+    @property
+    def num_periods(self) -> int:
+        """T, and the origin from which the future is forecast."""
+        return self.units.shape[1]
+
+    @property
+    def sizes(self) -> InputSizes:
+        """Widths of the windows."""
+        one = self.windows(torch.zeros(1, dtype=torch.int64), torch.ones(1, dtype=torch.int64))
+        return InputSizes(
+            state=one.state.shape[1],
+            static=self.static_sizes,
+            context=one.context.shape[2],
+            plan=one.horizon_plan.shape[2],
+            horizon=one.horizon.shape[2],
+        )
+
+    def windows(self, items: Tensor, origins: Tensor) -> Windows:
+        """Gather the inputs of each (item, origin).
+
+        Args:
+            items: int64 ``[B]``.
+            origins: int64 ``[B]``, in ``1 .. T``.
+        """
+        past = self._past(items, origins)
+        level = self._level(items, origins)  # [B]
+        periods = origins[:, None] + torch.arange(-self.config.context_length, 0)  # [B, L]
+        cell = (items[:, None], periods.clamp(min=0))
+        mask = (periods >= 0) & torch.isfinite(self.units[cell])
+        log_units = self.log_units[cell]
+        context = torch.cat(
+            [
+                (log_units - torch.log1p(level)[:, None])[..., None],
+                (log_units > 0).float()[..., None],
+                self.observed[cell],
+            ],
+            dim=2,
+        )
+        ahead = origins[:, None] + torch.arange(self.config.horizon)  # [B, H]
+        horizon_plan = self.plan[items[:, None], ahead.clamp(max=self.plan.shape[1] - 1)]
+        return Windows(
+            level=level,
+            state=self._state(items, origins, level, past),
+            static=self.static[items],
+            context=torch.where(mask[..., None], context, 0.0),
+            context_plan=self.plan[cell],
+            context_mask=mask,
+            horizon_plan=horizon_plan,
+            horizon=self._horizon(items, origins, level=level, past=past, plan=horizon_plan),
+        )
+
+    def targets(self, items: Tensor, origins: Tensor, *, until: int) -> Tensor:
+        """Return the units of each horizon, ``[B, H]``; NaN where unknown or at ``until`` and later."""
+        ahead = origins[:, None] + torch.arange(self.config.horizon)
+        units = self.units[items[:, None], ahead.clamp(max=self.num_periods - 1)]
+        return torch.where(ahead < until, units, torch.nan)
+
+    def targets_at(self, origin: int) -> Tensor:
+        """Return the units of all items' horizon from ``origin``, ``[I, H]``; NaN where unknown."""
+        items = torch.arange(self.num_items)
+        return self.targets(items, torch.full_like(items, origin), until=self.num_periods)
+
+    def _past(self, items: Tensor, origins: Tensor) -> SpanSums:
+        spans = torch.tensor([*self.config.spans, self.config.level_span, self.num_periods])
+        return self.sums.within(items[:, None], origins[:, None] - spans, origins[:, None])
+
+    def _peer_mean(self, items: Tensor, origins: Tensor, span: int) -> Tensor:
+        sums = self.peer_sums[items, origins] - self.peer_sums[items, (origins - span).clamp(min=0)]
+        return (sums[:, 0] / sums[:, 1].clamp(min=1)).float()
+
+    def _level(self, items: Tensor, origins: Tensor) -> Tensor:
+        prior = self.config.level_prior
+        recent = self.sums.within(items, origins - self.config.level_span, origins)
+        peers = self._peer_mean(items, origins, self.config.level_span)
+        return ((recent.sold + prior * peers) / (recent.seen + max(prior, 1e-3))).float().clamp(min=SMALLEST_LEVEL)
+
+    def _state(self, items: Tensor, origins: Tensor, level: Tensor, past: SpanSums) -> Tensor:
+        """What the past says as a whole, ``[B, F]``; ratios are logarithms against the level."""
+        spans, everything = len(self.config.spans), -1
+        seen = past.seen.clamp(min=1)
+        means = (past.sold + level[:, None]) / (past.seen + 1)
+        silent = origins - 1 - self.sums.last_sale[items, origins]
+        peers = [self._peer_mean(items, origins, span) for span in (self.config.spans[0], self.config.level_span)]
+        lift = (past.plan_units + level[:, None, None]) / (past.plan + 1)
+        parts = [
+            torch.log1p(level)[:, None],
+            torch.log(level)[:, None],
+            torch.log(means[:, :spans] / level[:, None]),
+            past.log_units[:, :spans] / seen[:, :spans] - torch.log1p(level)[:, None],
+            past.nonzero[:, :spans] / seen[:, :spans],
+            past.seen[:, :spans] / torch.tensor(self.config.spans),
+            torch.log1p(silent.float())[:, None] / 3,
+            torch.log1p(past.seen[:, everything])[:, None] / 5,
+            torch.log1p(peers[1])[:, None],
+            torch.log((peers[0] + SMALLEST_LEVEL) / (peers[1] + SMALLEST_LEVEL))[:, None],
+            torch.log(lift[:, everything] / level[:, None]),
+            torch.log(lift[:, spans] / level[:, None]),
+            torch.log1p(past.plan[:, everything]) / 5,
+            past.plan[:, spans] / seen[:, spans, None],
+            past.observed[:, 0] / seen[:, 0, None],
+            past.observed[:, spans] / seen[:, spans, None],
+        ]
+        return torch.cat([part.float() for part in parts], dim=1)
+
+    def _horizon(self, items: Tensor, origins: Tensor, *, level: Tensor, past: SpanSums, plan: Tensor) -> Tensor:
+        """What is known of each horizon period besides its plan, ``[B, H, G]``."""
+        steps = torch.arange(self.config.horizon)
+        usual = (past.plan / past.seen.clamp(min=1)[..., None])[:, len(self.config.spans)].float()  # [B, A]
+        item_plan = plan[..., plan.shape[2] - self.num_item_plan :]
+        position = (steps / self.config.horizon).expand(len(items), -1)
+        parts = [
+            position[..., None],
+            item_plan - usual[:, None],
+            _shifted(plan, 1),
+            _shifted(plan, -1),
+            *self._same_phase(items, origins, steps, level),
+        ]
+        return torch.cat(parts, dim=2)
+
+    def _same_phase(self, items: Tensor, origins: Tensor, steps: Tensor, level: Tensor) -> list[Tensor]:
+        if not self.sums.season:
+            return []
+        found = [self.sums.same_phase(items, origins, steps, cycles) for cycles in SEASON_CYCLES]
+        ratios = [(mean * count + level[:, None]) / (count + 1) / level[:, None] for mean, count in found]
+        return [torch.log(torch.stack(ratios, dim=2)).float()]
+
+
+def _shifted(values: Tensor, by: int) -> Tensor:
+    """Return ``[B, H, P]`` moved along H by one period, the edge repeated."""
+    if by > 0:
+        return torch.cat([values[:, :1], values[:, :-1]], dim=1)
+    return torch.cat([values[:, 1:], values[:, -1:]], dim=1)
