@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from features.commands.parsing import run_subcommand
+from features.commands.parsing import Command, run_subcommand
 from features.settings import EngineSettings, ShopSettings
 
 
@@ -59,5 +59,5 @@ def synth(out: Path, users: int = 5_000, items: int = 1_000, days: int = 180, se
 
 def run(argv: list[str]) -> dict[str, Any] | None:
     """Run ``footfall data``."""
-    subcommands = {"complete-journey": complete_journey, "import": import_files, "synth": synth}
+    subcommands: dict[str, Command] = {"complete-journey": complete_journey, "import": import_files, "synth": synth}
     return run_subcommand(subcommands, argv, prog="footfall data")
