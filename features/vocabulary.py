@@ -63,6 +63,17 @@ class Vocabulary:
         positions = self._index.get_indexer(pd.Index(list(ids), dtype=object))
         return np.where(positions < 0, UNKNOWN, positions + FIRST).astype(np.int32)
 
+    def code_of(self, id_: object) -> int:
+        """Return one id's code, UNKNOWN where the vocabulary does not hold it; quicker than ``encode([id_])``.
+
+        >>> Vocabulary.from_ids(["a", "b"]).code_of("b")
+        3
+        """
+        try:
+            return int(self._index.get_loc(id_)) + FIRST
+        except KeyError:
+            return UNKNOWN
+
     def decode(self, codes: npt.ArrayLike) -> npt.NDArray[np.object_]:
         """Return the id of each code.
 

@@ -10,6 +10,8 @@ erasures.jsonl               users to forget, whatever release is loaded
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +19,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from features.errors import ReleaseError
-from features.files import read_json, write_json
+from features.files import read_json, sha256_of_file, write_json
 from features.release.erasure import ErasureList
-from features.release.part import PART_KINDS, Part, PartKind
+from features.release.part import MANIFEST_FILE, PART_KINDS, Part, PartKind
 
 RELEASE_FORMAT: Final = 1
 CURRENT_FILE: Final = "current.json"
@@ -68,7 +70,8 @@ class ReleaseStore:
             if part.directory.resolve() != self._part_directory(kind, part.version).resolve():
                 raise ReleaseError(f"{part.directory}: expected a part of the store {self.root}; copy it there first.")
         manifest = {"format": RELEASE_FORMAT, "release_id": release.release_id, "created_at": release.created_at}
-        write_json(self.manifest_path(release.release_id), manifest | {"parts": rows})
+        manifest |= {"parts": rows}
+        write_json(self.manifest_path(release.release_id), manifest | {"sha256": _digest(manifest)})
         return release
 
     def open(self, release_id: str) -> Release:
@@ -84,11 +87,7 @@ class ReleaseStore:
             row = manifest["parts"].get(kind)
             if row is None:
                 continue
-            directory = self._part_directory(kind, row["version"])
-            part = Part.open(directory)
-            if part.sha256 != row["sha256"]:
-                raise ReleaseError(f"{directory / 'manifest.json'}: damaged; its sha256 is not the one {path} names.")
-            parts[kind] = part
+            parts[kind] = self._open_part(kind, row["version"], sha256=row["sha256"], named_by=path)
         return Release(release_id=manifest["release_id"], created_at=manifest["created_at"], parts=parts)
 
     def release_ids(self) -> list[str]:
@@ -116,11 +115,21 @@ class ReleaseStore:
 
     @property
     def current_id(self) -> str | None:
-        """Id of the release that is served from this directory, or ``None`` before the first promotion."""
+        """Id of the release that is served from this directory, or ``None`` before the first promotion.
+
+        Raises:
+            ReleaseError: the file that names it is damaged.
+        """
         path = Path(self.root) / CURRENT_FILE
         if not path.exists():
             return None
-        return str(read_json(path)["release_id"])
+        try:
+            current = str(read_json(path)["release_id"])
+        except Exception as error:
+            raise ReleaseError(f"{path}: damaged ({error}); promote again.") from None
+        if not self.manifest_path(current).is_file():
+            raise ReleaseError(f"{path}: names release {current!r}, which this store does not hold; promote again.")
+        return current
 
     def set_current(self, release_id: str) -> None:
         """Serve this release from now on; it must open cleanly.
@@ -130,6 +139,13 @@ class ReleaseStore:
         """
         self.open(release_id)
         write_json(Path(self.root) / CURRENT_FILE, {"release_id": release_id})
+
+    def _open_part(self, kind: PartKind, version: str, *, sha256: str, named_by: Path) -> Part:
+        """Check a part's manifest before the files, so that a damaged manifest does not blame a sound file."""
+        manifest = self._part_directory(kind, version) / MANIFEST_FILE
+        if manifest.is_file() and sha256_of_file(manifest) != sha256:
+            raise ReleaseError(f"{manifest}: damaged; its sha256 is not the one {named_by} names.")
+        return Part.open(manifest.parent)
 
     def _part_directory(self, kind: PartKind, version: str) -> Path:
         return Path(self.root) / "parts" / kind / version
@@ -146,10 +162,19 @@ class ReleaseStore:
             )
         try:
             manifest: dict[str, Any] = read_json(path)
-            found = manifest["format"]
+            found, sha256 = manifest["format"], manifest.pop("sha256")
             manifest["parts"], manifest["release_id"], manifest["created_at"]
         except Exception as error:
             raise ReleaseError(f"{path}: damaged release manifest ({error}); promote again.") from None
         if found != RELEASE_FORMAT:
             raise ReleaseError(f"{path}: expected release format {RELEASE_FORMAT}, found {found}; upgrade Footfall.")
+        if _digest(manifest) != sha256:
+            raise ReleaseError(
+                f"{path}: damaged release manifest; its content does not match its sha256; promote again."
+            )
         return manifest
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a release manifest's content, however it is laid out."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

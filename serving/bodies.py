@@ -1,0 +1,97 @@
+"""Request bodies: read up to a limit, decoded into their types, with errors that say what to change."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, TypeVar
+
+import msgspec
+from starlette.requests import Request as HttpRequest
+
+from features.errors import did_you_mean
+from serving.errors import RequestError
+
+T = TypeVar("T")
+_PATH: Final = re.compile(r" - at `\$\.?(.*)`$")
+_UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.*?)`")
+_STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+async def read_body(http: HttpRequest, *, limit: int) -> bytes:
+    """Return a request's body.
+
+    Raises:
+        RequestError: it is larger than ``limit`` bytes.
+    """
+    announced = http.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit, announced)
+    chunks, size = [], 0
+    async for chunk in http.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit, f"more than {limit}")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def decode_body(body: bytes, kind: type[T]) -> T:
+    """Return a body as its type.
+
+    Raises:
+        RequestError: it is not JSON, or does not fit the type.
+    """
+    try:
+        return _decoder(kind).decode(body)
+    except msgspec.ValidationError as error:
+        raise RequestError(422, "invalid_request", _explained(str(error), body, kind)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        message = f"Expected a JSON object in UTF-8, found {_short(body)} ({error}); see /docs for the fields."
+        raise RequestError(400, "invalid_json", message) from None
+
+
+def _explained(error: str, body: bytes, kind: type) -> str:
+    """Turn msgspec's ``Expected `int` <= 1000 - at `$.k``` into ``k: expected `int` <= 1000, found 5000.``."""
+    unknown = _UNKNOWN_FIELD.search(error)
+    if unknown:
+        fields = _field_names(kind)
+        return f"{error}.{did_you_mean(unknown[1], fields)} See /docs for the fields."
+    path = _PATH.search(error)
+    where = path[1] if path else ""
+    expected = _PATH.sub("", error)
+    found = "" if "got" in expected else f", found {_short(_at(msgspec.json.decode(body), where))}"
+    return f"{where or 'body'}: {expected[:1].lower()}{expected[1:]}{found}. See /docs for the fields."
+
+
+def _field_names(kind: type) -> list[str]:
+    names = {name for part in msgspec.json.schema_components([kind])[1].values() for name in part.get("properties", ())}
+    return sorted(names)
+
+
+def _at(value: Any, where: str) -> Any:
+    for name, position in _STEP.findall(where):
+        try:
+            value = value[int(position)] if position else value[name]
+        except (KeyError, IndexError, TypeError):
+            return value
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _too_large(limit: int, found: str) -> RequestError:
+    return RequestError(
+        413, "body_too_large", f"Expected a body of at most {limit} bytes, found {found}; send it in smaller batches."
+    )
+
+
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
+
+
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    if kind not in _decoders:
+        _decoders[kind] = msgspec.json.Decoder(kind)
+    return _decoders[kind]

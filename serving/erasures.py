@@ -1,0 +1,41 @@
+"""Erased users as every worker sees them: the list is read again as soon as its file has changed."""
+
+from __future__ import annotations
+
+import threading
+
+from features.release.erasure import ErasedUsers, ErasureList
+
+_Signature = tuple[int, int, int]
+
+
+class ErasureWatch:
+    """A view of the erasure list that is never older than the question put to it."""
+
+    def __init__(self, erasures: ErasureList) -> None:
+        self._erasures = erasures
+        self._lock = threading.Lock()
+        self._seen: _Signature | None = None
+        self._users = ErasedUsers(digests=frozenset())
+
+    def __contains__(self, user_id: str) -> bool:
+        return user_id in self._current()
+
+    def add(self, user_id: str) -> None:
+        """Put a user on the list; durable when this returns."""
+        self._erasures.add(user_id)
+
+    def _current(self) -> ErasedUsers:
+        signature = self._signature()
+        if signature != self._seen:
+            with self._lock:
+                self._users = self._erasures.load()
+                self._seen = signature  # taken before the read, so a change during it is seen next time
+        return self._users
+
+    def _signature(self) -> _Signature | None:
+        try:
+            stat = self._erasures.path.stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_ino, stat.st_size, stat.st_mtime_ns

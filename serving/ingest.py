@@ -1,0 +1,79 @@
+"""New events on their way into the store: each row is judged by itself, and kept or refused with its reason."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from features import columns as c
+from features.errors import did_you_mean
+from serving.erasures import ErasureWatch
+from serving.errors import RequestError
+from serving.histories import to_microseconds
+from serving.live_events import LiveEvent, LiveEvents, content_id
+from serving.schemas import EventsAnswer, EventsRequest, NewEvent, RejectedEvent
+
+# A clock may be off or in another zone; an instant further ahead than this is a wrong unit or a wrong year.
+_FUTURE: Final = dt.timedelta(days=1)
+
+
+class Refused(ValueError):
+    """A row that breaks the contract; the message is its reason."""
+
+
+def ingest(
+    request: EventsRequest, *, live: LiveEvents, erased: ErasureWatch, knows_item: Callable[[str], bool]
+) -> EventsAnswer:
+    """Keep a batch of events; accepted rows are on disk when this returns.
+
+    Raises:
+        RequestError: not one row could be kept.
+    """
+    now = dt.datetime.now(dt.UTC)
+    good: list[tuple[int, LiveEvent]] = []
+    rejected: list[RejectedEvent] = []
+    for row, content in enumerate(request.events):
+        try:
+            good.append((row, _checked(content, now=now, knows_item=knows_item)))
+        except Refused as error:
+            rejected.append(RejectedEvent(row=row, reason=str(error)))
+    added = live.add([event for _, event in good], refuses=erased.__contains__)
+    reason = "user_id: this customer was erased; events are no longer kept under this id"
+    rejected += [RejectedEvent(row=good[position][0], reason=reason) for position in added.refused_rows]
+    if len(rejected) == len(request.events):
+        raise RequestError(422, "no_event_accepted", f"All {len(rejected)} rows were refused; {_examples(rejected)}")
+    return EventsAnswer(
+        accepted=added.num_accepted,
+        duplicates=added.num_duplicates,
+        rejected=sorted(rejected, key=lambda refusal: refusal.row),
+    )
+
+
+def _checked(content: Any, *, now: dt.datetime, knows_item: Callable[[str], bool]) -> LiveEvent:
+    try:
+        event = msgspec.convert(content, NewEvent)
+    except msgspec.ValidationError as error:
+        raise Refused(f"{error}{_closest_type(content)}") from None
+    if event.item_id is None and event.event_type in c.ITEM_EVENT_TYPES:
+        raise Refused(f"item_id: expected one with event_type {event.event_type!r}, found none")
+    if event.item_id is not None and not knows_item(event.item_id):
+        raise Refused(f"item_id: the release knows no item {event.item_id!r}")
+    if event.ts is not None and event.ts - now > _FUTURE:
+        raise Refused(f"ts: expected an instant that has passed, found {event.ts.isoformat()}")
+    ts_us = to_microseconds(event.ts or now)
+    own_id = event.event_id or content_id(event.user_id, event.event_type, event.item_id, ts_us)
+    return LiveEvent(own_id, event.user_id, ts_us, event.event_type, event.item_id)
+
+
+def _closest_type(content: Any) -> str:
+    found = content.get("event_type") if isinstance(content, dict) else None
+    if not isinstance(found, str) or found in c.EVENT_TYPES:
+        return ""
+    return f".{did_you_mean(found, c.EVENT_TYPES)}"
+
+
+def _examples(rejected: list[RejectedEvent]) -> str:
+    return "; ".join(f"row {refusal.row}: {refusal.reason}" for refusal in rejected[:3])

@@ -1,0 +1,126 @@
+"""The nearest items to a user vector: approximate where that is safe, exact where little is left to rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from features.errors import ReleaseError
+from features.recommendations import Recommendations
+from features.vocabulary import FIRST
+
+Ints = npt.NDArray[np.integer]
+Floats = npt.NDArray[np.float32]
+
+# Where the index would have to rank more than this share of all items, ranking them all is as quick and exact.
+_DEEPEST_SHARE: Final = 0.25
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ask:
+    """One user's question to the index.
+
+    Args:
+        k: the most items wanted.
+        excluded: item codes that must not be answered.
+        allowed: item codes that may be answered, rising; all that are available where ``None``.
+    """
+
+    k: int
+    excluded: Ints
+    allowed: Ints | None = None
+
+
+class ItemIndex:
+    """Item vectors and a FAISS index over them, searched on one thread.
+
+    Args:
+        vectors: float32 ``[V, d]``, unit length.
+        index: inner product; ids are item codes.
+        available: bool ``[V]``; may be shown.
+    """
+
+    def __init__(self, *, vectors: Floats, index: faiss.Index, available: npt.NDArray[np.bool_]) -> None:
+        faiss.omp_set_num_threads(1)
+        self.vectors = vectors
+        self._index = index
+        self._available = available.copy()
+        self._available[:FIRST] = False
+        self._available_codes = np.flatnonzero(self._available)
+
+    @classmethod
+    def load(cls, *, vectors: Path, index: Path, available: npt.NDArray[np.bool_]) -> ItemIndex:
+        """Read a part's vectors and index.
+
+        Raises:
+            ReleaseError: they do not fit together.
+        """
+        rows = np.load(vectors, mmap_mode="r", allow_pickle=False)
+        searcher = faiss.read_index(str(index))
+        if rows.shape != (len(available), searcher.d):
+            raise ReleaseError(
+                f"{vectors}: expected vectors [{len(available)}, {searcher.d}] to fit the catalogue and the index, "
+                f"found {list(rows.shape)}; train the part again."
+            )
+        return cls(vectors=rows, index=searcher, available=available)
+
+    @property
+    def num_available(self) -> int:
+        """Items that may be shown."""
+        return len(self._available_codes)
+
+    def search(self, user_vecs: Floats, asks: Sequence[Ask]) -> Recommendations:
+        """Return the best items of each question, best first.
+
+        Excluded and filtered items cost no places: a list is shorter than ``k`` only where fewer items
+        are left.
+
+        Args:
+            user_vecs: float32 ``[Q, d]``.
+            asks: ``[Q]``.
+        """
+        depths = np.array([self._depth(ask) for ask in asks])
+        near = np.flatnonzero(depths > 0)
+        lists: list[tuple[Ints, Floats]] = [(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(asks)
+        if len(near):
+            scores, codes = self._index.search(np.ascontiguousarray(user_vecs[near]), int(depths[near].max()))
+            for row, question in enumerate(near.tolist()):
+                lists[question] = self._allowed_of(codes[row], scores[row], asks[question])
+        for question, ask in enumerate(asks):
+            if len(lists[question][0]) < ask.k:
+                lists[question] = self.search_exactly(user_vecs[question], ask)
+        return Recommendations.from_lists([codes for codes, _ in lists], [scores for _, scores in lists])
+
+    def search_exactly(self, user_vec: Floats, ask: Ask) -> tuple[Ints, Floats]:
+        """Rank every item that may be answered; ties go to the smaller code."""
+        codes = self._available_codes if ask.allowed is None else ask.allowed[self._available[ask.allowed]]
+        codes = codes[~np.isin(codes, ask.excluded)] if len(ask.excluded) else codes
+        scores = self.vectors[codes] @ user_vec  # [C]
+        if len(codes) > ask.k:
+            best = np.argpartition(-scores, ask.k - 1)[: ask.k]
+            codes, scores = codes[best], scores[best]
+        order = np.lexsort((codes, -scores))
+        return codes[order], scores[order].astype(np.float32)
+
+    def _depth(self, ask: Ask) -> int:
+        """How deep to search so that ``k`` items remain, with room to spare; 0 to rank exactly."""
+        share = 1.0 if ask.allowed is None else len(ask.allowed) / max(1, self.num_available)
+        if share < 0.5:
+            return 0
+        depth = int((ask.k + len(ask.excluded)) / share) + (ask.k if ask.allowed is not None else 0)
+        return depth if depth <= _DEEPEST_SHARE * self.num_available else 0
+
+    def _allowed_of(self, codes: Ints, scores: Floats, ask: Ask) -> tuple[Ints, Floats]:
+        held = codes >= FIRST
+        held[held] = self._available[codes[held]]
+        if len(ask.excluded):
+            held &= ~np.isin(codes, ask.excluded)
+        if ask.allowed is not None:
+            held &= np.isin(codes, ask.allowed)
+        return codes[held][: ask.k], scores[held][: ask.k]

@@ -1,0 +1,128 @@
+"""A release in memory, every file of which was checked before anything read it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from features import columns as c
+from features.catalog import ItemCatalog
+from features.errors import ReleaseError
+from features.release import Part, Release, ReleaseStore, layout
+from features.vocabulary import UNKNOWN, Vocabulary
+from serving.catalog_filter import CatalogFilter
+from serving.customers import CustomerBook
+from serving.demand import DemandBook
+from serving.fallback import Favourites
+from serving.histories import Histories
+from serving.item_index import ItemIndex
+from serving.user_tower import UserTower
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReleaseState:
+    """All that answering needs of one release; optional parts are ``None`` where the release lacks them.
+
+    Args:
+        release_id: which release.
+        model_version: version of its retrieval part.
+        item_ids: str ``[V]`` by code; blank for PAD and UNKNOWN.
+        item_codes: the other way round.
+        catalog: attributes by code.
+        event_type_codes: event types that the tower was trained on, by name.
+    """
+
+    release_id: str
+    model_version: str
+    item_ids: npt.NDArray[np.object_]
+    item_codes: dict[str, int]
+    catalog: ItemCatalog
+    filters: CatalogFilter
+    event_type_codes: dict[str, int]
+    tower: UserTower
+    index: ItemIndex
+    favourites: Favourites
+    histories: Histories | None
+    customers: CustomerBook | None
+    demand: DemandBook | None
+
+    @classmethod
+    def load(cls, store: ReleaseStore, release_id: str = "") -> ReleaseState:
+        """Check a release, file by file, and read it.
+
+        Args:
+            store: where releases are.
+            release_id: the store's current one where empty.
+
+        Raises:
+            ReleaseError: there is none, or a file is missing, damaged or does not fit; the message names it.
+        """
+        release = open_release(store, release_id)
+        part = release.part("retrieval")
+        if part is None:
+            raise ReleaseError(
+                f"Release {release.release_id}: expected a retrieval part, found {sorted(release.parts)}; "
+                "train one and promote again."
+            )
+        try:
+            state = cls._from_parts(release, part)
+        except (KeyError, ValueError, OSError) as error:
+            raise ReleaseError(f"Release {release.release_id}: cannot be read ({error!r}); promote another.") from error
+        _log.info(
+            "loaded release %s: %d items, %d with histories, customers %s, demand %s",
+            *(state.release_id, state.index.num_available, len(state.histories.users.ids) if state.histories else 0),
+            *("yes" if state.customers else "no", "yes" if state.demand else "no"),
+        )
+        return state
+
+    @classmethod
+    def _from_parts(cls, release: Release, part: Part) -> ReleaseState:
+        vocabulary = Vocabulary.load(part.path(layout.VOCABULARY))
+        catalog = ItemCatalog.load(part.path(layout.CATALOG))
+        if len(catalog) != len(vocabulary):
+            raise ReleaseError(
+                f"{part.path(layout.CATALOG)}: expected {len(vocabulary)} rows, one a code, found {len(catalog)}."
+            )
+        customers, demand = release.part("customers"), release.part("demand")
+        return cls(
+            release_id=release.release_id,
+            model_version=part.version,
+            item_ids=np.concatenate([np.array(["", ""], object), vocabulary.ids]),
+            item_codes={id_: code for code, id_ in enumerate(vocabulary.ids, start=UNKNOWN + 1)},
+            catalog=catalog,
+            filters=CatalogFilter(catalog),
+            event_type_codes={name: c.EVENT_TYPE_CODES[name] for name in part.about["event_types"]},
+            tower=UserTower(part.path(layout.USER_TOWER), max_length=int(part.about["max_length"])),
+            index=ItemIndex.load(
+                vectors=part.path(layout.ITEM_VECTORS), index=part.path(layout.INDEX), available=catalog.available
+            ),
+            favourites=Favourites.load(part.path(layout.FAVOURITES), catalog),
+            histories=Histories.load(customers, vocabulary) if customers else None,
+            customers=_customer_book(customers) if customers else None,
+            demand=DemandBook.load(demand) if demand else None,
+        )
+
+
+def open_release(store: ReleaseStore, release_id: str = "") -> Release:
+    """Check every file of a release against its digest, without reading what the files mean.
+
+    Raises:
+        ReleaseError: nothing was promoted yet, or a file is missing or damaged; the message names it.
+    """
+    chosen = release_id or store.current_id
+    if chosen is None:
+        raise ReleaseError(
+            f"{Path(store.root)}: expected a release to serve, found none; run `footfall promote` first."
+        )
+    return store.open(chosen)
+
+
+def _customer_book(part: Part) -> CustomerBook:
+    as_of = part.about.get("as_of")
+    return CustomerBook.load(part.path(layout.CUSTOMERS), as_of=None if as_of is None else str(as_of))

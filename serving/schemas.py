@@ -1,0 +1,202 @@
+"""Requests and answers: one definition validates them, documents them and writes them as JSON."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from features.columns import EVENT_TYPES
+
+Id = Annotated[str, Meta(min_length=1, max_length=256)]
+Days = Annotated[int, Meta(ge=1, le=366)]
+Instant = Annotated[dt.datetime, Meta(tz=True, description="ISO 8601 with an offset, such as 2026-11-22T10:15:00Z")]
+EventType = Literal[EVENT_TYPES]  # type: ignore[valid-type]
+Strategy = Literal["history", "session", "segment", "favourites"]
+
+
+class Request(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The base of every request body: a field that is not known is refused."""
+
+
+class Answer(msgspec.Struct, kw_only=True, frozen=True):
+    """The base of every answer."""
+
+
+class InlineEvent(Request, frozen=True, kw_only=True):
+    """An event of the session at hand, used for this answer and not stored."""
+
+    event_type: EventType
+    item_id: Id
+    ts: Annotated[Instant | None, Meta(description="now where left out")] = None
+
+
+class Filters(Request, frozen=True, kw_only=True):
+    """Which items may be answered; all that are given must hold."""
+
+    category: Annotated[str | None, Meta(description="a path; `a/b` holds all of `a/b/c`")] = None
+    brand: str | None = None
+    min_price: Annotated[int, Meta(ge=0)] | None = None
+    max_price: Annotated[int | None, Meta(description="in minor units; items without a price are left out")] = None
+
+
+class RecommendRequest(Request, frozen=True, kw_only=True):
+    """Whom to recommend to: a user, a session's events, or both."""
+
+    user_id: Id | None = None
+    events: Annotated[tuple[InlineEvent, ...], Meta(max_length=500)] = ()
+    k: Annotated[int, Meta(ge=1, le=1000)] = 20
+    exclude_seen: Annotated[bool, Meta(description="leave out items that the history holds")] = False
+    filters: Filters | None = None
+    explain: Annotated[bool, Meta(description="say why for each item")] = False
+
+
+class RecommendedItem(Answer, frozen=True, kw_only=True, omit_defaults=True):
+    """One item of a ranked answer."""
+
+    item_id: str
+    score: float
+    title: str | None = None
+    reason: str | None = None
+
+
+class RecommendAnswer(Answer, frozen=True, kw_only=True):
+    """Items, best first; shorter than ``k`` where fewer may be shown."""
+
+    items: list[RecommendedItem]
+    strategy: Annotated[
+        Strategy,
+        Meta(description="history: stored events; session: recent events only; segment, favourites: no events known"),
+    ]
+    release_id: str
+    model_version: str
+    unknown_items: Annotated[list[str], Meta(description="inline events' items that the release does not know")] = []
+
+
+class NewEvent(Request, frozen=True, kw_only=True):
+    """An event to keep; sent again under the same ``event_id`` it counts once."""
+
+    user_id: Id
+    event_type: EventType
+    item_id: Id | None = None
+    ts: Annotated[Instant | None, Meta(description="time of receipt where left out")] = None
+    event_id: Annotated[Id | None, Meta(description="made from the event's content where left out")] = None
+
+
+class EventsRequest(Request, frozen=True, kw_only=True):
+    """A batch of events; each row is judged by itself."""
+
+    events: Annotated[tuple[Any, ...], Meta(min_length=1, max_length=1000, description="rows of NewEvent")]
+
+
+class RejectedEvent(Answer, frozen=True, kw_only=True):
+    """A row that was set aside, and why."""
+
+    row: int
+    reason: str
+
+
+class EventsAnswer(Answer, frozen=True, kw_only=True):
+    """What became of the batch; accepted rows are on disk when this is sent."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[RejectedEvent] = []
+
+
+class HistoryEvent(Answer, frozen=True, kw_only=True):
+    """One event of a customer's history."""
+
+    event_type: str
+    item_id: str
+    ts: dt.datetime | None
+    title: str | None = None
+    live: Annotated[bool, Meta(description="sent to this service since the release was made")] = False
+
+
+class CustomerAnswer(Answer, frozen=True, kw_only=True):
+    """What is known of one customer."""
+
+    user_id: str
+    profile: Annotated[dict[str, Any] | None, Meta(description="the customer table's row; null for someone new")]
+    history: Annotated[list[HistoryEvent], Meta(description="newest first")]
+    as_of: str | None
+    release_id: str
+
+
+class CustomersAnswer(Answer, frozen=True, kw_only=True):
+    """Ids of some customers."""
+
+    user_ids: list[str]
+
+
+class SegmentsRequest(Request, frozen=True, kw_only=True):
+    """Users to look up."""
+
+    user_ids: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=10_000)]
+
+
+class SegmentsAnswer(Answer, frozen=True, kw_only=True):
+    """Segments and tags by user; ``unknown`` lists users without a row."""
+
+    segments: dict[str, dict[str, Any]]
+    unknown: list[str]
+    as_of: str | None
+    release_id: str
+
+
+class DemandRequest(Request, frozen=True, kw_only=True):
+    """Items to forecast, and how many days ahead."""
+
+    item_ids: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=1000)]
+    days: Annotated[Days | None, Meta(description="all that is forecast where left out")] = None
+
+
+class DemandPeriod(Answer, frozen=True, kw_only=True):
+    """The forecast of one day, or of the week that starts on it."""
+
+    day: dt.date
+    mean: float
+    quantiles: Annotated[dict[str, float], Meta(description='units by level: {"0.1": 0, ..., "0.9": 4}')]
+
+
+class ItemDemand(Answer, frozen=True, kw_only=True):
+    """One item's forecast and the decision that follows from it."""
+
+    item_id: str
+    forecast: list[DemandPeriod]
+    decision: Annotated[
+        dict[str, float] | None, Meta(description="reorder points, safety stocks and the lead time they are for")
+    ]
+
+
+class DemandAnswer(Answer, frozen=True, kw_only=True):
+    """Forecasts of the items that have one."""
+
+    items: list[ItemDemand]
+    unknown: list[str]
+    frequency: str
+    as_of: str | None
+    model_version: str
+
+
+class ErasureAnswer(Answer, frozen=True, kw_only=True):
+    """A customer was forgotten."""
+
+    erased: bool
+    live_events_deleted: int
+
+
+class ErrorDetail(Answer, frozen=True, kw_only=True):
+    """What went wrong, in a word for programs and a sentence for people."""
+
+    code: str
+    message: str
+
+
+class ErrorAnswer(Answer, frozen=True, kw_only=True):
+    """The body of every answer outside 2xx."""
+
+    error: ErrorDetail

@@ -1,0 +1,74 @@
+"""What the service is started with: one typed object, handed to the worker processes through their environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from features.errors import ConfigError
+
+SETTINGS_VARIABLE: Final = "FOOTFALL_SERVE"
+
+
+class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the service runs.
+
+    Args:
+        store: directory of parts, releases and the erasure list.
+        release_id: release to serve; the store's current one where empty.
+        host: address to listen on; only this machine can reach the default.
+        port: TCP port.
+        workers: processes; with two or more, one may die without an outage.
+        live_events: SQLite file of recent events, shared by the workers; inside the store where empty.
+        max_live_events: the most live events kept a user; the oldest go first.
+        max_body_bytes: larger request bodies are refused.
+        deadline_seconds: a request that takes longer is answered with an error.
+        max_batch: the most recommend requests computed in one batch.
+    """
+
+    store: str = "footfall-store"
+    release_id: str = ""
+    host: str = "127.0.0.1"
+    port: int = 3000
+    workers: int = 2
+    live_events: str = ""
+    max_live_events: int = 200
+    max_body_bytes: int = 1 << 20
+    deadline_seconds: float = 10.0
+    max_batch: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("port", "workers", "max_live_events", "max_body_bytes", "deadline_seconds", "max_batch"):
+            value = getattr(self, name)
+            if value <= 0:
+                raise ConfigError(f"{name}: expected a number above 0, found {value}.")
+
+    @property
+    def live_events_path(self) -> Path:
+        """Where live events are kept."""
+        return Path(self.live_events) if self.live_events else Path(self.store) / "live_events.sqlite"
+
+    @property
+    def gateway_timeout_seconds(self) -> float:
+        """When BentoML cuts a request off: later than our deadline, so that the caller gets our own error."""
+        return self.deadline_seconds + 5
+
+    def to_environment(self) -> dict[str, str]:
+        """Return the environment variable that ``from_environment`` reads in a worker."""
+        return {SETTINGS_VARIABLE: msgspec.json.encode(self).decode()}
+
+    @classmethod
+    def from_environment(cls) -> ServeSettings:
+        """Read what ``to_environment`` wrote; defaults hold where it is absent.
+
+        Raises:
+            ConfigError: the variable does not hold settings.
+        """
+        text = os.environ.get(SETTINGS_VARIABLE, "{}")
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.MsgspecError as error:
+            raise ConfigError(f"{SETTINGS_VARIABLE}: expected settings of the service as JSON ({error}).") from None

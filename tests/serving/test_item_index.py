@@ -1,0 +1,77 @@
+"""FAISS and exact search, beside brute force."""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+import pytest
+
+from features.vocabulary import FIRST
+from serving.item_index import Ask, ItemIndex
+
+
+def make(kind: str, *, num_items: int = 3000, dim: int = 16, seed: int = 1) -> tuple[ItemIndex, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((num_items + FIRST, dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[:FIRST] = 0
+    available = rng.random(len(vectors)) < 0.9
+    index = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)  # rows are codes, PAD and UNKNOWN among them
+    return ItemIndex(vectors=vectors, index=index, available=available), vectors, available
+
+
+def brute_force(vectors: np.ndarray, vector: np.ndarray, keep: np.ndarray, k: int) -> list[int]:
+    codes = np.flatnonzero(keep)
+    codes = codes[codes >= FIRST]
+    return codes[np.argsort(-(vectors[codes] @ vector), kind="stable")][:k].tolist()
+
+
+@pytest.mark.parametrize("kind", ["Flat", "HNSW32", "IVF64,Flat"])
+def test_search_when_items_are_excluded_or_filtered_then_no_list_is_short(kind: str) -> None:
+    index, vectors, available = make(kind)
+    rng = np.random.default_rng(2)
+    users = rng.standard_normal((40, 16)).astype(np.float32)
+    asks, keeps = [], []
+    for question in range(40):
+        keep = available.copy()
+        excluded = rng.choice(np.arange(FIRST, len(vectors)), 10 * question, replace=False)
+        allowed = None if question % 2 else np.flatnonzero(rng.random(len(vectors)) < question / 40)
+        keep[excluded] = False
+        if allowed is not None:
+            keep &= np.isin(np.arange(len(vectors)), allowed)
+        keep[:FIRST] = False
+        asks.append(Ask(k=25, excluded=excluded, allowed=allowed))
+        keeps.append(keep)
+    found = index.search(users, asks)
+    hits = 0
+    for question, ask in enumerate(asks):
+        codes, scores = found.list_of(question)
+        assert keeps[question][codes].all()
+        assert len(codes) == min(ask.k, keeps[question].sum())
+        np.testing.assert_allclose(scores, vectors[codes] @ users[question], rtol=1e-5, atol=1e-6)
+        best = brute_force(vectors, users[question], keeps[question], ask.k)
+        hits += len(set(best) & set(codes.tolist()))
+        if kind == "Flat":
+            assert codes.tolist() == best
+    total = sum(min(25, keep.sum()) for keep in keeps)
+    assert hits / total > {"Flat": 0.999, "HNSW32": 0.9, "IVF64,Flat": 0.3}[kind]
+
+
+def test_search_when_nothing_is_allowed_then_the_list_is_empty() -> None:
+    index, _, _ = make("Flat", num_items=50)
+    nothing = np.zeros(0, np.int64)
+    found = index.search(np.ones((1, 16), np.float32), [Ask(k=5, excluded=nothing, allowed=nothing)])
+    assert found.list_of(0)[0].tolist() == []
+
+
+def test_search_exactly_when_scores_tie_then_the_smaller_code_comes_first() -> None:
+    vectors = np.zeros((6, 2), np.float32)
+    vectors[2:] = [1, 0]
+    flat = faiss.IndexFlatIP(2)
+    flat.add(vectors)
+    index = ItemIndex(vectors=vectors, index=flat, available=np.ones(6, bool))
+    codes, scores = index.search_exactly(np.array([1, 0], np.float32), Ask(k=9, excluded=np.array([3])))
+    assert codes.tolist() == [2, 4, 5]
+    assert scores.tolist() == [1, 1, 1]

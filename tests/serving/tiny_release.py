@@ -1,0 +1,241 @@
+"""A small but real release: random unit vectors, a tower in ONNX, a FAISS index, customers and forecasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+import onnx
+import pandas as pd
+from onnx import TensorProto, helper, numpy_helper
+
+from features.catalog import ItemCatalog
+from features.columns import EVENT_TYPE_CODES
+from features.history import encode_history
+from features.release import Part, PartKind, Release, ReleaseStore, layout, write_part
+from features.sequences import Sequences
+from features.vocabulary import FIRST, Vocabulary
+
+EVENT_TYPES = ("view", "favorite", "cart", "purchase")
+DAY_US = 86_400_000_000
+START_US = 1_790_000_000_000_000
+DAYS = 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyRelease:
+    """A store, its release, and the arrays that it was made from."""
+
+    store: ReleaseStore
+    release: Release
+    vocabulary: Vocabulary
+    catalog: ItemCatalog
+    vectors: np.ndarray  # float32 [V, d]
+    users: Vocabulary
+    histories: Sequences  # in the retrieval vocabulary's codes
+
+    def history_of(self, user_id: str) -> np.ndarray:
+        row = self.users.code_of(user_id) - FIRST
+        return self.histories.item[self.histories.offsets[row] : self.histories.offsets[row + 1]]
+
+    def user_vec(self, sequences: Sequences, max_length: int = 50) -> np.ndarray:
+        """The tower in numpy: a weighted mean of item vectors."""
+        inputs = encode_history(sequences, max_length=max_length).padded()
+        weight = 1 + inputs["gap"] / 16 + inputs["event_type"] / 32 + inputs["price_band"] / 8  # [B, L]
+        total = (self.vectors[inputs["item"]] * weight[:, :, None]).sum(axis=1)
+        return total / np.linalg.norm(total, axis=1, keepdims=True)
+
+
+def build(
+    root: Path,
+    *,
+    num_items: int = 200,
+    num_users: int = 30,
+    dim: int = 16,
+    seed: int = 0,
+    history_vocabulary_offset: int = 3,
+    kinds: tuple[PartKind, ...] = ("retrieval", "customers", "demand"),
+    index: str = "Flat",
+) -> TinyRelease:
+    """Write a release and make it current.
+
+    The histories' vocabulary is the retrieval one, rotated by ``history_vocabulary_offset`` items, so that
+    codes differ.
+    """
+    rng = np.random.default_rng(seed)
+    vocabulary = Vocabulary.from_ids([f"item-{number}" for number in range(num_items)])
+    catalog = _catalog(vocabulary, rng)
+    vectors = rng.standard_normal((len(vocabulary), dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[:FIRST] = 0
+    users = Vocabulary.from_ids([f"user-{number}" for number in range(num_users)])
+    histories = _histories(catalog, num_users, rng)
+    store = ReleaseStore(root=root)
+    parts: dict[PartKind, Part] = {"retrieval": _retrieval_part(store, vocabulary, catalog, vectors, index)}
+    if "customers" in kinds:
+        parts["customers"] = _customers_part(store, vocabulary, users, histories, history_vocabulary_offset)
+    if "demand" in kinds:
+        parts["demand"] = _demand_part(store, vocabulary, rng)
+    release = store.create(parts)
+    store.set_current(release.release_id)
+    return TinyRelease(
+        store=store,
+        release=release,
+        vocabulary=vocabulary,
+        catalog=catalog,
+        vectors=vectors,
+        users=users,
+        histories=histories,
+    )
+
+
+def _catalog(vocabulary: Vocabulary, rng: np.random.Generator) -> ItemCatalog:
+    number = np.arange(len(vocabulary.ids))
+    categories = np.array(["food/fruit", "food/bread", "home/lamps", "home/lamps/desk", "toys"], object)
+    items = pd.DataFrame(
+        {
+            "item_id": vocabulary.ids,
+            "title": [f"Thing number {n}" for n in number],
+            "category": categories[number % 5],
+            "brand": [f"brand-{n % 7}" for n in number],
+            "price": rng.integers(100, 2000, len(number)),
+            "active": number % 29 != 7,
+        }
+    )
+    return ItemCatalog.from_items(items, vocabulary)
+
+
+def _histories(catalog: ItemCatalog, num_users: int, rng: np.random.Generator) -> Sequences:
+    lengths = rng.integers(1, 80, num_users)
+    lengths[-2:] = 0  # customers without a history
+    num_events = int(lengths.sum())
+    item = rng.integers(FIRST, len(catalog), num_events)
+    days = np.concatenate([np.sort(rng.integers(0, 60, length)) for length in lengths])
+    return Sequences.from_arrays(
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        item=item,
+        event_type=rng.choice([EVENT_TYPE_CODES[name] for name in EVENT_TYPES], num_events),
+        ts=START_US + days * DAY_US,
+        price_band=catalog.price_band[item],
+    )
+
+
+def _retrieval_part(
+    store: ReleaseStore, vocabulary: Vocabulary, catalog: ItemCatalog, vectors: np.ndarray, index: str
+) -> Part:
+    with write_part(store.root, "retrieval", data_fingerprint="tiny") as draft:
+        vocabulary.save(draft.directory / layout.VOCABULARY)
+        catalog.save(draft.directory / layout.CATALOG)
+        np.save(draft.directory / layout.ITEM_VECTORS, vectors)
+        faiss.write_index(_index(vectors, index), str(draft.directory / layout.INDEX))
+        onnx.save(tower_model(vectors), draft.directory / layout.USER_TOWER)
+        codes = np.arange(FIRST, min(FIRST + 100, len(vocabulary)))
+        favourites = {"item_code": codes, "score": 1 / codes, "category": catalog.category[codes]}
+        pd.DataFrame(favourites).to_parquet(draft.directory / layout.FAVOURITES, index=False)
+        draft.about.update(dim=vectors.shape[1], max_length=50, event_types=list(EVENT_TYPES), num_price_bands=5)
+    return _newest(store, "retrieval")
+
+
+def _index(vectors: np.ndarray, kind: str) -> faiss.Index:
+    inner = faiss.index_factory(vectors.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexIDMap2(inner)
+    inner.train(vectors[FIRST:])
+    index.add_with_ids(vectors[FIRST:], np.arange(FIRST, len(vectors)))
+    return index
+
+
+def tower_model(vectors: np.ndarray) -> onnx.ModelProto:
+    """A weighted mean of item vectors, unit length; PAD's vector is 0, so padding adds nothing."""
+    names = ("item", "event_type", "gap", "price_band")
+    constants = {
+        "vectors": vectors,
+        "one": np.float32(1),
+        "gap_scale": np.float32(1 / 16),
+        "event_type_scale": np.float32(1 / 32),
+        "price_band_scale": np.float32(1 / 8),
+        "last_axis": np.array([2], np.int64),
+        "time_axis": np.array([1], np.int64),
+    }
+    nodes = [helper.make_node("Gather", ["vectors", "item"], ["item_vecs"])]  # [B, L, d]
+    for name in names[1:]:
+        nodes.append(helper.make_node("Cast", [name], [f"{name}_real"], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Mul", [f"{name}_real", f"{name}_scale"], [f"{name}_part"]))
+    nodes += [
+        helper.make_node("Sum", ["one", "gap_part", "event_type_part", "price_band_part"], ["weight"]),  # [B, L]
+        helper.make_node("Unsqueeze", ["weight", "last_axis"], ["weights"]),
+        helper.make_node("Mul", ["item_vecs", "weights"], ["weighted"]),
+        helper.make_node("ReduceSum", ["weighted", "time_axis"], ["total"], keepdims=0),  # [B, d]
+        helper.make_node("LpNormalization", ["total"], ["user_vecs"], axis=1, p=2),
+    ]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["B", "L"]) for name in names]
+    output = helper.make_tensor_value_info("user_vecs", TensorProto.FLOAT, ["B", vectors.shape[1]])
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "tower", inputs, [output], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _customers_part(
+    store: ReleaseStore, vocabulary: Vocabulary, users: Vocabulary, histories: Sequences, offset: int
+) -> Part:
+    own = Vocabulary.from_ids(np.roll(vocabulary.ids, offset))
+    item = own.encode(vocabulary.decode(histories.item))
+    number = np.arange(len(users.ids))
+    table = pd.DataFrame(
+        {
+            "user_id": users.ids,
+            "lifecycle": np.array(["new", "active", "dormant"], object)[number % 3],
+            "preferred_category": np.array(["food", "home", None], object)[number % 3],
+            "monetary": np.where(number % 4 == 0, np.nan, number * 100.0),
+            "last_purchase_at": pd.Timestamp("2026-11-01", tz="UTC"),
+            "tag_vip": number % 2 == 0,
+        }
+    )
+    with write_part(store.root, "customers", data_fingerprint="tiny") as draft:
+        table.to_parquet(draft.directory / layout.CUSTOMERS, index=False)
+        users.save(draft.directory / layout.USERS)
+        own.save(draft.directory / layout.HISTORY_VOCABULARY)
+        own_sequences = Sequences.from_arrays(
+            offsets=histories.offsets,
+            item=item,
+            event_type=histories.event_type,
+            ts=histories.ts,
+            price_band=histories.price_band,
+        )
+        own_sequences.save(draft.directory / layout.HISTORIES)
+        draft.about.update(as_of="2026-11-20T00:00:00+00:00")
+    return _newest(store, "customers")
+
+
+def _demand_part(store: ReleaseStore, vocabulary: Vocabulary, rng: np.random.Generator) -> Part:
+    ids = np.repeat(vocabulary.ids[:20], DAYS)
+    quantiles = np.sort(rng.gamma(2.0, 2.0, (len(ids), len(layout.QUANTILES))), axis=1)
+    frame = pd.DataFrame({"item_id": ids, "day": np.tile(pd.date_range("2026-11-21", periods=DAYS), 20)})
+    frame["mean"] = quantiles.mean(axis=1)
+    for column, level in enumerate(layout.QUANTILES):
+        frame[layout.quantile_column(level)] = quantiles[:, column]
+    decisions = pd.DataFrame(
+        {
+            "item_id": vocabulary.ids[:20],
+            "lead_time_days": 7,
+            "lead_mean": 10.5,
+            "reorder_point_90": np.arange(20) + 15.0,
+            "reorder_point_95": np.arange(20) + 18.0,
+            "safety_stock_90": 4.5,
+            "safety_stock_95": 7.5,
+        }
+    )
+    with write_part(store.root, "demand", data_fingerprint="tiny") as draft:
+        frame.to_parquet(draft.directory / layout.FORECASTS, index=False)
+        decisions.to_parquet(draft.directory / layout.DECISIONS, index=False)
+        draft.about.update(as_of="2026-11-20", frequency="D", horizon=DAYS)
+    return _newest(store, "demand")
+
+
+def _newest(store: ReleaseStore, kind: PartKind) -> Part:
+    part = store.latest_part(kind)
+    assert part is not None
+    return part
