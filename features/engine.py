@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -37,6 +39,22 @@ def connect(settings: EngineSettings, *, spill: Path | None = None) -> duckdb.Du
     # With a sample of 0, object columns of a pandas frame arrive as text instead of a guessed type.
     connection.execute("SET TimeZone = 'UTC'; SET pandas_analyze_sample = 0; SET enable_progress_bar = false")
     return connection
+
+
+@contextlib.contextmanager
+def memory_explained(settings: EngineSettings) -> Iterator[None]:
+    """Turn DuckDB's out-of-memory error inside the block into one that names the setting to change.
+
+    Raises:
+        ConfigError: the work in the block needs more than ``settings.memory_limit``, even with spilling.
+    """
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise ConfigError(
+            f"memory_limit: expected enough for this table, found {settings.memory_limit!r} with "
+            f"{settings.threads or os.cpu_count()} threads. Raise memory_limit or lower threads ({str(error).splitlines()[0]})."
+        ) from None
 
 
 def sql_text(value: str | Path) -> str:

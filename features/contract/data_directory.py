@@ -20,7 +20,7 @@ import pandas as pd
 from features import files
 from features.contract.check import TableCheck, parquet
 from features.contract.tables import TABLES, Table
-from features.engine import connect, sql_name, sql_text
+from features.engine import connect, memory_explained, sql_name, sql_text
 from features.errors import DataError, did_you_mean
 from features.settings import EngineSettings, ShopSettings
 
@@ -64,16 +64,18 @@ def write_data_directory(
 
     Raises:
         DataError: ``out`` exists, a table or a required column is unknown, or no event passed.
+        ConfigError: the memory limit is too low for a table.
     """
     for name in tables:
         if name not in TABLES:
             raise DataError(
                 f"Expected one of the tables {', '.join(TABLES)}, found {name!r}.{did_you_mean(name, TABLES)}"
             )
-    with files.staged_directory(out) as staging:
+    engine = engine or EngineSettings()
+    with files.staged_directory(out) as staging, memory_explained(engine):
         scratch = staging / ".scratch"
         (staging / REJECTS).mkdir()
-        with connect(engine or EngineSettings(), spill=scratch / "spill") as connection:
+        with connect(engine, spill=scratch / "spill") as connection:
             writer = _Writer(connection, staging=staging, scratch=scratch)
             counts = {name: writer.write(TABLES[name], rows) for name, rows in tables.items()}
         shutil.rmtree(scratch, ignore_errors=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import duckdb
 
 from features.contract.data_directory import write_data_directory
-from features.engine import connect, sql_name, sql_text
+from features.engine import connect, memory_explained, sql_name, sql_text
 from features.errors import ConfigError, DataError
 from features.settings import EngineSettings, ShopSettings
 from features.sources.mapping import Format, TableMapping, load_mapping
@@ -55,6 +55,7 @@ def import_source(
     out.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".partial") as scratch,
+        memory_explained(engine),
         connect(engine, spill=Path(scratch) / "spill") as connection,
     ):
         tables = {

@@ -98,12 +98,17 @@ def _spread(source: Source, mapping: TableMapping) -> str:
     """Return the source, with one row for each ``element`` of the list at ``each``; an empty list keeps its row."""
     if not mapping.each:
         return source.scan
-    elements = f"coalesce(nullif(from_json({path_sql(source, mapping.each)}, '[\"JSON\"]'), []), [NULL])"
+    elements = f"coalesce(nullif(from_json({_list_sql(source, mapping.each)}, '[\"JSON\"]'), []), [NULL])"
     if mapping.each_when:
         path, values = mapping.each_when
         condition = f"{path_sql(source, path)} IN ({', '.join(map(sql_text, values))})"
         elements = f"CASE WHEN {condition} THEN {elements} ELSE [NULL] END"
     return f"(SELECT *, unnest({elements}) AS element FROM {source.scan})"
+
+
+def _list_sql(source: Source, path: str) -> str:
+    is_column = source.format != "json" and path in source.types
+    return f"to_json({sql_name(path)})" if is_column else path_sql(source, path)
 
 
 def _rank(source: Source, mapping: TableMapping) -> str:
