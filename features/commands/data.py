@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from features.commands.parsing import Command, run_subcommand
+from features.errors import ConfigError
 from features.settings import EngineSettings, ShopSettings
 
 
@@ -24,7 +25,8 @@ def complete_journey(out: Path, engine: EngineSettings = EngineSettings()) -> di
 def import_files(
     src: Path,
     out: Path,
-    mapping: str,
+    *,
+    mapping: str = "",
     shop: ShopSettings = ShopSettings(),
     engine: EngineSettings = EngineSettings(),
 ) -> dict[str, Any]:
@@ -39,6 +41,8 @@ def import_files(
     """
     from features.sources.importer import import_source
 
+    if not mapping:
+        raise ConfigError("expected --mapping ga4, segment, taobao, retailrocket or a YAML file, found none.")
     return import_source(src, out, mapping=mapping, shop=shop, engine=engine)
 
 
