@@ -46,6 +46,11 @@ from serving.settings import ServeSettings
 
 _log = logging.getLogger(__name__)
 _PAGES: Final = Path(__file__).parent / "pages"
+# A browser refuses anything that a page would load from elsewhere, so that the pages work without the Internet.
+_OWN_RESOURCES: Final = (
+    "default-src 'none'; connect-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+    "script-src 'unsafe-inline'"
+)
 _CUSTOMER: Final = "/v1/customers/{user_id}"
 _WRONG: Final = (400, 413, 422)
 _encoder: Final = msgspec.json.Encoder()
@@ -185,8 +190,13 @@ class ServiceApp:
             ("POST", "/v1/demand"): self._demand,
         }
         documented = [_route(one.method, one.path, handlers[one.method, one.path]) for one in ENDPOINTS]
-        pages = [_page("/", "console.html"), _page("/docs", "docs.html"), _route("GET", "/openapi.json", self._openapi)]
-        return [*documented, *pages, _route("GET", "/metrics", self._exposition)]
+        pages = [_page("/", "console.html"), _page("/docs", "docs.html"), _page("/style.css", "style.css")]
+        return [
+            *documented,
+            *pages,
+            _route("GET", "/openapi.json", self._openapi),
+            _route("GET", "/metrics", self._exposition),
+        ]
 
     @property
     def _ready_engine(self) -> Engine:
@@ -258,9 +268,11 @@ def _route(method: str, path: str, handler: Handler) -> Route:
 
 def _page(path: str, file: str) -> Route:
     content = (_PAGES / file).read_bytes()
+    headers = {"content-security-policy": _OWN_RESOURCES, "x-content-type-options": "nosniff"}
+    media_type = "text/css" if file.endswith(".css") else "text/html"
 
     async def answer(_: HttpRequest) -> Response:
-        return Response(content, media_type="text/html; charset=utf-8")
+        return Response(content, media_type=f"{media_type}; charset=utf-8", headers=headers)
 
     return _route("GET", path, answer)
 

@@ -15,8 +15,7 @@ from features import columns as c
 from features.errors import ReleaseError
 from features.vocabulary import FIRST, Vocabulary
 
-# Where the customer table may name the category that a customer likes best, in order of preference.
-_CATEGORY_COLUMNS: Final = ("preferred_category", "favourite_category", "top_category")
+_CATEGORY_COLUMN: Final = "favourite_category"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,19 +50,20 @@ class CustomerBook:
         return self._row(user_id, self.rows.column_names)
 
     def segments(self, user_id: str) -> dict[str, Any] | None:
-        """Return a customer's labels: every column that holds text, flags or lists rather than measures."""
+        """Return a customer's labels: columns of text, flags or lists, neither measures nor ids."""
         return self._row(user_id, self.segment_columns)
 
     def category(self, user_id: str) -> str | None:
         """Return the category that a customer likes best, ``None`` where it is not known."""
-        names = [name for name in _CATEGORY_COLUMNS if name in self.rows.column_names]
-        row = self._row(user_id, names[:1]) or {}
-        return next((str(value) for value in row.values() if value), None)
+        if _CATEGORY_COLUMN not in self.rows.column_names:
+            return None
+        row = self._row(user_id, [_CATEGORY_COLUMN]) or {}
+        return row.get(_CATEGORY_COLUMN) or None
 
     @property
     def segment_columns(self) -> list[str]:
         """Columns of labels."""
-        return [field.name for field in self.rows.schema if _is_label(field.type)]
+        return [field.name for field in self.rows.schema if _is_label(field.type) and not field.name.endswith("_id")]
 
     def _row(self, user_id: str, names: list[str]) -> dict[str, Any] | None:
         code = self.users.code_of(user_id)

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,64 +14,8 @@ from serving.erasures import ErasureWatch
 from serving.live_events import LiveEvents
 from serving.release_state import ReleaseState
 from serving.settings import ServeSettings
+from tests.serving.server_process import Server, free_port
 from tests.serving.tiny_release import TinyRelease, build
-
-ROOT = Path(__file__).parents[2]
-_SERVE = """
-import sys, msgspec
-from features.errors import FootfallError
-from serving.launch import serve
-from serving.settings import ServeSettings
-try:
-    sys.exit(serve(msgspec.json.decode(sys.argv[1], type=ServeSettings)))
-except FootfallError as error:
-    print(error, file=sys.stderr)
-    sys.exit(error.exit_code)
-"""
-
-
-class Server:
-    """The service as its users meet it: a process that answers HTTP."""
-
-    def __init__(self, settings: ServeSettings, log: Path) -> None:
-        self.settings = settings
-        self.log = log
-        self.url = f"http://{settings.host}:{settings.port}"
-        self.start()
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            command = [sys.executable, "-c", _SERVE, msgspec.json.encode(self.settings).decode()]
-            environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-            # A directory of its own as working directory: nothing may depend on where the server is started.
-            self.process = subprocess.Popen(
-                command, cwd=self.log.parent, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
-
-    def wait_until_ready(self, seconds: float = 60) -> Server:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/readyz").status_code == 200:
-                    return self
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.1)
-        raise AssertionError(f"not ready after {seconds} s:\n{self.log.read_text()}")
-
-    def kill(self) -> None:
-        """End the supervisor and its workers as a power cut would."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> int:
-        self.process.terminate()
-        return self.process.wait(timeout=30)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,258 @@
+"""The real BentoML server over real HTTP: two workers, one store."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import random
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.serving.server_process import Server
+from tests.serving.tiny_release import build
+
+pytestmark = pytest.mark.xdist_group("server")
+
+
+def view(user_id: str, item_id: str, **more: object) -> dict[str, object]:
+    return {"user_id": user_id, "event_type": "view", "item_id": item_id} | more
+
+
+def new_connections(server: Server) -> httpx.Client:
+    """A client that opens a connection a request, so that either worker may answer it."""
+    return httpx.Client(base_url=server.url, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
+
+
+def error_of(answer: httpx.Response) -> tuple[int, str, str]:
+    error = answer.json()["error"]
+    return answer.status_code, error["code"], error["message"]
+
+
+def ids(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [item["item_id"] for item in answer.json()["items"]]
+
+
+def test_recommend_when_asked_over_http_then_items_come_with_their_origin(http: httpx.Client) -> None:
+    answer = http.post("/v1/recommend", json={"user_id": "user-1", "k": 3, "explain": True})
+    body = answer.json()
+    assert len(ids(answer)) == 3
+    assert body["strategy"] == "history"
+    assert set(body) == {"items", "strategy", "release_id", "model_version", "unknown_items"}
+    assert set(body["items"][0]) == {"item_id", "score", "title", "reason"}
+
+
+def test_each_endpoint_when_asked_well_then_it_answers(http: httpx.Client) -> None:
+    assert len(http.get("/v1/customers").json()["user_ids"]) > 3
+    assert http.get("/v1/customers/user-2").json()["profile"]["lifecycle"] == "dormant"
+    segments = http.post("/v1/segments", json={"user_ids": ["user-2", "nobody"]}).json()
+    assert segments["segments"]["user-2"] == {"lifecycle": "dormant", "favourite_category": None, "tag_vip": True}
+    assert segments["unknown"] == ["nobody"]
+    demand = http.post("/v1/demand", json={"item_ids": ["item-0"], "days": 2}).json()
+    assert [period["day"] for period in demand["items"][0]["forecast"]] == ["2026-11-21", "2026-11-22"]
+    assert http.get("/livez").status_code == http.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "expected"),
+    [
+        ("/v1/recommend", b'{"k": 100000}', (422, "invalid_request", "k: expected `int` <= 1000, found 100000.")),
+        ("/v1/recommend", b'{"k": -1}', (422, "invalid_request", "k: expected `int` >= 1, found -1.")),
+        ("/v1/recommend", b"{not json", (400, "invalid_json", "Expected a JSON object in UTF-8, found b'{not json'")),
+        ("/v1/recommend", b"", (400, "invalid_json", "Expected a JSON object in UTF-8, found b''")),
+        (
+            "/v1/recommend",
+            b'{"events": [{"event_type": "view", "item_id": "nope"}]}',
+            (422, "unknown_item", "expected at least one item of the release, found none, such as 'nope'"),
+        ),
+        ("/v1/recommend", b'{"filters": {"brand": "brand-77"}}', (422, "unknown_brand", "no brand 'brand-77'")),
+        ("/v1/demand", b'{"item_ids": ["nope"]}', (404, "unknown_item", "no forecast for any of them")),
+        ("/v1/demand", b'{"item_ids": []}', (422, "invalid_request", "item_ids: expected `array` of length >= 1")),
+        ("/v1/segments", b'{"user_ids": [1]}', (422, "invalid_request", "user_ids[0]: expected `str`, got `int`")),
+        ("/v1/events", b'{"events": [{"user_id": "a"}]}', (422, "no_event_accepted", "missing required field")),
+        ("/v1/recommend", b'{"user_id": "' + b"a" * 100_000 + b'"}', (413, "body_too_large", "at most 100000 bytes")),
+    ],
+)
+def test_request_when_it_is_wrong_then_the_error_says_why(
+    http: httpx.Client, path: str, body: bytes, expected: tuple[int, str, str]
+) -> None:
+    status, code, message = error_of(http.post(path, content=body))
+    assert (status, code) == expected[:2]
+    assert expected[2] in message
+
+
+def test_request_when_its_body_is_chunked_and_too_large_then_it_is_refused(http: httpx.Client) -> None:
+    answer = http.post("/v1/recommend", content=(b" " * 10_000 for _ in range(20)))
+    assert error_of(answer)[:2] == (413, "body_too_large")
+
+
+def test_request_when_nothing_is_there_then_the_error_is_json_too(http: httpx.Client) -> None:
+    assert error_of(http.get("/v1/customers/no%2Fsuch user"))[:2] == (404, "unknown_user")
+    assert error_of(http.get("/nothing/here"))[:2] == (404, "not_found")
+    assert error_of(http.put("/v1/recommend"))[:2] == (405, "method_not_allowed")
+
+
+def test_requests_when_bodies_are_random_then_none_is_answered_with_a_500(http: httpx.Client) -> None:
+    rng = random.Random(0)
+    paths = ["/v1/recommend", "/v1/events", "/v1/segments", "/v1/demand"]
+    values = [None, True, -1, 1e300, "", "x" * 300, "\x00", "\ud7ff", [], [[]], {}, {"a": 1}, ["user-1"], [None]]
+    fields = ["user_id", "events", "k", "filters", "user_ids", "item_ids", "days", "exclude_seen"]
+    for _ in range(300):
+        body = {rng.choice(fields): rng.choice(values) for _ in range(rng.randint(0, 3))}
+        answer = http.post(rng.choice(paths), content=json.dumps(body))
+        assert answer.status_code in (200, 400, 404, 422), (body, answer.text)
+        assert answer.status_code == 200 or answer.json()["error"]["message"]
+
+
+def workers_of(server: Server) -> list[psutil.Process]:
+    return [child for child in psutil.Process(server.process.pid).children() if "worker" in " ".join(child.cmdline())]
+
+
+def test_event_when_acknowledged_then_the_next_answer_of_any_worker_sees_it(server: Server) -> None:
+    clients = [httpx.Client(base_url=server.url, timeout=30) for _ in range(24)]
+    with concurrent.futures.ThreadPoolExecutor(24) as threads:
+        list(threads.map(lambda client: client.get("/v1/customers"), clients))
+    connected = [any(c.status == "ESTABLISHED" for c in worker.net_connections()) for worker in workers_of(server)]
+    assert connected == [True, True]  # the clients' open connections are spread over both workers
+    rng = random.Random(1)
+    sold_out = {7, 36, 65, 94, 123, 152, 181}
+    for trial in range(100):
+        item = rng.choice([number for number in range(200) if number not in sold_out])
+        sender, asker = rng.sample(clients, 2)
+        sent = sender.post("/v1/events", json={"events": [view(f"trial-{trial}", f"item-{item}")]})
+        assert sent.json()["accepted"] == 1
+        assert ids(asker.post("/v1/recommend", json={"user_id": f"trial-{trial}", "k": 1})) == [f"item-{item}"]
+    for client in clients:
+        client.close()
+
+
+def test_events_when_sent_again_then_they_count_once(http: httpx.Client) -> None:
+    batch = {"events": [view("again", "item-1", event_id=f"again-{n}", ts="2026-11-20T10:00:00Z") for n in range(5)]}
+    assert http.post("/v1/events", json=batch).json() == {"accepted": 5, "duplicates": 0, "rejected": []}
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: httpx.post(f"{http.base_url}/v1/events", json=batch), range(8)))
+    assert all(answer.json()["duplicates"] == 5 for answer in answers)
+    assert len(http.get("/v1/customers/again").json()["history"]) == 5
+    same = {"events": [view("again", "item-2", ts="2026-11-20T11:00:00+01:00")]}
+    assert [http.post("/v1/events", json=same).json()["accepted"] for _ in range(2)] == [1, 0]
+
+
+def test_erase_when_done_then_every_worker_forgets_at_once(server: Server) -> None:
+    with new_connections(server) as client:
+        for user in (f"user-{number}" for number in range(10, 20)):
+            client.post("/v1/events", json={"events": [view(user, "item-1")]}).raise_for_status()
+            assert client.delete(f"/v1/customers/{user}").json()["live_events_deleted"] == 1
+            for _ in range(4):
+                assert error_of(client.get(f"/v1/customers/{user}"))[:2] == (404, "unknown_user")
+                answer = client.post("/v1/recommend", json={"user_id": user}).json()
+                assert answer["strategy"] == "favourites"
+            refused = client.post("/v1/events", json={"events": [view(user, "item-1")]})
+            assert "erased" in error_of(refused)[2]
+
+
+def test_pages_when_opened_then_they_need_nothing_from_elsewhere(http: httpx.Client) -> None:
+    for path in ("/", "/docs", "/style.css"):
+        page = http.get(path)
+        assert page.status_code == 200
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert not re.search(r"(?:src|href|url)\s*[=(]\s*[\"']?(?:https?:)?//", page.text)
+
+
+def test_pages_when_a_browser_shows_them_then_they_are_filled_in(
+    server: Server, chromium: Path, tmp_path: Path
+) -> None:
+    def shown(path: str) -> str:
+        command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
+        command += ["--virtual-time-budget=8000", "--dump-dom", f"{server.url}{path}"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
+
+    console = shown("/")
+    assert "lifecycle" in console
+    assert console.count("Thing number") > 12  # titles of recommendations and of the history
+    docs = shown("/docs")
+    assert "/v1/recommend" in docs
+    assert "NewEvent" in docs
+
+
+def test_openapi_when_read_then_it_describes_what_is_answered(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+    assert set(document["paths"]) >= {"/v1/recommend", "/v1/events", "/v1/customers/{user_id}", "/v1/demand"}
+    assert set(document["paths"]["/v1/customers/{user_id}"]) == {"get", "delete"}
+    k = document["components"]["schemas"]["RecommendRequest"]["properties"]["k"]
+    assert (k["minimum"], k["maximum"], k["default"]) == (1, 1000, 20)
+    named = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
+    assert named <= set(document["components"]["schemas"])
+
+
+def test_metrics_when_scraped_then_workers_add_up_and_no_user_is_named(server: Server) -> None:
+    client = new_connections(server)
+
+    def count() -> float:
+        text = client.get("/metrics").text
+        found = re.search(r'footfall_recommend_seconds_count\{strategy="history"\} (\S+)', text)
+        return float(found[1]) if found else 0.0
+
+    before = count()
+    for _ in range(20):
+        client.post("/v1/recommend", json={"user_id": "user-1"})
+        client.get("/v1/customers/user-1")
+    assert count() == before + 20
+    text = client.get("/metrics").text
+    client.close()
+    assert 'route="/v1/customers/{user_id}",status="200"' in text
+    assert "user-1" not in text
+    assert "user-1" not in server.log.read_text()
+
+
+def test_events_when_the_server_is_killed_after_the_answer_then_they_are_kept(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    older = build(tmp_path / "store", seed=1)
+    time.sleep(1.1)  # part versions sort by the second
+    newer = build(tmp_path / "store", seed=2)
+    first = start_server(older.store.root).wait_until_ready()
+    answer = httpx.post(f"{first.url}/v1/recommend", json={"user_id": "user-1"}).json()
+    assert answer["release_id"] == newer.release.release_id
+    sent = {"events": [view("kept", f"item-{n}", event_id=f"kept-{n}") for n in range(6)]}
+    assert httpx.post(f"{first.url}/v1/events", json=sent).json()["accepted"] == 6
+    httpx.delete(f"{first.url}/v1/customers/user-1").raise_for_status()
+    first.kill()
+
+    second = start_server(older.store.root, release_id=older.release.release_id).wait_until_ready()
+    answer = httpx.post(f"{second.url}/v1/recommend", json={"user_id": "kept"}).json()
+    assert answer["release_id"] == older.release.release_id
+    assert answer["strategy"] == "session"
+    assert httpx.post(f"{second.url}/v1/events", json=sent).json()["duplicates"] == 6
+    assert error_of(httpx.get(f"{second.url}/v1/customers/user-1"))[:2] == (404, "unknown_user")
+    # The supervisor alone dies: its workers follow, and the port is free again.
+    workers = workers_of(second)
+    second.process.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
+
+
+def test_serve_when_a_file_is_damaged_then_it_refuses_to_start_and_names_it(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    tiny = build(tmp_path / "store", num_items=20, num_users=3)
+    index = tiny.release.parts["retrieval"].path("index.faiss")
+    content = bytearray(index.read_bytes())
+    content[len(content) // 2] ^= 16
+    index.write_bytes(content)
+    server = start_server(tiny.store.root)
+    assert server.process.wait(timeout=60) == 4
+    assert f"{index}: damaged; expected sha256" in server.log.read_text()
+
+
+def test_serve_when_the_port_is_taken_then_it_says_so(server: Server, start_server: Callable[..., Server]) -> None:
+    second = start_server(Path(server.settings.store), port=server.settings.port)
+    assert second.process.wait(timeout=60) == 2
+    assert f"{server.settings.port}: cannot listen there" in second.log.read_text()
