@@ -65,6 +65,19 @@ class Recommendations:
             return np.zeros(position.shape, np.int32), mask
         return np.where(mask, self.item[np.where(mask, position, 0)], 0), mask
 
+    def take(self, questions: npt.ArrayLike) -> Recommendations:
+        """Return the lists of the given questions, in the given order.
+
+        >>> lists = Recommendations.from_top_k(np.array([[7, 2], [4, 9]]), np.array([[2.0, 1.0], [3.0, -np.inf]]))
+        >>> lists.take([1, 0]).item.tolist()
+        [4, 7, 2]
+        """
+        chosen = np.asarray(questions, dtype=np.int64)
+        starts, lengths = self.offsets[chosen], np.diff(self.offsets)[chosen]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        source = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return Recommendations(offsets=offsets, item=self.item[source], score=self.score[source])
+
     @classmethod
     def _checked(cls, *, offsets: Ints, item: Ints, score: Floats) -> Recommendations:
         rises = np.flatnonzero(np.diff(score) > 0) + 1

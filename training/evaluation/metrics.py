@@ -57,6 +57,19 @@ class RelevantItems:
         """Q."""
         return len(self.counts)
 
+    def where(self, keep: Bools) -> tuple[Ints, RelevantItems]:
+        """Keep some of the pairs, and the questions that still have one.
+
+        Args:
+            keep: bool ``[M]``.
+
+        Returns:
+            which questions stay, rising, and their relevant items.
+        """
+        questions, question = np.unique(self.question[keep], return_inverse=True)
+        counts = np.bincount(question, minlength=len(questions))
+        return questions, RelevantItems(question=question, item=self.item[keep], counts=counts)
+
 
 def hit_matrix(recommendations: Recommendations, relevant: RelevantItems, *, k: int) -> Bools:
     """Return which of the first ``k`` items of each list are relevant, bool ``[Q, k]``.

@@ -1,0 +1,271 @@
+"""Score a trained two-tower beside its baselines on the test window, and write the report."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.build import FeatureSet
+from features.columns import EVENT_TYPE_CODES
+from features.errors import ConfigError
+from features.files import write_json
+from features.release import Part, ReleaseStore
+from features.release.part import git_revision
+from features.splits import Split
+from training.evaluation.baselines import ItemKNN, PersonalFrequency, Popularity
+from training.evaluation.comparison import Comparison, Resampling
+from training.evaluation.examples import ItemNames, example_customers
+from training.evaluation.oracle import compare_with_oracle
+from training.evaluation.recommender import Recommender
+from training.evaluation.tasks import TASKS, Task
+from training.report.page import when
+from training.report.retrieval import write_retrieval_page
+from training.retrieval.config import RetrievalConfig
+from training.retrieval.fit import EXPERIMENT, split_for, target_codes
+from training.retrieval.module import METRIC
+from training.retrieval.recommender import TwoTowerRecommender
+from training.tracking import open_client, tracked_run
+
+REPORT_DIRECTORY: Final = "report"
+OURS: Final = "two-tower"
+_EXAMPLE_MODELS: Final = 2  # side by side on a phone, more would not be read
+_PROTOCOLS: Final = {"global_temporal": "global temporal split", "leave_one_out": "leave-one-out, strict"}
+
+Ints = npt.NDArray[np.integer]
+Bools = npt.NDArray[np.bool_]
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_retrieval(
+    features: Path,
+    store: Path,
+    *,
+    run_id: str | None = None,
+    truth: Path | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score a run's evaluation part, or the baselines alone, and write ``retrieval.json`` and ``retrieval.html``.
+
+    Models and baselines learn from the split's fit part alone; at test time each sees the history up
+    to the test cut-off.
+
+    Args:
+        features: feature directory that the run was trained on.
+        store: release store; the report goes to ``runs/<run_id>/report``, or ``report`` without a run.
+        run_id: MLflow run of a retrieval training; the report is logged to it.
+        truth: the ``truth`` directory of synthetic data, for a row that knows it.
+        resamples: bootstrap draws of users.
+        seed: of draws, ties and examples.
+
+    Returns:
+        the path of the page, and Recall@20 of every model in both tables.
+
+    Raises:
+        ConfigError: the run is unknown, or was trained on other features.
+    """
+    subject = _Subject.open(Path(features), Path(store), run_id)
+    report = _report(subject, resampling=Resampling(resamples=resamples, seed=seed), truth=truth)
+    directory = subject.directory / REPORT_DIRECTORY
+    write_json(directory / "retrieval.json", report)
+    page = directory / "retrieval.html"
+    write_retrieval_page(page, report)
+    if run_id is not None:
+        with tracked_run(subject.store, EXPERIMENT, name=OURS, run_id=run_id) as run:
+            run.log_metrics(_metrics_to_log(report))
+            run.log_artifacts(directory, REPORT_DIRECTORY)
+    log.info("report: %s", page)
+    return {"report": str(page), "run_id": run_id} | {
+        table["name"]: {row["model"]: row["metrics"]["recall@20"] for row in table["rows"]}
+        for table in report["tables"]
+    }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Subject:
+    """What is evaluated, on what: features, split, and the part where a run is named."""
+
+    features: FeatureSet
+    store: Path
+    run_id: str | None
+    part: Part | None
+    config: RetrievalConfig
+    split: Split
+
+    @classmethod
+    def open(cls, features: Path, store: Path, run_id: str | None) -> _Subject:
+        feature_set = FeatureSet.load(features)
+        part = None if run_id is None else _evaluated_part(store, run_id)
+        if part is not None and part.data_fingerprint != feature_set.fingerprint:
+            raise ConfigError(
+                f"{features}: expected the features that run {run_id} was trained on "
+                f"({part.data_fingerprint[:12]}…), found others ({feature_set.fingerprint[:12]}…); name those."
+            )
+        config = _window_config(part)
+        split = split_for(feature_set.sequences, config)
+        return cls(features=feature_set, store=store, run_id=run_id, part=part, config=config, split=split)
+
+    @property
+    def directory(self) -> Path:
+        return self.store if self.run_id is None else self.store / "runs" / self.run_id
+
+    def recommenders(self, seed: int) -> tuple[list[Recommender], Bools]:
+        """Return all models, ours first, and the candidates that they share, bool ``[V]``."""
+        candidates = self.features.catalog.available & (self.fit_counts > 0)
+        models: list[Recommender] = []
+        if self.part is not None:
+            ours = TwoTowerRecommender.from_part(self.part, name=OURS)
+            candidates = np.zeros(len(candidates), bool)
+            candidates[ours.candidates] = True
+            models.append(ours)
+        fit, answers = self.split.fit, target_codes(self.features.sequences, self.config)
+        counted = fit.where(np.isin(fit.event_type, answers)) if answers else fit
+        models += [
+            ItemKNN.fit(fit, candidates=candidates, seed=seed),
+            Popularity.fit(counted, candidates=candidates, seed=seed),
+            PersonalFrequency(candidates=candidates, seed=seed),
+        ]
+        return models, candidates
+
+    @property
+    def fit_counts(self) -> Ints:
+        return np.bincount(self.split.fit.item, minlength=len(self.features.vocabulary))
+
+
+def _evaluated_part(store: Path, run_id: str) -> Part:
+    part = ReleaseStore(root=store / "runs" / run_id / "evaluated").latest_part("retrieval")
+    if part is None:
+        known = sorted(path.parent.name for path in (store / "runs").glob("*/evaluated"))
+        raise ConfigError(
+            f"run_id: expected a finished retrieval run of {store}, found {run_id!r}; its runs: {', '.join(known) or 'none'}."
+        )
+    return part
+
+
+def _window_config(part: Part | None) -> RetrievalConfig:
+    """Return the settings that the run's split follows from."""
+    if part is None:
+        return RetrievalConfig()
+    settings: Mapping[str, Any] = part.about["config"]
+    return RetrievalConfig(
+        validation_days=settings["validation_days"],
+        test_days=settings["test_days"],
+        target_event_types=tuple(settings["target_event_types"]),
+    )
+
+
+def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None) -> dict[str, Any]:
+    models, candidates = subject.recommenders(resampling.seed)
+    comparisons = [
+        Comparison.run(
+            Task.of(name, subject.split.test),
+            # Nothing of the history may be shown in the table of new items, so personal frequency has no place in it.
+            [model for model in models if name == "all" or not isinstance(model, PersonalFrequency)],
+            counts=subject.fit_counts,
+            num_candidates=int(candidates.sum()),
+            resampling=resampling,
+        )
+        for name in TASKS
+    ]
+    source = subject.features.about.get("data", {})
+    return {
+        "format": 1,
+        "kind": "retrieval",
+        "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "git_revision": git_revision(),
+        "run_id": subject.run_id,
+        "part_version": subject.part.version if subject.part else None,
+        "shop": subject.features.shop.name,
+        "ours": OURS if subject.part else None,
+        "data": {
+            "source": source.get("source", "unknown"),
+            "warning": source.get("warning", ""),
+            "fingerprint": subject.features.fingerprint,
+        },
+        "protocol": _protocol(subject, num_candidates=int(candidates.sum())),
+        "resamples": resampling.resamples,
+        "seed": resampling.seed,
+        "tables": [comparison.to_dict() for comparison in comparisons],
+        "oracle": compare_with_oracle(comparisons, subject.features, subject.split, candidates, truth),
+        "learning_curve": _learning_curve(subject),
+        "examples": _examples(subject, comparisons[0], resampling.seed),
+    }
+
+
+def _protocol(subject: _Subject, *, num_candidates: int) -> dict[str, Any]:
+    """Return the protocol by name, its instants, and the facts about it in words."""
+    split = subject.split
+    facts = {"Protocol": _PROTOCOLS[split.protocol]}
+    if split.cutoffs_us is not None:
+        validation_from, test_from = map(when, split.cutoffs_us)
+        facts["Cut-offs"] = f"validation from {validation_from}; test from {test_from} to the end of the log"
+        facts["What models learned from"] = (
+            f"{split.fit.num_events:,} events before {validation_from}, the baselines too. "
+            "A test question holds the customer's whole history before the test window."
+        )
+    else:
+        facts["What models learned from"] = (
+            f"{split.fit.num_events:,} events: all but each customer's last two, the baselines too. "
+            "The last is the test; the one before it validates and stands in the test question."
+        )
+    answers = [
+        name
+        for name, code in EVENT_TYPE_CODES.items()
+        if code in target_codes(subject.features.sequences, subject.config)
+    ]
+    facts["What counts as found"] = ", ".join(answers) or "any event of a sequence"
+    facts["Candidates"] = (
+        f"{num_candidates:,} items, the same for every model; an answer that is none of them is a miss"
+    )
+    facts["Asked"] = (
+        f"{split.test.num_users:,} customers with a history and an answer; {split.num_unasked:,} customers "
+        "without any history could not be asked"
+    )
+    return {
+        "name": split.protocol,
+        "label": _PROTOCOLS[split.protocol],
+        "cutoffs_us": list(split.cutoffs_us) if split.cutoffs_us else None,
+        "num_fit_events": split.fit.num_events,
+        "num_asked": split.test.num_users,
+        "num_unasked": split.num_unasked,
+        "num_candidates": num_candidates,
+        "facts": facts,
+    }
+
+
+def _examples(subject: _Subject, comparison: Comparison, seed: int) -> list[dict[str, Any]]:
+    lists = dict(list(comparison.lists.items())[:_EXAMPLE_MODELS])
+    return example_customers(
+        comparison.task,
+        lists,
+        users=subject.features.users,
+        names=ItemNames(vocabulary=subject.features.vocabulary, catalog=subject.features.catalog),
+        forgotten=ReleaseStore(root=subject.store).erasures.load(),
+        seed=seed,
+    )
+
+
+def _learning_curve(subject: _Subject) -> list[dict[str, Any]]:
+    """Return the validation metric by step, as tracked while training."""
+    if subject.run_id is None:
+        return []
+    history = open_client(subject.store).get_metric_history(subject.run_id, METRIC)
+    points = sorted({(int(point.step), float(point.value)) for point in history})
+    return [{"metric": METRIC, "points": [list(point) for point in points]}] if len(points) > 1 else []
+
+
+def _metrics_to_log(report: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        f"test/{table['name']}/{row['model']}/{key}": found["mean"]
+        for table in report["tables"]
+        for row in table["rows"]
+        for key, found in row["metrics"].items()
+    }

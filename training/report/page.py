@@ -1,0 +1,82 @@
+"""The page toolkit: templates, and how figures are written in words."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from features.files import write_bytes
+
+
+def render(template: str, **context: Any) -> str:
+    """Return a page made from a template of this directory; text is escaped, a name that is missing is an error."""
+    return _environment().get_template(template).render(**context)
+
+
+def write_page(path: Path, template: str, **context: Any) -> None:
+    """Render a page and write it, whole or not at all."""
+    write_bytes(path, render(template, **context).encode())
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share as percent.
+
+    >>> percent(0.0719)
+    '7.2%'
+    """
+    return f"{100 * share:.{digits}f}%"
+
+
+def points(share: float, digits: int = 1) -> str:
+    """Return a difference of shares in percentage points, signed, with a true minus.
+
+    >>> points(-0.0123)
+    '−1.2'
+    """
+    return f"{100 * share:+.{digits}f}".replace("-", "−")
+
+
+def digits_for(share: float) -> int:
+    """Return how many decimals a percentage of this size needs for two significant digits, at most 2.
+
+    >>> [digits_for(share) for share in (0.25, 0.07, 0.004)]
+    [1, 1, 2]
+    """
+    return 1 if share >= 0.01 else 2
+
+
+def number(value: float) -> str:
+    """Return a number with thousands set apart; whole numbers without decimals.
+
+    >>> number(12345), number(0.5), number(12.34)
+    ('12,345', '0.50', '12.3')
+    """
+    if float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{value:,.2f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def when(instant_us: int) -> str:
+    """Return a UTC instant in microseconds as date and time.
+
+    >>> when(1_700_000_000_000_000)
+    '14 Nov 2023, 22:13 UTC'
+    """
+    at = dt.datetime.fromtimestamp(instant_us / 1e6, dt.UTC)
+    return f"{at.day} {at:%b %Y, %H:%M} UTC"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "points": points, "number": number, "when": when}
+    environment.globals["digits_for"] = digits_for
+    return environment
