@@ -24,7 +24,7 @@ def calendar_features(days: pd.DatetimeIndex, country: str) -> dict[str, npt.NDA
     Raises:
         ConfigError: the country's holidays are not known.
     """
-    week, year = days.dayofweek / 7, (days.dayofyear - 1) / DAYS_IN_YEAR
+    week, year = days.day_of_week / 7, (days.day_of_year - 1) / DAYS_IN_YEAR
     angles = {"day_of_week": week, "week_of_year": np.floor(year * DAYS_IN_YEAR / 7) * 7 / DAYS_IN_YEAR}
     circle = {
         f"{name}_{function.__name__}": function(2 * np.pi * np.asarray(angle, float))

@@ -171,9 +171,7 @@ def _read_events(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
         *(f"{column.name} < 0" for column in EVENTS.columns if column.kind in ("count", "money")),
     ]
     counts = ", ".join(f"count(*) FILTER ({check})" for check in checks)
-    row = connection.execute(f"SELECT count(*), {counts} FROM source_events").fetchone()
-    assert row is not None
-    num_rows, *broken = row
+    num_rows, *broken = connection.execute(f"SELECT count(*), {counts} FROM source_events").fetchall()[0]
     if num_rows == 0:
         raise DataError(f"{path}: expected at least one event, found none.")
     for check, count in zip(checks, broken, strict=True):
@@ -255,13 +253,12 @@ def _define_log(connection: duckdb.DuckDBPyConnection, shop: ShopSettings) -> No
 
 
 def _summarise(connection: duckdb.DuckDBPyConnection) -> _Summary:
-    row = connection.execute(f"""
+    rows = connection.execute(f"""
         SELECT count(*), count(DISTINCT user_id), epoch_us(min(ts)), epoch_us(max(ts)),
                min({c.LOCAL_DAY}), max({c.LOCAL_DAY}),
-               sum(md5_number_lower(content)::HUGEINT), sum(md5_number_upper(content)::HUGEINT)
-        FROM (SELECT *, {_content(LOG_COLUMNS)} AS content FROM log)""").fetchone()
-    assert row is not None
-    num_events, num_users, first_us, last_us, first_day, last_day, lower, upper = row
+               sum(md5_number_lower(row_text)::HUGEINT), sum(md5_number_upper(row_text)::HUGEINT)
+        FROM (SELECT *, {_content(LOG_COLUMNS)} AS row_text FROM log)""").fetchall()
+    num_events, num_users, first_us, last_us, first_day, last_day, lower, upper = rows[0]
     return _Summary(
         num_events=num_events,
         num_users=num_users,

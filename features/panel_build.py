@@ -17,6 +17,7 @@ sale would give away which days those are, so it is no input of a day that is st
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def build_panel(
     nothing sold. Otherwise a day without a sale is 0.
 
     Args:
-        log: the clean log; its first and last local day bound the panel.
+        log: the clean log; the first and last local day with an item event bound the panel.
         data: a data directory; ``items``, ``plan`` and ``inventory`` may be missing.
         shop: zone and country.
         settings: items and horizon.
@@ -91,7 +92,8 @@ def build_panel(
     """
     with contextlib.closing(connect(engine)) as connection:
         _register(connection, log, Path(data), settings)
-        grid = _Grid(connection=connection, log=log, horizon=settings.horizon)
+        first_day, last_day = _days_with_items(connection, log)
+        grid = _Grid(connection=connection, first_day=first_day, last_day=last_day, horizon=settings.horizon)
         panel = _panel(grid, shop)
     logger.info(
         "panel: %d items (at least %d purchases, at most %d items) x %d days + %d ahead, %.1f%% of days missing",
@@ -106,16 +108,17 @@ class _Grid:
     """Items × days, and how rows of a query land on it."""
 
     connection: duckdb.DuckDBPyConnection
-    log: EventLog
+    first_day: dt.date
+    last_day: dt.date
     horizon: int
 
     @property
     def num_items(self) -> int:
-        return len(self.items)
+        return self.connection.table("panel_items").shape[0]
 
     @property
     def num_days(self) -> int:
-        return (self.log.last_day - self.log.first_day).days + 1
+        return (self.last_day - self.first_day).days + 1
 
     @property
     def items(self) -> pa.Table:
@@ -125,7 +128,7 @@ class _Grid:
         """Scatter a query's rows (row, day, values ...) over ``[I, T]``, or ``[I, T + H]`` when ``ahead``."""
         width = self.num_days + (self.horizon if ahead else 0)
         table = self.connection.sql(f"""
-            SELECT row, date_diff('day', {sql_text(str(self.log.first_day))}::DATE, day) AS period, * EXCLUDE (row, day)
+            SELECT row, date_diff('day', {sql_text(str(self.first_day))}::DATE, day) AS period, * EXCLUDE (row, day)
             FROM ({query}) WHERE period >= 0 AND period < {width}""").to_arrow_table()
         at = table["row"].to_numpy(), table["period"].to_numpy()
         arrays = {}
@@ -153,6 +156,14 @@ def _register(connection: duckdb.DuckDBPyConnection, log: EventLog, data: Path, 
         FROM chosen LEFT JOIN items USING (item_id)""")
 
 
+def _days_with_items(connection: duckdb.DuckDBPyConnection, log: EventLog) -> tuple[dt.date, dt.date]:
+    """Return the first and last day on which any item was seen or sold; messages and logins open no shop."""
+    first_day, last_day = connection.execute(
+        f"SELECT min({c.LOCAL_DAY}), max({c.LOCAL_DAY}) FROM item_days"
+    ).fetchall()[0]
+    return (log.first_day, log.last_day) if first_day is None else (first_day, last_day)
+
+
 def _view(connection: duckdb.DuckDBPyConnection, data: Path, table: Table) -> None:
     path = data / f"{table.name}.parquet"
     names = ", ".join(map(sql_name, table.column_names))
@@ -175,13 +186,13 @@ def _panel(grid: _Grid, shop: ShopSettings) -> DemandPanel:
         SELECT row, {c.LOCAL_DAY} AS day, num_units, revenue, priced_units, {", ".join(OBSERVED)}
         FROM item_days JOIN panel_items USING (item_id)""")
     planned, announced_ahead = _plan(grid, shop)
-    days = pd.date_range(grid.log.first_day, periods=grid.num_days + grid.horizon, freq="D")
+    days = pd.date_range(grid.first_day, periods=grid.num_days + grid.horizon, freq="D")
     calendar = {
         name: np.tile(values, (grid.num_items, 1)) for name, values in calendar_features(days, shop.country).items()
     }
     return DemandPanel(
         item_ids=items[c.ITEM_ID].to_numpy(zero_copy_only=False).astype(object),
-        start=pd.Timestamp(grid.log.first_day),
+        start=pd.Timestamp(grid.first_day),
         frequency="D",
         units=_with_missing_days(grid, shop, sales["num_units"]),
         known_ahead=calendar | planned,
@@ -201,7 +212,7 @@ def _with_missing_days(grid: _Grid, shop: ShopSettings, units: Floats) -> Floats
     created = f"CAST(timezone({sql_text(shop.time_zone)}, created_at) AS DATE)"
     launches = (
         grid.connection.sql(f"""
-        SELECT date_diff('day', {sql_text(str(grid.log.first_day))}::DATE, least(first_sale, {created})) AS launch
+        SELECT date_diff('day', {sql_text(str(grid.first_day))}::DATE, least(first_sale, {created})) AS launch
         FROM panel_items ORDER BY row""")
         .to_arrow_table()["launch"]
         .to_numpy()
@@ -257,7 +268,7 @@ def _category_heat(grid: _Grid, category: list[Any]) -> Floats:
     top = [path.split("/")[0] for path in category]
     sold = grid.connection.sql(f"""
         SELECT string_split(coalesce(category, ''), '/')[1] AS top,
-               date_diff('day', {sql_text(str(grid.log.first_day))}::DATE, {c.LOCAL_DAY}) AS period, sum(num_units) AS units
+               date_diff('day', {sql_text(str(grid.first_day))}::DATE, {c.LOCAL_DAY}) AS period, sum(num_units) AS units
         FROM item_days LEFT JOIN items USING (item_id) GROUP BY ALL""").df()
     wide = sold.pivot_table(index="top", columns="period", values="units", aggfunc="sum", fill_value=0.0)
     daily = wide.reindex(columns=range(grid.num_days), fill_value=0.0).astype(float)

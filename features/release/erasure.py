@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import hashlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from features.errors import DataError
 
@@ -26,8 +28,10 @@ class ErasureList:
         """Record that a user is to be forgotten; durable when this returns."""
         row = {"user_sha256": _digest(user_id), "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        with self.path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
+            _drop_torn_line(file)
+            file.write(json.dumps(row).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -61,6 +65,15 @@ class ErasedUsers:
 
     def __len__(self) -> int:
         return len(self.digests)
+
+
+def _drop_torn_line(file: BinaryIO) -> None:
+    """Cut what a crash left after the last line end: it was never acknowledged, and a new row must not stick to it."""
+    file.seek(0)
+    content = file.read()
+    if not content.endswith(b"\n"):
+        file.truncate(content.rfind(b"\n") + 1)
+    file.seek(0, os.SEEK_END)
 
 
 def _digest(user_id: str) -> str:

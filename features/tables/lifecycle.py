@@ -45,13 +45,13 @@ def lifecycle(clocks: IntoFrameT, *, as_of: dt.date, settings: LifecycleSettings
     Returns:
         user_id, lifecycle.
     """
-    rows = frame_of(clocks).with_columns(
-        *(_days_since(name, as_of).alias(name) for name in ("first_purchase_day", "last_purchase_day")),
-        nw.coalesce(_days_since("last_interaction_day", as_of), _days_since("last_purchase_day", as_of)).alias("quiet"),
+    rows = frame_of(clocks)
+    seen = nw.coalesce("last_interaction_day", "last_purchase_day").alias("last_seen_day")
+    buyers = rows.filter(~nw.col("last_purchase_day").is_null()).with_columns(seen)
+    first, last, quiet = (
+        _days_since(day, as_of) for day in ("first_purchase_day", "last_purchase_day", "last_seen_day")
     )
-    first, last, quiet = nw.col("first_purchase_day"), nw.col("last_purchase_day"), nw.col("quiet")
     rules = (
-        (last.is_null(), PROSPECT),
         (first <= settings.new_days, NEW),
         (last <= settings.active_days, ACTIVE),
         ((last <= settings.cooling_purchase_days) & (quiet <= settings.cooling_interaction_days), COOLING),
@@ -61,7 +61,8 @@ def lifecycle(clocks: IntoFrameT, *, as_of: dt.date, settings: LifecycleSettings
     stage = nw.lit(COOLING)
     for condition, name in reversed(rules):
         stage = nw.when(condition).then(nw.lit(name)).otherwise(stage)
-    return rows.select(c.USER_ID, stage.alias("lifecycle")).to_native()
+    staged = rows.select(c.USER_ID).join(buyers.select(c.USER_ID, stage.alias("lifecycle")), on=c.USER_ID, how="left")
+    return staged.with_columns(nw.col("lifecycle").fill_null(PROSPECT)).to_native()
 
 
 def _days_since(day: str, as_of: dt.date) -> nw.Expr:
