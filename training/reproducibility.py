@@ -51,16 +51,20 @@ class StepCheckpoint(pl.Callback):
 
     def __init__(self, path: Path, *, every_steps: int, validation_steps: int) -> None:
         self.path, self.every_steps, self.validation_steps = Path(path), every_steps, validation_steps
-        self._saved_step = 0
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_args: Any) -> None:  # noqa: D102
-        step = trainer.global_step
-        if step - self._saved_step < self.every_steps or step % self.validation_steps == 0:
+        if not self._is_due(trainer.global_step):
             return
         aside = self.path.with_name(f".{self.path.name}.partial")
         trainer.save_checkpoint(aside)
         aside.replace(self.path)
-        self._saved_step = step
+
+    def _is_due(self, step: int) -> bool:
+        """A rule of the step alone, so that a resumed training writes the checkpoints of one left alone."""
+        if step % self.validation_steps == 0:
+            return False
+        put_off = (step - 1) % self.validation_steps == 0 and step > 1
+        return step % self.every_steps == 0 or (put_off and (step - 1) % self.every_steps == 0)
 
 
 def random_states() -> dict[str, Any]:

@@ -193,27 +193,27 @@ def _run(module: RetrievalModule, directory: Path, tracker: Any) -> int:
         callbacks += [best, EarlyStopping(METRIC, mode="max", patience=config.schedule.patience)]
     if sys.stderr.isatty():
         callbacks.append(TQDMProgressBar())
-    trainer = pl.Trainer(
-        max_epochs=1,  # one pass over all steps: batches know their own epoch
-        accelerator="cpu",
-        logger=tracker,
-        callbacks=callbacks,
-        enable_checkpointing=False,
-        enable_progress_bar=sys.stderr.isatty(),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        val_check_interval=interval,
-        limit_val_batches=1 if module.questions is not None else 0,
-        log_every_n_steps=min(50, interval),
-        default_root_dir=directory,
-        deterministic=True,
-    )
     resumed = _step_of(checkpoint)
     logger.info(
         "learning: %d positions, %d steps an epoch, from step %d to at most %d, %d candidates",
         module.batches.num_positions, module.batches.steps_per_epoch, resumed, module.num_steps, len(module.candidates),
     )  # fmt: skip
     with _quiet():
+        trainer = pl.Trainer(
+            max_epochs=1,  # one pass over all steps: batches know their own epoch
+            accelerator="cpu",
+            logger=tracker,
+            callbacks=callbacks,
+            enable_checkpointing=False,
+            enable_progress_bar=sys.stderr.isatty(),
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            val_check_interval=interval,
+            limit_val_batches=None if module.questions is not None else 0,
+            log_every_n_steps=min(50, interval),
+            default_root_dir=directory,
+            deterministic=True,
+        )
         trainer.fit(module, ckpt_path=str(checkpoint) if resumed else None, weights_only=True)
     if module.questions is None:
         best.keep(module, trainer.global_step)
@@ -231,7 +231,8 @@ def _step_of(checkpoint: Path) -> int:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Lightning's hints about loader workers, loggers and resuming do not apply to batches that are computed."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning.*")
         yield

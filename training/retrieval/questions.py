@@ -46,7 +46,8 @@ class Questions:
 
     def ndcg_at_10(self, towers: TwoTower) -> float:
         """Return the mean NDCG@10 over users; each distinct target counts once."""
-        user_vecs, item_vecs = embed(towers, self.holdout)
+        user_vecs = user_vectors(towers, self.holdout.query)
+        item_vecs = F.normalize(towers.all_raw_items(), dim=-1)
         gains = [self._gains(user_vecs, item_vecs, start) for start in range(0, len(user_vecs), _USERS_A_TIME)]
         return float(torch.cat(gains).mean()) if gains else 0.0
 
@@ -65,14 +66,14 @@ class Questions:
         return (wanted.gather(1, top) * discount).sum(1) / ideal
 
 
-def embed(towers: TwoTower, holdout: Holdout) -> tuple[Tensor, Tensor]:
-    """Return unit vectors of the holdout's users ``[Q, D]`` and of all item codes ``[V, D]``."""
+def user_vectors(towers: TwoTower, query: Sequences) -> Tensor:
+    """Return unit vectors ``[Q, D]`` of histories, none of them empty."""
     towers.eval()
     with torch.no_grad():
-        raw = towers.all_raw_items()
-        packed, last = pack_queries(encode_history(holdout.query, max_length=towers.config.max_length))
-        user_vecs = towers.users(raw[packed.item], packed)[torch.from_numpy(last)]
-    return user_vecs, F.normalize(raw, dim=-1)
+        packed, last = pack_queries(encode_history(query, max_length=towers.config.max_length))
+        met, place = torch.unique(packed.item, return_inverse=True)
+        vecs: Tensor = towers.users(towers.raw_items(met)[place], packed)
+    return vecs[torch.from_numpy(last)]
 
 
 def _cells(sequences: Sequences, start: int, stop: int) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,9 @@ from features.recommendations import Recommendations
 from features.release import Part, layout
 from features.sequences import Sequences
 from training.evaluation.ranking import rank_in_batches
-from training.retrieval.export import INPUTS, OUTPUT
+from training.retrieval.export import INPUTS, OUTPUT, item_vectors
+from training.retrieval.questions import user_vectors
+from training.retrieval.towers import TwoTower
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float32]
@@ -27,16 +31,14 @@ class TwoTowerRecommender:
 
     Args:
         name: in reports.
-        session: ONNX Runtime session of the user tower.
-        max_length: the most events it reads.
+        encode_users: histories, none empty, to unit vectors float32 ``[Q, D]``.
         candidates: item codes in the index, rising, int64 ``[C]``.
         candidate_vecs: their vectors, float32 ``[C, D]``.
         num_codes: V.
     """
 
     name: str
-    session: Any
-    max_length: int
+    encode_users: Callable[[Sequences], Floats]
     candidates: Ints
     candidate_vecs: Floats
     num_codes: int
@@ -50,24 +52,29 @@ class TwoTowerRecommender:
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(str(part.path(layout.USER_TOWER)), options)
+        session: Any = onnxruntime.InferenceSession(str(part.path(layout.USER_TOWER)), options)
         index: Any = faiss.read_index(str(part.path(layout.INDEX)))
         candidates = np.sort(faiss.vector_to_array(index.id_map))
         item_vecs = np.load(part.path(layout.ITEM_VECTORS), mmap_mode="r")
         return cls(
             name=name,
-            session=session,
-            max_length=int(part.about["max_length"]),
+            encode_users=functools.partial(_run_exported, session, int(part.about["max_length"])),
             candidates=candidates,
             candidate_vecs=np.ascontiguousarray(item_vecs[candidates]),
             num_codes=len(item_vecs),
         )
 
-    def user_vectors(self, query: Sequences) -> Floats:
-        """Return unit vectors float32 ``[Q, D]``; every user needs at least one event."""
-        inputs = encode_history(query, max_length=self.max_length).padded()
-        vecs: Floats = self.session.run([OUTPUT], {name: inputs[name] for name in INPUTS})[0]
-        return vecs
+    @classmethod
+    def from_towers(cls, towers: TwoTower, candidates: Ints, *, name: str = "two_tower") -> TwoTowerRecommender:
+        """Use trained towers as they are, before any export."""
+        item_vecs = item_vectors(towers)
+        return cls(
+            name=name,
+            encode_users=lambda query: user_vectors(towers, query).numpy(),
+            candidates=np.asarray(candidates, np.int64),
+            candidate_vecs=item_vecs[candidates],
+            num_codes=len(item_vecs),
+        )
 
     def recommend(self, query: Sequences, *, k: int, exclude_seen: bool) -> Recommendations:
         """Return each user's ``k`` best candidates; none for a user without events."""
@@ -80,6 +87,12 @@ class TwoTowerRecommender:
         scores = np.full((query.num_users, self.num_codes), -np.inf, np.float32)
         asked = np.flatnonzero(query.lengths > 0)
         if len(asked):
-            user_vecs = self.user_vectors(query.take(asked))
+            user_vecs = self.encode_users(query.take(asked))
             scores[np.ix_(asked, self.candidates)] = user_vecs @ self.candidate_vecs.T
         return scores
+
+
+def _run_exported(session: Any, max_length: int, query: Sequences) -> Floats:
+    inputs = encode_history(query, max_length=max_length).padded()
+    vecs: Floats = session.run([OUTPUT], {name: inputs[name] for name in INPUTS})[0]
+    return vecs
