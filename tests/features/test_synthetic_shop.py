@@ -129,6 +129,21 @@ def test_sessions_when_read_then_each_has_one_user_device_and_local_day(events: 
     assert (distinct == 1).all(axis=None)
 
 
+def test_messages_when_clicked_then_they_were_sent_before_and_to_consenting_customers(
+    shop: Path, events: pd.DataFrame
+) -> None:
+    keys = [c.USER_ID, c.CAMPAIGN_ID]
+    sent = events[events[c.EVENT_TYPE] == "message_sent"].groupby(keys)[c.TS].min().rename("sent")
+    for event_type in ("message_delivered", "message_opened", "message_clicked"):
+        later = events[events[c.EVENT_TYPE] == event_type].join(sent, on=keys)
+        assert len(later) > 0
+        assert (later["sent"] < later[c.TS]).all()
+    consents = pd.read_parquet(shop / "consents.parquet")
+    refused = consents[(consents[c.PURPOSE] == c.PERSONALISATION) & ~consents[c.GRANTED]]
+    told = sent.reset_index().merge(refused, on=c.USER_ID)
+    assert (told[c.AT] > told["sent"]).all()
+
+
 def test_refunds_when_read_then_each_sends_back_a_line_of_its_order(events: pd.DataFrame) -> None:
     keys = [c.USER_ID, c.ORDER_ID, c.ITEM_ID, c.QUANTITY, c.PRICE]
     refunds = events[events[c.EVENT_TYPE] == c.REFUND]

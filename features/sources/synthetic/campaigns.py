@@ -15,7 +15,7 @@ from features.sources.synthetic.users import Users
 MEDIA: Final = ("email", "push", "sms")
 MESSAGE_COST: Final = {"email": 0.2, "push": 0.1, "sms": 4.0}  # minor units
 COUPON_DAYS: Final = 14
-SEND_HOUR: Final = 6  # before the day's first morning session
+SEND_HOUR: Final = 20  # of the evening before a campaign's first day, so that nobody clicks before
 
 # channel: source, medium, and what a session that comes through it adds to the cart's log-odds
 CHANNELS: Final[dict[str, tuple[str | None, str | None, float]]] = {
@@ -42,7 +42,7 @@ class Campaign:
 
     Args:
         campaign_id: ``c001`` upwards.
-        day: day on which it is sent.
+        day: first day on which it works; it is sent on the evening before.
         medium: row of ``MEDIA``.
         department: what it is about; whoever comes through it lands there.
         randomised: half of the audience is held out at random; otherwise taste and activity decide who gets it.

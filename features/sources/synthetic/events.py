@@ -50,11 +50,6 @@ class EventBook:
         if len(user):
             self._blocks.append(block)
 
-    @property
-    def num_events(self) -> int:
-        """Events so far."""
-        return sum(len(block["ts"]) for block in self._blocks)
-
     def sorted(self) -> dict[str, Ints]:
         """Return all events as columns ``[N]``, oldest first; equal instants keep the order in which they were added."""
         order = np.argsort(self._column("ts"), kind="stable")

@@ -190,7 +190,7 @@ def spend_table(world: World, history: History) -> pd.DataFrame:
     for assignment in history.assignments:
         medium = campaigns.MEDIA[assignment.campaign.medium]
         cost = round(campaigns.MESSAGE_COST[medium] * int(assignment.treated.sum()))
-        sent_on = calendar.dates(np.array([assignment.campaign.day]))
+        sent_on = calendar.dates(np.array([assignment.campaign.day - 1]))
         rows.append(
             pd.DataFrame(
                 {c.DAY: sent_on, c.CHANNEL: medium, c.COST: cost, c.CAMPAIGN_ID: assignment.campaign.campaign_id}

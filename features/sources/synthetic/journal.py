@@ -124,7 +124,7 @@ class DayWriter:
 
 
 def write_messages(book: EventBook, assignment: Assignment, row: int, rng: np.random.Generator) -> Ints:
-    """Write what becomes of a campaign's messages on its first day; return who unsubscribes.
+    """Write what becomes of a campaign's messages from the evening on; return who unsubscribes.
 
     Args:
         book: where to.
@@ -132,7 +132,7 @@ def write_messages(book: EventBook, assignment: Assignment, row: int, rng: np.ra
         row: of the campaign.
         rng: the day's randomness.
     """
-    day, touch = assignment.campaign.day, campaigns.FIRST_MESSAGE_CHANNEL + row
+    day, touch = assignment.campaign.day - 1, campaigns.FIRST_MESSAGE_CHANNEL + row
     sent_at = campaigns.SEND_HOUR * 3600.0
 
     def add(event_type: str, user: Ints, second: Floats) -> None:

@@ -85,7 +85,8 @@ def draw_visits(
         start=_starts(world.users.peak_hour[user], rng),
         touch=touch,
         device=_devices(world, user, rng),
-        anonymous=rng.random(len(user)) < MECHANICS.anonymous,
+        # whoever follows a message is known by it
+        anonymous=(rng.random(len(user)) < MECHANICS.anonymous) & (touch < campaigns.FIRST_MESSAGE_CHANNEL),
         home=rng.random(len(user)) < MECHANICS.home_share,
         taste=taste,
         focal=_focal_leaves(world, state, user=user, touch=touch, taste=taste, found=found, rng=rng),
