@@ -55,7 +55,7 @@ class Setting:
 DAILY: Final = Setting(
     name="daily",
     frequency="D",
-    config=DemandConfig(horizon=14, lead_time_days=7),
+    config=DemandConfig(horizon=14, lead_time_days=7, max_steps=600, validate_every_steps=150),
 )
 WEEKLY: Final = Setting(
     name="weekly",
@@ -67,6 +67,8 @@ WEEKLY: Final = Setting(
         min_history=8,
         context_length=26,
         lead_time_days=7,
+        max_steps=600,
+        validate_every_steps=100,
     ),
 )
 SETTINGS: Final = {setting.name: setting for setting in (DAILY, WEEKLY)}

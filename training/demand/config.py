@@ -59,12 +59,12 @@ class DemandConfig:
     num_components: int = 3
     num_members: int = 2
     total_weight: float = 0.2
-    volume_power: float = 0.5
+    volume_power: float = 0.0
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     batch_size: int = 256
-    max_steps: int = 1200
-    validate_every_steps: int = 200
+    max_steps: int = 400
+    validate_every_steps: int = 100
     patience: int = 3
     validation_windows: int = 2
     test_windows: int = 2

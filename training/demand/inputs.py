@@ -21,7 +21,7 @@ from features.demand_panel import DemandPanel
 from features.errors import DataError
 from training.demand.config import DemandConfig
 from training.demand.history import PrefixSums, SpanSums
-from training.demand.panel_arrays import peer_sums, plan_arrays, season_of, stack, static_codes, symlog
+from training.demand.panel_arrays import PlanArrays, peer_sums, season_of, stack, static_codes, symlog
 from training.demand.windows import InputSizes, Windows
 
 SEASON_CYCLES: Final = (2, 4, 8)  # the same phase's mean over so many cycles is an input
@@ -39,6 +39,8 @@ class PanelInputs:
         log_units: log1p units, float32 ``[I, T]``, 0 where nothing is known.
         plan: calendar and plan, float32 ``[I, T + H, P]``; the last ``num_item_plan`` differ between items.
         num_item_plan: plan features that belong to items, and not to the calendar.
+        announced: plan features that are announced, bool ``[P]``.
+        announced_ahead: periods ahead that they were, int16 ``[I, T + H]``; ``None`` where always far enough.
         observed: float32 ``[I, T, O]``, 0 where nothing is known.
         static: int64 ``[I, S]``; code 0 is unknown.
         static_sizes: codes of each attribute.
@@ -52,6 +54,8 @@ class PanelInputs:
     log_units: Tensor
     plan: Tensor
     num_item_plan: int
+    announced: Tensor
+    announced_ahead: Tensor | None
     observed: Tensor
     static: Tensor
     static_sizes: tuple[int, ...]
@@ -71,18 +75,21 @@ class PanelInputs:
                 "build the panel with a longer horizon or forecast a shorter one."
             )
         season = season_of(panel)
-        units = np.asarray(panel.units, np.float32)
-        calendar, item_plan = plan_arrays(panel, config.horizon, season)
+        units, ahead = np.asarray(panel.units, np.float32), panel.announced_ahead
+        plan = PlanArrays.of(panel, config.horizon, season)
+        item_plan = plan.values[:, : units.shape[1], plan.values.shape[2] - plan.num_item_plan :]
         observed = stack([np.nan_to_num(symlog(array)) for array in panel.observed.values()], units.shape)
         static, sizes = static_codes(panel.static, panel.num_items)
-        sums = PrefixSums.build(units, plan=item_plan[:, : units.shape[1]], observed=observed, season=season)
+        sums = PrefixSums.build(units, plan=item_plan, observed=observed, season=season)
         return cls(
             config=config,
             frequency=panel.frequency,
             units=torch.from_numpy(units.copy()),
             log_units=torch.from_numpy(np.log1p(np.nan_to_num(units))),
-            plan=torch.from_numpy(np.concatenate([calendar, item_plan], axis=2)),
-            num_item_plan=item_plan.shape[2],
+            plan=torch.from_numpy(plan.values),
+            num_item_plan=plan.num_item_plan,
+            announced=torch.from_numpy(plan.announced),
+            announced_ahead=None if ahead is None else torch.from_numpy(np.array(ahead[:, : plan.values.shape[1]])),
             observed=torch.from_numpy(observed),
             static=torch.from_numpy(static),
             static_sizes=sizes,
@@ -133,8 +140,7 @@ class PanelInputs:
             ],
             dim=2,
         )
-        ahead = origins[:, None] + torch.arange(self.config.horizon)  # [B, H]
-        horizon_plan = self.plan[items[:, None], ahead.clamp(max=self.plan.shape[1] - 1)]
+        horizon_plan = self._horizon_plan(items, origins)
         return Windows(
             level=level,
             state=self._state(items, origins, level, past),
@@ -198,6 +204,18 @@ class PanelInputs:
             past.observed[:, spans] / seen[:, spans, None],
         ]
         return torch.cat([part.float() for part in parts], dim=1)
+
+    def _horizon_plan(self, items: Tensor, origins: Tensor) -> Tensor:
+        """Calendar and plan of the horizon as they stood at the origin, ``[B, H, P]``.
+
+        Period ``origin`` needs an announcement 1 period ahead, ``origin + 6`` one 7 periods ahead.
+        """
+        steps = torch.arange(self.config.horizon)
+        cell = (items[:, None], (origins[:, None] + steps).clamp(max=self.plan.shape[1] - 1))
+        if self.announced_ahead is None:
+            return self.plan[cell]
+        known = (self.announced_ahead[cell] >= steps + 1)[..., None] | ~self.announced
+        return torch.where(known, self.plan[cell], 0.0)
 
     def _horizon(self, items: Tensor, origins: Tensor, *, level: Tensor, past: SpanSums, plan: Tensor) -> Tensor:
         """What is known of each horizon period besides its plan, ``[B, H, G]``."""

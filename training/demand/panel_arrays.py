@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -11,10 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from features.calendar_features import DAYS_IN_YEAR
 from features.demand_panel import DemandPanel
 from training.demand.history import PrefixSums
 
 SEASONS: Final = {"D": 7, "W": 52}  # periods after which the calendar comes round
+YEARLY_PREFIX: Final = "week_of_year"  # what the calendar's features of the time of year are called
 NUM_HARMONICS: Final = 3  # enough to tell seven weekdays apart
 
 
@@ -39,20 +42,43 @@ def stack(arrays: list[npt.NDArray[np.float32]], shape: tuple[int, ...]) -> npt.
     return np.stack(arrays, axis=2) if arrays else np.zeros((*shape, 0), np.float32)
 
 
-def plan_arrays(
-    panel: DemandPanel, horizon: int, season: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return the calendar ``[I, T + H, .]`` and the plan of the items ``[I, T + H, A]``, on the log scale.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlanArrays:
+    """Calendar and plan of a panel, float32 on the log scale.
 
-    What is the same for all items is calendar; the season's own harmonics come first.
+    Args:
+        values: ``[I, T + H, P]``: the season's own waves, what all items share (calendar), what differs (plan).
+        num_item_plan: features of the last kind, A.
+        announced: columns that are announced, bool ``[P]``, and so may not be known yet at an origin.
     """
-    width = panel.num_periods + horizon
-    arrays = {name: np.nan_to_num(symlog(np.asarray(a)[:, :width])) for name, a in panel.known_ahead.items()}
-    shared = {name: bool((a == a[:1]).all()) for name, a in arrays.items()}
-    shape = (panel.num_items, width)
-    waves = [np.broadcast_to(wave, shape) for wave in season_waves(first_phase(panel), width, season)]
-    calendar = stack([*waves, *(a for name, a in arrays.items() if shared[name])], shape)
-    return calendar, stack([a for name, a in arrays.items() if not shared[name]], shape)
+
+    values: npt.NDArray[np.float32]
+    num_item_plan: int
+    announced: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, panel: DemandPanel, horizon: int, season: int) -> PlanArrays:
+        """Lay out what is known ahead, for the panel's periods and ``horizon`` more.
+
+        Time of year is left out of a panel of less than two years: to a model that never saw a December, it is
+        a trend to run away with.
+        """
+        width = panel.num_periods + horizon
+        names = [name for name in panel.known_ahead if _shown_twice(name, panel)]
+        arrays = {name: np.nan_to_num(symlog(np.asarray(panel.known_ahead[name])[:, :width])) for name in names}
+        shared = [name for name in names if bool((arrays[name] == arrays[name][:1]).all())]
+        own = [name for name in names if name not in shared]
+        shape = (panel.num_items, width)
+        waves = [np.broadcast_to(wave, shape) for wave in season_waves(first_phase(panel), width, season)]
+        return cls(
+            values=stack([*waves, *(arrays[name] for name in shared + own)], shape),
+            num_item_plan=len(own),
+            announced=np.array([False] * len(waves) + [name in panel.planned for name in shared + own], bool),
+        )
+
+
+def _shown_twice(name: str, panel: DemandPanel) -> bool:
+    return not name.startswith(YEARLY_PREFIX) or panel.num_periods * panel.period_days >= 2 * DAYS_IN_YEAR
 
 
 def first_phase(panel: DemandPanel) -> int:
