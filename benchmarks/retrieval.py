@@ -57,6 +57,7 @@ class Problem:
 
     @property
     def num_codes(self) -> int:
+        """Height of an embedding table, PAD and UNKNOWN included."""
         return len(self.vocabulary)
 
 

@@ -1,0 +1,118 @@
+"""From a feature directory to a part, tracked, and gone on with where it was cut off."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.build import FeatureSet, build_features
+from features.contract.data_directory import write_data_directory
+from features.errors import ConfigError, DataError
+from features.release import ReleaseStore
+from features.settings import EngineSettings, ShopSettings
+from training.retrieval.config import LossConfig, RetrievalConfig, ScheduleConfig, TowerConfig
+from training.retrieval.fit import split_for, train_retrieval
+from training.retrieval.recommender import TwoTowerRecommender
+from training.tracking import open_client
+
+CONFIG = RetrievalConfig(
+    tower=TowerConfig(dim=8, max_length=10, num_title_buckets=100),
+    loss=LossConfig(event_weights={"purchase": 1.0}),
+    schedule=ScheduleConfig(batch_tokens=256, max_epochs=3, warmup_steps=2, checkpoint_steps=5),
+    validation_days=10,
+    test_days=10,
+    exclude_seen=False,
+    min_item_events=1,
+)
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty users buying thirty items over a hundred days."""
+    root: Path = tmp_path_factory.mktemp("shop")
+    rng = np.random.default_rng(0)
+    num_events = 1200
+    item = rng.integers(0, 30, num_events)
+    events = pd.DataFrame(
+        {
+            "user_id": [f"u{user}" for user in rng.integers(0, 40, num_events)],
+            "event_type": "purchase",
+            "ts": pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(rng.integers(0, 100 * 86400, num_events), "s"),
+            "item_id": [f"i{number}" for number in item],
+            "quantity": 1,
+            "price": 100 + item,
+            "event_id": [f"e{number}" for number in range(num_events)],
+        }
+    )
+    ids = [f"i{number}" for number in range(30)]
+    items = pd.DataFrame({"item_id": ids, "title": ids, "category": [f"c{n % 3}/d{n % 6}" for n in range(30)]})
+    engine = EngineSettings(threads=1)
+    tables = {"events": events, "items": items}
+    write_data_directory(root / "data", tables, shop=ShopSettings(), source="test", engine=engine)
+    build_features(root / "data", root / "features", engine=engine)
+    return root / "features"
+
+
+def test_train_retrieval_when_run_then_both_parts_one_run_and_a_refit_on_all_data(
+    features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    result = train_retrieval(features, tmp_path, CONFIG)
+    part = ReleaseStore(root=tmp_path).latest_part("retrieval")
+    assert part is not None
+    assert str(part.directory) == result["part"]
+    assert part.about["trained_on"] == "all"
+    assert part.run_id == result["run_id"]
+    evaluated = ReleaseStore(root=tmp_path / "runs" / result["run_id"] / "evaluated").latest_part("retrieval")
+    assert evaluated is not None
+    assert evaluated.about["trained_on"] == "fit"
+    split = split_for(FeatureSet.load(features).sequences, CONFIG)
+    assert split.cutoffs_us is not None
+    assert evaluated.about["as_of_us"] == split.cutoffs_us[0]
+    answers = TwoTowerRecommender.from_part(evaluated).recommend(split.test.query, k=5, exclude_seen=False)
+    assert (np.diff(answers.offsets) == 5).all()
+    client = open_client(tmp_path)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    assert [run.info.run_id for run in runs] == [result["run_id"]]
+    assert runs[0].info.status == "FINISHED"
+    assert "loss" in runs[0].data.metrics
+
+    # Resumed after its end, it finds every stage done, and the run and the parts stay as they are.
+    again = train_retrieval(features, tmp_path, CONFIG, resume=result["run_id"])
+    assert {**again, "seconds": 0, "positions_per_second": 0} == {**result, "seconds": 0, "positions_per_second": 0}
+    assert len(client.search_runs(experiments)) == 1
+    with pytest.raises(ConfigError, match="was started with"):
+        train_retrieval(features, tmp_path, dataclasses.replace(CONFIG, seed=1), resume=result["run_id"])
+    mlflow.set_tracking_uri(None)
+
+
+def test_train_retrieval_when_resumed_run_is_unknown_then_its_runs_are_named(features: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a run of this store, found 'nope'"):
+        train_retrieval(features, tmp_path, CONFIG, resume="nope")
+
+
+def test_split_when_the_log_is_shorter_than_the_windows_then_it_says_so(features: Path) -> None:
+    sequences = FeatureSet.load(features).sequences
+    with pytest.raises(DataError, match="validation_days \\+ test_days = 200"):
+        split_for(sequences, dataclasses.replace(CONFIG, validation_days=100, test_days=100))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TowerConfig(dim=10, num_heads=3), "expected num_heads to divide dim, found 3 and 10"),
+        (lambda: LossConfig(event_weights={"purchse": 1.0}), "Did you mean 'purchase'"),
+        (lambda: LossConfig(temperature=0), "expected a positive number, found 0"),
+        (lambda: ScheduleConfig(batch_tokens=0), "schedule.batch_tokens: expected at least 1, found 0"),
+        (lambda: TowerConfig(dropout=1.0), "expected a share in \\[0, 1\\), found 1.0"),
+    ],
+)
+def test_config_when_a_value_does_not_fit_then_it_says_what_was_expected(make: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()  # type: ignore[operator]
