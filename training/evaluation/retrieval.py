@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -194,10 +194,17 @@ def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None) ->
         "resamples": resampling.resamples,
         "seed": resampling.seed,
         "tables": [comparison.to_dict() for comparison in comparisons],
-        "oracle": compare_with_oracle(comparisons, subject.features, subject.split, candidates, truth),
+        "oracle": _oracle(subject, comparisons, truth),
         "learning_curve": _learning_curve(subject),
         "examples": _examples(subject, comparisons[0], resampling.seed),
     }
+
+
+def _oracle(subject: _Subject, comparisons: Sequence[Comparison], truth: Path | None) -> list[dict[str, Any]]:
+    if truth is None:
+        return []
+    days = subject.config.test_days
+    return compare_with_oracle(comparisons, subject.features, subject.split, truth=truth, window_days=days)
 
 
 def _protocol(subject: _Subject, *, num_candidates: int) -> dict[str, Any]:

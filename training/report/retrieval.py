@@ -116,14 +116,17 @@ def _learning(curve: Row) -> dict[str, Any]:
     return {"svg": svg, "caption": "On the validation window, which the test window does not touch."}
 
 
-def _oracle(report: Mapping[str, Any]) -> str:
-    found = report["oracle"]
-    if found is None:
-        return ""
-    shares = ", ".join(f"{name} {percent(share, 0)}" for name, share in found["share_of_oracle"].items())
+def _oracle(report: Mapping[str, Any]) -> list[str]:
+    return [_oracle_sentence(found) for found in report["oracle"]]
+
+
+def _oracle_sentence(found: Row) -> str:
+    shares = ", ".join(
+        f"{name} {percent(share['mean'], 0)} ({percent(share['low'], 0)} to {percent(share['high'], 0)})"
+        for name, share in found["share_of_oracle"].items()
+    )
     return (
-        f"This data is simulated, so the best possible answer is known: an oracle that is given the truth reaches "
-        f"{percent(found['metrics'][_METRIC]['mean'])} Recall@20 among items new to the customer. Shares of it: {shares}."
+        f"Of {_ASKED[found['name']]}, the oracle finds {percent(found[_METRIC])} (Recall@20). Shares of that: {shares}."
     )
 
 

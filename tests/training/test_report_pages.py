@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import re
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.evaluation.comparison import CURVE_KS
+from training.report.demand import write_demand_page
+from training.report.figures import drawing, to_svg
+from training.report.page import percent, points, render
+from training.report.retrieval import page_title, verdicts, write_retrieval_page
+
+LONG = "ORGANIC-WHOLEGRAIN-SOURDOUGH/CRISPBREAD-WITH-SEEDS " * 2
+DATA = {"source": "a test", "warning": "Invented <figures>.", "fingerprint": "f" * 64}
+COMMON = {
+    "format": 1,
+    "created_at": "2024-01-01",
+    "git_revision": "abc",
+    "run_id": "r1",
+    "part_version": "v1",
+    "data": DATA,
+}
+
+
+def around(mean: float) -> dict[str, float]:
+    return {"mean": mean, "low": mean - 0.004, "high": mean + 0.004}
+
+
+def row(model: str, mean: float, difference: float | None) -> dict:
+    names = [f"{name}@{k}" for k in (5, 10, 20) for name in ("recall", "capped_recall", "hit_rate", "ndcg", "mrr")]
+    lists = {f"{name}@{k}": 0.3 for k in (5, 10, 20) for name in ("coverage", "novelty", "mean_popularity")}
+    return {
+        "model": model,
+        "metrics": {name: around(mean) for name in names},
+        "difference": None if difference is None else {name: around(difference) for name in names},
+        "lists": lists,
+        "curve": {str(k): mean * k / 20 for k in CURVE_KS},
+        "mean_list_length": 20.0,
+        "seconds": 0.1,
+    }
+
+
+def retrieval_report(**changes) -> dict:
+    models = {"two-tower": 0.062, "item-kNN": 0.05, "popularity": 0.0213}
+    rows = [row(name, mean, None if name == "two-tower" else 0.062 - mean) for name, mean in models.items()]
+    slices = [
+        {"group": group, "label": label, "num_users": 1200, "recall@20": {name: around(0.05) for name in models}}
+        for group, label in (("History length", "up to 9 events"), ("History length", "over 9 events"))
+    ]
+    tables = [
+        {"name": name, "num_users": 1982, "num_answers": 57551, "rows": rows, "slices": slices}
+        for name in ("new", "all")
+    ]
+    items = [{"title": LONG, "hit": hit} for hit in (True, False)]
+    customer = {
+        "customer": "ab12cd34",
+        "num_events": 12,
+        "history": items,
+        "answers": items,
+        "num_answers": 5,
+        "lists": {"two-tower": items, "item-kNN": items},
+    }
+    return (
+        COMMON
+        | {
+            "kind": "retrieval",
+            "shop": "Corner & Sons",
+            "ours": "two-tower",
+            "protocol": {"label": "global temporal split", "num_candidates": 62855, "facts": {"Protocol": "time"}},
+            "resamples": 1000,
+            "tables": tables,
+            "oracle": [{"name": "new", "recall@20": 0.1, "share_of_oracle": {"two-tower": around(0.62)}}],
+            "learning_curve": [{"metric": "validation_ndcg@10", "points": [[10, 0.01], [20, 0.03]]}],
+            "examples": [customer] * 3,
+        }
+        | changes
+    )
+
+
+def demand_report(**changes) -> dict:
+    metrics = {"wape": 0.7, "rmsse": 0.9, "bias": -0.02, "pit80": 0.81}
+    metrics |= {"service90": 0.9, "stock90": 4.2, "service95": 0.94, "stock95": 5.5}
+    models = [
+        {"model": name, "metrics": metrics | {"wql": wql}, "low": wql - 0.01, "high": wql + 0.01, "less_gate": less}
+        for name, wql, less in (("footfall", 0.55, [-0.05, -0.06, -0.04]), ("empirical_quantiles", 0.6, None))
+    ]
+    days = [str(day) for day in np.arange("2024-01-01", "2024-03-11", dtype="datetime64[D]")]
+    item = {
+        "title": LONG,
+        "past_days": days[:56],
+        "past_units": [None, *[float(n % 7) for n in range(55)]],
+        "days": days[56:],
+        "quantiles": {f"0.{level}": [float(level)] * 14 for level in range(1, 10)},
+        "decision": {"reorder_point": 12.0, "lead_time_days": 7.0},
+    }
+    return (
+        COMMON
+        | {
+            "kind": "demand",
+            "shop": "Corner & Sons",
+            "ours": "footfall",
+            "gate": "empirical_quantiles",
+            "protocol": {
+                "num_items": 999,
+                "num_windows": 2,
+                "horizon": 14,
+                "period": "day",
+                "facts": {"Protocol": "rolling"},
+            },
+            "service_levels": ["90", "95"],
+            "models": models,
+            "pit": [0.1] * 10,
+            "items": [item] * 3,
+        }
+        | changes
+    )
+
+
+@pytest.fixture(scope="module", params=["retrieval", "demand"])
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pages") / f"{request.param}.html"
+    if request.param == "retrieval":
+        write_retrieval_page(path, retrieval_report())
+    else:
+        write_demand_page(path, demand_report())
+    return path
+
+
+class Resources(HTMLParser):
+    """Collects what a browser would fetch, and every id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if "id" in values:
+            self.ids.append(str(values["id"]))
+        for name in ("src", "srcset", "href", "xlink:href", "data", "poster"):
+            target = values.get(name)
+            if target and target.startswith("#"):
+                self.references.append(target[1:])
+            elif target and tag != "a":
+                self.fetched.append(target)
+
+
+def test_page_when_opened_then_it_fetches_nothing(page: Path) -> None:
+    text = page.read_text()
+    resources = Resources()
+    resources.feed(text)
+    assert resources.fetched == []
+    assert not re.search(r"@import|url\((?!#)|<script|<link|<iframe", text)
+
+
+def test_page_when_figures_share_it_then_ids_are_distinct_and_resolve(page: Path) -> None:
+    resources = Resources()
+    resources.feed(page.read_text())
+    assert set(resources.references) <= set(resources.ids)
+
+
+def test_page_when_text_holds_markup_then_it_is_escaped(page: Path) -> None:
+    text = page.read_text()
+    assert "Corner &amp; Sons" in text
+    assert "Invented &lt;figures&gt;." in text
+
+
+def test_page_when_read_aloud_then_every_figure_has_title_and_description(page: Path) -> None:
+    for figure in re.findall(r"<svg.*?</svg>", page.read_text(), flags=re.DOTALL):
+        assert re.match(r'<svg role="img" aria-label="[^"]+"', figure)
+        assert re.search(r"<title>[^<]+</title><desc>[^<]+</desc>", figure)
+        assert "#010203" not in figure, "ink must follow the page's colours"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_page_when_opened_in_a_browser_then_nothing_runs_over_the_side(
+    page: Path, chromium: Path, tmp_path: Path, width: int
+) -> None:
+    # A headless window may refuse to be as narrow as a phone; a frame of that width is one all the same.
+    frame = page.parent / f"frame-{page.stem}-{width}.html"
+    frame.write_text(
+        f'<body><iframe src="{page.name}" width="{width}" height="800" style="border:0"></iframe><script>'
+        "onload = () => { const page = document.querySelector('iframe').contentDocument.documentElement;"
+        "document.title = `${page.clientWidth} ${page.scrollWidth}`; }</script></body>"
+    )
+    command = [str(chromium), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += ["--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom"]
+    done = subprocess.run([*command, frame.as_uri()], capture_output=True, text=True, check=True, timeout=120)
+    found = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
+    assert found, done.stdout[:500]
+    shown, needed = map(int, found.groups())
+    assert 0 < needed <= shown <= width
+
+
+def test_page_title_when_ours_is_there_then_it_says_what_both_find() -> None:
+    assert page_title(retrieval_report()) == (
+        "The two-tower finds 6.2% of what customers choose next that is new to them; popularity finds 2.1%"
+    )
+
+
+def test_verdicts_when_an_interval_holds_zero_then_not_told_apart() -> None:
+    rows = [row("two-tower", 0.06, None), *[row(str(size), 0.06, size) for size in (0.01, -0.01, 0.002)]]
+    report = retrieval_report(tables=[{"name": "new", "rows": rows}])
+    assert [verdict["kind"] for verdict in verdicts(report)] == ["better", "worse", "even"]
+    assert verdicts(report)[0]["text"] == "Better: +1.0 points against 0.01, new items"
+
+
+def test_demand_page_when_nothing_was_held_out_then_it_still_shows_what_lies_ahead(tmp_path: Path) -> None:
+    write_demand_page(tmp_path / "page.html", demand_report(models=[], pit=None))
+    assert "no window was held out" in (tmp_path / "page.html").read_text()
+
+
+def test_render_when_a_name_is_missing_then_it_is_an_error() -> None:
+    with pytest.raises(Exception, match="undefined"):
+        render("retrieval.html", report={})
+
+
+def test_figure_when_titles_need_escaping_then_they_are() -> None:
+    with drawing(1) as (figure, axes):
+        axes.set_xlabel("a < b")
+        svg = to_svg(figure, title='5" <b>', description="x & y")
+    assert "<title>5&quot; &lt;b&gt;</title><desc>x &amp; y</desc>" in svg
+    assert "a &lt; b" in svg
+
+
+def test_numbers_when_written_then_percent_and_points_are_signed_and_rounded() -> None:
+    assert (percent(0.07194), points(0.012), points(-0.012)) == ("7.2%", "+1.2", "−1.2")

@@ -1,0 +1,187 @@
+"""Write the report of a trained demand model: its held-out windows, and what it says lies ahead."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from features import columns as c
+from features.build import FeatureSet
+from features.demand_panel import DemandPanel
+from features.errors import ConfigError
+from features.files import write_json
+from features.release import Part, ReleaseStore, layout
+from training.demand.fit import EXPERIMENT, GATE, OURS
+from training.report.demand import write_demand_page
+from training.tracking import tracked_run
+
+REPORT_DIRECTORY: Final = "report"
+NUM_ITEMS: Final = 12
+_PAST_PERIODS: Final = {"D": 56, "W": 26}
+_PERIOD: Final = {"D": "day", "W": "week"}
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_demand(
+    features: Path, store: Path, *, run_id: str, resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Write ``demand.json`` and ``demand.html`` of a run, from what its training measured on held-out windows.
+
+    The scored model learned before these windows; the part that is served learned from all data since.
+
+    Args:
+        features: feature directory that the run was trained on.
+        store: release store; the report goes to ``runs/<run_id>/report``.
+        run_id: MLflow run of a demand training; the report is logged to it.
+        resamples: draws of items behind the intervals, as the training took them.
+        seed: of the choice of items shown.
+
+    Returns:
+        the path of the page, and the WQL of every forecaster.
+
+    Raises:
+        ConfigError: the run has no demand part, or was trained on other features.
+    """
+    found, part = FeatureSet.load(Path(features)), _part_of(Path(store), run_id)
+    if part.data_fingerprint != found.fingerprint:
+        raise ConfigError(
+            f"{features}: expected the features that run {run_id} was trained on ({part.data_fingerprint[:12]}…), "
+            f"found others ({found.fingerprint[:12]}…); name those."
+        )
+    report = demand_report(found, part, resamples=resamples, seed=seed)
+    directory = Path(store) / "runs" / run_id / REPORT_DIRECTORY
+    write_json(directory / "demand.json", report)
+    page = directory / "demand.html"
+    write_demand_page(page, report)
+    with tracked_run(Path(store), EXPERIMENT, name="demand", run_id=run_id) as run:
+        run.log_artifacts(directory, REPORT_DIRECTORY)
+    log.info("report: %s", page)
+    scores = {row["model"]: row["metrics"]["wql"] for row in report["models"]}
+    return {"report": str(page), "run_id": run_id, "wql": scores}
+
+
+def demand_report(found: FeatureSet, part: Part, *, resamples: int, seed: int) -> dict[str, Any]:
+    """Return what the demand page shows, as JSON."""
+    source = found.about.get("data", {})
+    measured: Mapping[str, Any] = part.about.get("report") or {}
+    settings: Mapping[str, Any] = part.about.get("settings", {})
+    return {
+        "format": 1,
+        "kind": "demand",
+        "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "git_revision": part.git_revision,
+        "run_id": part.run_id,
+        "part_version": part.version,
+        "shop": found.shop.name,
+        "ours": OURS,
+        "gate": GATE,
+        "data": {
+            "source": source.get("source", "unknown"),
+            "warning": source.get("warning", ""),
+            "fingerprint": found.fingerprint,
+        },
+        "protocol": _protocol(found.panel, part, measured, resamples),
+        "service_levels": [f"{100 * level:.0f}" for level in settings.get("service_levels", (0.9, 0.95))],
+        "models": _models(measured),
+        "pit": measured.get("pit"),
+        "items": _items(found, part, seed=seed),
+    }
+
+
+def _part_of(store: Path, run_id: str) -> Part:
+    releases = ReleaseStore(root=store)
+    for path in sorted((store / "parts" / "demand").glob("[!.]*"), reverse=True):
+        part = releases.open_part("demand", path.name)
+        if part.run_id == run_id:
+            return part
+    raise ConfigError(f"run_id: expected a finished demand run of {store}, found {run_id!r}; train demand first.")
+
+
+def _protocol(panel: DemandPanel, part: Part, measured: Mapping[str, Any], resamples: int) -> dict[str, Any]:
+    origins, horizon = list(measured.get("origins", ())), int(part.about["horizon"])
+    period, step = _PERIOD[panel.frequency], pd.Timedelta(days=panel.period_days)
+    starts = [f"{panel.start + origin * step:%-d %b %Y}" for origin in origins]
+    facts = {
+        "Protocol": f"rolling origin: {len(origins)} windows of {horizon} {period}s, none of which overlap",
+        "Windows begin": ", ".join(starts) or "no window was held out",
+        "What the scored model learned from": "everything before the first validation window; its context moves on with each window",
+        "The model that is served": str(part.about.get("refitted_on", "the same")),
+        "Intervals": f"95%, {resamples:,} draws of items",
+    }
+    return {
+        "num_items": panel.num_items,
+        "num_windows": len(origins),
+        "horizon": horizon,
+        "period": period,
+        "facts": facts,
+    }
+
+
+def _models(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": name,
+            "metrics": values,
+            "low": measured["wql_interval"][name][0],
+            "high": measured["wql_interval"][name][1],
+            "less_gate": measured["wql_less_gate"].get(name),
+        }
+        for name, values in measured.get("models", {}).items()
+    ]
+
+
+def _items(found: FeatureSet, part: Part, *, seed: int) -> list[dict[str, Any]]:
+    """Return a few items with their last units, what lies ahead, and when to order: a third each fast, usual, slow."""
+    panel = found.panel
+    ahead = pd.read_parquet(part.path(layout.FORECASTS))
+    decisions = pd.read_parquet(part.path(layout.DECISIONS)).set_index(c.ITEM_ID)
+    past = _PAST_PERIODS[panel.frequency]
+    rows = chosen_items(panel, periods=past, seed=seed)
+    days = [day.date().isoformat() for day in panel.periods[-past:]]
+    return [
+        {
+            "title": _title(found, str(panel.item_ids[row])),
+            "past_days": days,
+            "past_units": [None if np.isnan(units) else float(units) for units in panel.units[row, -past:]],
+            **_forecast(ahead[ahead[c.ITEM_ID] == panel.item_ids[row]]),
+            "decision": _decision(decisions, str(panel.item_ids[row])),
+        }
+        for row in rows
+    ]
+
+
+def chosen_items(panel: DemandPanel, *, periods: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return rows of items: a third bestsellers, a third around the median, a third drawn from the rest."""
+    sold = np.nansum(panel.units[:, -periods:], axis=1)
+    order = np.argsort(-sold, kind="stable")
+    third = NUM_ITEMS // 3
+    middle = max(third, len(order) // 2 - third // 2)
+    rest = np.concatenate([order[third:middle], order[middle + third :]])
+    drawn = np.random.default_rng(seed).permutation(rest)[:third]
+    picked = np.concatenate([order[:third], order[middle : middle + third], drawn])
+    return picked[np.argsort(-sold[picked], kind="stable")].astype(np.int64)
+
+
+def _forecast(rows: pd.DataFrame) -> dict[str, Any]:
+    quantiles = {f"{level:.1f}": rows[layout.quantile_column(level)].tolist() for level in layout.QUANTILES}
+    return {"days": [pd.Timestamp(day).date().isoformat() for day in rows[c.DAY]], "quantiles": quantiles}
+
+
+def _decision(decisions: pd.DataFrame, item_id: str) -> dict[str, float] | None:
+    if item_id not in decisions.index or "reorder_point_90" not in decisions:
+        return None
+    columns = {"reorder_point": "reorder_point_90", "lead_time_days": c.LEAD_TIME_DAYS}
+    return {name: float(decisions[column].to_dict()[item_id]) for name, column in columns.items()}
+
+
+def _title(found: FeatureSet, item_id: str) -> str:
+    code = int(found.vocabulary.encode([item_id])[0])
+    return str(found.catalog.title[code]) or item_id
