@@ -146,7 +146,7 @@ def _trainer(
         gradient_clip_val=1.0,
         callbacks=callbacks,
         logger=logger or False,
-        log_every_n_steps=50,
+        log_every_n_steps=min(50, steps or config.max_steps),
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=sys.stderr.isatty(),

@@ -1,0 +1,171 @@
+import dataclasses
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from features.build import build_features
+from features.errors import ConfigError, DataError
+from features.panel_build import PanelSettings
+from features.release import Part, ReleaseStore, layout
+from features.settings import EngineSettings
+from tests.features.tiny_shop import event, utc, write_shop
+from tests.training.demand_worlds import NUM_ITEMS, poisson_panel, small_config
+from training.demand.export import as_of, decision_frame, forecast_frame
+from training.demand.fit import OURS, Windows, train_demand
+from training.demand.forecast import Forecast
+from training.demand.inputs import PanelInputs
+from training.demand.trainer import fit_model
+from training.tracking import tracking_uri
+
+HORIZON, NUM_DAYS = 3, 40
+CONFIG = small_config(
+    horizon=HORIZON,
+    context_length=14,
+    spans=(7, 14),
+    level_span=14,
+    min_history=7,
+    hidden_size=16,
+    max_steps=12,
+    validate_every_steps=4,
+    batch_size=16,
+    validation_windows=1,
+    test_windows=2,
+    lead_time_days=2,
+    checkpoint_every_steps=3,
+)
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    """Three items: ``a`` sells 2 a day, ``b`` 1 every other day, ``slow`` takes 30 days to come."""
+    directory = tmp_path_factory.mktemp("demand")
+    events = []
+    for day in range(NUM_DAYS):
+        at = utc("2024-03-01 10:00") + dt.timedelta(days=day)
+        events.append(event("u", "purchase", at, "a", quantity=2, price=100))
+        events.append(event("u", "purchase", at + dt.timedelta(minutes=1), "slow", quantity=1, price=100))
+        if day % 2:
+            events.append(event("u", "purchase", at + dt.timedelta(minutes=2), "b", quantity=1, price=50))
+    items = [
+        {"item_id": "a", "category": "x/y", "lead_time_days": 1},
+        {"item_id": "b", "category": "x/z"},
+        {"item_id": "slow", "category": "x/z", "lead_time_days": 30},
+    ]
+    data = write_shop(directory / "data", events=events, items=items)
+    panel = PanelSettings(min_purchases=5, horizon=HORIZON)
+    build_features(data, directory / "features", engine=EngineSettings(threads=1), panel=panel)
+    return directory / "features"
+
+
+@pytest.fixture(scope="module")
+def trained(features, tmp_path_factory):
+    store = tmp_path_factory.mktemp("store")
+    return store, train_demand(features, store, CONFIG)
+
+
+def test_train_demand_when_done_then_the_part_holds_forecasts_of_the_days_after_the_log(trained):
+    store, result = trained
+    part = ReleaseStore(root=store).latest_part("demand")
+    assert part.version == result["part"]
+    forecasts = pd.read_parquet(part.path(layout.FORECASTS))
+    names = [layout.quantile_column(level) for level in layout.QUANTILES]
+    assert list(forecasts.columns) == ["item_id", "day", "mean", *names]
+    assert len(forecasts) == 3 * HORIZON
+    assert sorted(set(forecasts["day"])) == [dt.date(2024, 4, 10) + dt.timedelta(days=day) for day in range(HORIZON)]
+    assert (np.diff(forecasts[names].to_numpy(), axis=1) >= 0).all()
+    assert part.about["as_of"] == "2024-04-09"
+    assert (part.about["frequency"], part.about["horizon"]) == ("D", HORIZON)
+
+
+def test_train_demand_when_a_lead_time_passes_the_horizon_then_no_decision_rather_than_a_wrong_one(trained):
+    store, _ = trained
+    part = ReleaseStore(root=store).latest_part("demand")
+    decisions = pd.read_parquet(part.path(layout.DECISIONS)).set_index("item_id")
+    assert decisions["lead_time_days"].to_dict() == {"a": 1, "b": 2}
+    assert (decisions["reorder_point_95"] >= decisions["reorder_point_90"]).all()
+    np.testing.assert_allclose(
+        decisions["safety_stock_90"], decisions["reorder_point_90"] - decisions["lead_mean"], rtol=1e-6
+    )
+
+
+def test_train_demand_when_tracked_then_one_finished_run_with_metrics_and_files(trained):
+    store, result = trained
+    client = MlflowClient(tracking_uri(store))
+    run = client.get_run(result["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["wql"] == pytest.approx(result["report"]["models"][OURS]["wql"])
+    assert run.data.params["horizon"] == str(HORIZON)
+    assert layout.FORECASTS in {f.path.split("/")[-1] for f in client.list_artifacts(result["run_id"], "demand")}
+    assert not (store / "work" / result["run_id"]).exists()
+
+
+def test_train_demand_when_it_broke_after_choosing_then_resume_goes_on_and_ends_the_same(
+    features, trained, tmp_path, monkeypatch
+):
+    def breaks(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.demand.fit.evaluate_demand", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            train_demand(features, tmp_path, CONFIG)
+    (run_id,) = (path.name for path in (tmp_path / "work").iterdir())
+    with pytest.raises(ConfigError, match="had other settings or data"):
+        train_demand(features, tmp_path, dataclasses.replace(CONFIG, seed=1), resume=run_id)
+    resumed = train_demand(features, tmp_path, CONFIG, resume=run_id)
+    assert resumed["run_id"] == run_id
+    frames = [
+        pd.read_parquet(Part.open(store / "parts" / "demand" / done["part"]).path(layout.FORECASTS))
+        for store, done in (trained, (tmp_path, resumed))
+    ]
+    pd.testing.assert_frame_equal(*frames)
+
+
+def test_resume_when_there_is_nothing_to_resume_then_says_so(features, trained):
+    store, result = trained
+    with pytest.raises(ConfigError, match="expected an unfinished demand training"):
+        train_demand(features, store, CONFIG, resume=result["run_id"])
+
+
+def test_windows_when_laid_out_then_they_neither_overlap_nor_pass_the_end():
+    windows = Windows.of(100, small_config(horizon=7, validation_windows=2, test_windows=1))
+    assert windows == Windows(fit_until=79, validation=(79, 86), test=(93,))
+    with pytest.raises(DataError, match="expected at least 56 periods for 3 windows of 7, found 40"):
+        Windows.of(40, small_config(horizon=7, validation_windows=2, test_windows=1))
+
+
+def test_frames_when_the_panel_is_weekly_then_periods_are_weeks():
+    class Totals:
+        def total_quantiles(self, periods, levels):
+            assert periods.tolist() == [2] * NUM_ITEMS  # 8 days need two weeks
+            return periods * 1.5, np.full((len(periods), len(levels)), 4.0)
+
+    daily = poisson_panel()
+    weekly = type(daily)(item_ids=daily.item_ids, start=daily.start, frequency="W", units=daily.units[:, :10])
+    found = Forecast(mean=np.ones((NUM_ITEMS, 7)), quantiles=np.ones((NUM_ITEMS, 7, 9)), totals=Totals())
+    frame = forecast_frame(weekly, found)
+    assert frame["day"].iloc[:2].tolist() == [dt.date(2024, 3, 11), dt.date(2024, 3, 18)]
+    assert as_of(weekly) == "2024-03-10"
+    decisions = decision_frame(weekly, found, np.full(NUM_ITEMS, 8), small_config())
+    assert decisions.iloc[0].to_dict() == {
+        "item_id": "item-0",
+        "lead_time_days": 8,
+        "lead_mean": 3.0,
+        "reorder_point_90": 4,
+        "reorder_point_95": 4,
+        "safety_stock_90": 1.0,
+        "safety_stock_95": 1.0,
+    }
+
+
+def test_fit_model_when_already_done_then_its_weights_are_read_again(tmp_path):
+    config = small_config(max_steps=2, hidden_size=8, batch_size=4)
+    inputs = PanelInputs.from_panel(poisson_panel(), config)
+    first = fit_model(inputs, config, fit_until=100, directory=tmp_path, steps=2)
+    again = fit_model(inputs, config, fit_until=100, directory=tmp_path, steps=2)
+    assert first.steps == again.steps == 2
+    for name, value in first.model.state_dict().items():
+        assert (again.model.state_dict()[name] == value).all()
