@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from training.evaluation.comparison import CURVE_KS
+from training.report.demand import page_title as demand_title
 from training.report.demand import write_demand_page
 from training.report.figures import drawing, to_svg
 from training.report.page import percent, points, render
@@ -203,6 +204,31 @@ def test_page_title_when_ours_is_there_then_it_says_what_both_find() -> None:
     assert page_title(retrieval_report()) == (
         "The two-tower finds 6.2% of what customers choose next that is new to them; popularity finds 2.1%"
     )
+
+
+def test_page_title_when_the_interval_holds_zero_then_it_claims_nothing() -> None:
+    rows = [row("two-tower", 0.022, None), row("popularity", 0.0217, 0.0003)]
+    assert page_title(retrieval_report(tables=[{"name": "new", "rows": rows}])) == (
+        "The two-tower finds 2.2% of what customers choose next that is new to them, "
+        "which cannot be told apart from popularity (2.2%)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wql", "less", "expected"),
+    [
+        (0.54, [-0.06, -0.07, -0.05], "are 10% closer to what sold than quantiles"),
+        (0.66, [0.06, 0.05, 0.07], "are 10% further from what sold than quantiles"),
+        (0.59, [-0.01, -0.03, 0.01], "cannot be told apart from quantiles (WQL 0.590 and 0.600)"),
+    ],
+)
+def test_demand_title_when_scores_differ_then_it_says_how_surely(wql: float, less: list[float], expected: str) -> None:
+    models = [
+        {"model": "demand model", "metrics": {"wql": wql}, "less_gate": less},
+        {"model": "quantiles", "metrics": {"wql": 0.6}, "less_gate": None},
+    ]
+    report = demand_report(ours="demand model", gate="quantiles", models=models)
+    assert demand_title(report) == f"The demand model's forecasts {expected}"
 
 
 def test_verdicts_when_an_interval_holds_zero_then_not_told_apart() -> None:

@@ -25,6 +25,7 @@ from training.tracking import tracked_run
 REPORT_DIRECTORY: Final = "report"
 NUM_ITEMS: Final = 12
 _PAST_PERIODS: Final = {"D": 56, "W": 26}
+_LABELS: Final = {OURS: "demand model"}
 _PERIOD: Final = {"D": "day", "W": "week"}
 
 log = logging.getLogger(__name__)
@@ -81,8 +82,8 @@ def demand_report(found: FeatureSet, part: Part, *, resamples: int, seed: int) -
         "run_id": part.run_id,
         "part_version": part.version,
         "shop": found.shop.name,
-        "ours": OURS,
-        "gate": GATE,
+        "ours": _label(OURS),
+        "gate": _label(GATE),
         "data": {
             "source": source.get("source", "unknown"),
             "warning": source.get("warning", ""),
@@ -128,7 +129,7 @@ def _protocol(panel: DemandPanel, part: Part, measured: Mapping[str, Any], resam
 def _models(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
-            "model": name,
+            "model": _label(name),
             "metrics": values,
             "low": measured["wql_interval"][name][0],
             "high": measured["wql_interval"][name][1],
@@ -136,6 +137,10 @@ def _models(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for name, values in measured.get("models", {}).items()
     ]
+
+
+def _label(name: str) -> str:
+    return _LABELS.get(name, name.replace("_", " "))
 
 
 def _items(found: FeatureSet, part: Part, *, seed: int) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training.report import demand_figures as figures
-from training.report.page import number, write_page
+from training.report.page import number, percent, write_page
 
 Row = Mapping[str, Any]
 
@@ -31,11 +31,13 @@ def page_title(report: Mapping[str, Any]) -> str:
     models = {row["model"]: row for row in report["models"]}
     if report["ours"] not in models:
         return f"Demand of {len(report['items'])} items ahead; no window was held out to score it on"
-    ours = models.pop(report["ours"])["metrics"]["wql"]
-    name, best = min(((name, row["metrics"]["wql"]) for name, row in models.items()), key=lambda pair: pair[1])
-    if ours < best:
-        return f"The demand model's forecasts are {100 * (1 - ours / best):.0f}% closer to what sold than {name}"
-    return f"The demand model's forecasts are {100 * (ours / best - 1):.0f}% further from what sold than {name}"
+    row = models.pop(report["ours"])
+    ours = row["metrics"]["wql"]
+    name, best = min(((name, other["metrics"]["wql"]) for name, other in models.items()), key=lambda pair: pair[1])
+    if name == report["gate"] and row["less_gate"] and row["less_gate"][1] <= 0 <= row["less_gate"][2]:
+        return f"The demand model's forecasts cannot be told apart from {name} (WQL {ours:.3f} and {best:.3f})"
+    share, word = (1 - ours / best, "closer to") if ours < best else (ours / best - 1, "further from")
+    return f"The demand model's forecasts are {percent(share, 0)} {word} what sold than {name}"
 
 
 def _summary(report: Mapping[str, Any]) -> str:

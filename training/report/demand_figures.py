@@ -48,7 +48,7 @@ def fan(item: Row) -> Markup:
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(DateFormatter("%-d %b"))  # type: ignore[no-untyped-call]
         axes.set_ylabel("units")
-        axes.legend(loc="upper left", ncols=2, fontsize=9)
+        figure.legend(loc="outside upper left", ncols=2, fontsize=9)
     total = sum(quantiles["0.5"])
     return to_svg(
         figure,

@@ -46,6 +46,9 @@ def page_title(report: Mapping[str, Any]) -> str:
     first = f"{f'The {lead}' if report['ours'] else lead.capitalize()} finds {_percent(rows[lead])} of {_ASKED[table['name']]}"
     if "popularity" not in rows or lead == "popularity":
         return first
+    found = rows["popularity"]["difference"]
+    if found is not None and found[_METRIC]["low"] <= 0 <= found[_METRIC]["high"]:
+        return f"{first}, which cannot be told apart from popularity ({_percent(rows['popularity'])})"
     return f"{first}; popularity finds {_percent(rows['popularity'])}"
 
 

@@ -62,9 +62,10 @@ def accuracy_and_coverage(rows: Sequence[Row], styles: Mapping[str, Look]) -> Ma
             look = styles[row["model"]]
             x, y = row["lists"]["coverage@20"], row["metrics"][_HEADLINE]["mean"]
             axes.plot(x, y, look.marker, color=look.color, markersize=10, label=row["model"])
-        axes.margins(0.15)
-        axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
-        axes.set_ylim(bottom=0)
+        widest = max(float(row["lists"]["coverage@20"]) for row in rows)
+        highest = max(float(row["metrics"][_HEADLINE]["mean"]) for row in rows)
+        axes.set_xlim(-0.06 * (widest or 1), 1.15 * (widest or 1))
+        axes.set_ylim(0, 1.25 * (highest or 1))
         axes.xaxis.set_major_formatter(_PERCENT)
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.set_xlabel("share of the catalogue shown, coverage@20")
