@@ -151,7 +151,7 @@ class Engine:
         excluded = np.unique(events.item) if request.exclude_seen else _NONE
         return _Question(
             request=request,
-            events=_known_types(events, self._state.event_type_codes),
+            events=_known_types(events, self._state.knows_event_type),
             has_stored=len(stored) > 0,
             unknown_items=unknown,
             ask=Ask(k=request.k, excluded=excluded, allowed=allowed),
@@ -274,9 +274,9 @@ class Engine:
         ]
 
 
-def _known_types(events: UserEvents, codes: dict[str, int]) -> UserEvents:
+def _known_types(events: UserEvents, is_known: npt.NDArray[np.bool_]) -> UserEvents:
     """Keep the events whose type the tower was trained on and whose item it knows."""
-    keep = np.isin(events.event_type, list(codes.values())) & (events.item > UNKNOWN)
+    keep = is_known[events.event_type] & (events.item > UNKNOWN)
     if keep.all():
         return events
     return UserEvents(

@@ -20,6 +20,10 @@ Floats = npt.NDArray[np.float32]
 
 # Where the index would have to rank more than this share of all items, ranking them all is as quick and exact.
 _DEEPEST_SHARE: Final = 0.25
+# Where a filter leaves less than this share, too few of the nearest pass it: an exact search loses none.
+_NARROW_SHARE: Final = 0.5
+# Those that pass are not spread evenly: look this much deeper than their share asks for.
+_HEADROOM: Final = 1.25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,14 +47,14 @@ class ItemIndex:
     Args:
         vectors: float32 ``[V, d]``, unit length.
         index: inner product; ids are item codes.
-        available: bool ``[V]``; may be shown.
+        available: bool ``[V]``; may be shown, where the index holds it as well.
     """
 
     def __init__(self, *, vectors: Floats, index: faiss.Index, available: npt.NDArray[np.bool_]) -> None:
         faiss.omp_set_num_threads(1)
-        self.vectors = vectors
+        self.vectors = np.asarray(vectors)  # a plain view of a mapped file: quicker to index
         self._index = index
-        self._available = available.copy()
+        self._available = available & _indexed(index, len(available))
         self._available[:FIRST] = False
         self._available_codes = np.flatnonzero(self._available)
 
@@ -110,10 +114,12 @@ class ItemIndex:
 
     def _depth(self, ask: Ask) -> int:
         """How deep to search so that ``k`` items remain, with room to spare; 0 to rank exactly."""
-        share = 1.0 if ask.allowed is None else len(ask.allowed) / max(1, self.num_available)
-        if share < 0.5:
+        num_allowed = self.num_available if ask.allowed is None else len(ask.allowed)
+        share = min(1.0, num_allowed / max(1, self._index.ntotal))  # of what the index holds
+        if share < _NARROW_SHARE:
             return 0
-        depth = int((ask.k + len(ask.excluded)) / share) + (ask.k if ask.allowed is not None else 0)
+        wanted = ask.k + len(ask.excluded)
+        depth = wanted if share == 1.0 else int(_HEADROOM * wanted / share) + 8
         return depth if depth <= _DEEPEST_SHARE * self.num_available else 0
 
     def _allowed_of(self, codes: Ints, scores: Floats, ask: Ask) -> tuple[Ints, Floats]:
@@ -124,3 +130,12 @@ class ItemIndex:
         if ask.allowed is not None:
             held &= np.isin(codes, ask.allowed)
         return codes[held][: ask.k], scores[held][: ask.k]
+
+
+def _indexed(index: faiss.Index, num_codes: int) -> npt.NDArray[np.bool_]:
+    """Return which codes an index holds, bool ``[V]``: all where it has no map of ids."""
+    if not hasattr(index, "id_map"):
+        return np.ones(num_codes, bool)
+    held = np.zeros(num_codes, bool)
+    held[faiss.vector_to_array(index.id_map)] = True
+    return held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class ReleaseState:
         item_ids: str ``[V]`` by code; blank for PAD and UNKNOWN.
         item_codes: the other way round.
         catalog: attributes by code.
-        event_type_codes: event types that the tower was trained on, by name.
+        knows_event_type: whether the tower was trained on an event type, bool by code.
     """
 
     release_id: str
@@ -44,7 +45,7 @@ class ReleaseState:
     item_codes: dict[str, int]
     catalog: ItemCatalog
     filters: CatalogFilter
-    event_type_codes: dict[str, int]
+    knows_event_type: npt.NDArray[np.bool_]
     tower: UserTower
     index: ItemIndex
     favourites: Favourites
@@ -97,7 +98,7 @@ class ReleaseState:
             item_codes={id_: code for code, id_ in enumerate(vocabulary.ids, start=UNKNOWN + 1)},
             catalog=catalog,
             filters=CatalogFilter(catalog),
-            event_type_codes={name: c.EVENT_TYPE_CODES[name] for name in part.about["event_types"]},
+            knows_event_type=_known_event_types(part.about["event_types"]),
             tower=UserTower(part.path(layout.USER_TOWER), max_length=int(part.about["max_length"])),
             index=ItemIndex.load(
                 vectors=part.path(layout.ITEM_VECTORS), index=part.path(layout.INDEX), available=catalog.available
@@ -126,3 +127,9 @@ def open_release(store: ReleaseStore, release_id: str = "") -> Release:
 def _customer_book(part: Part) -> CustomerBook:
     as_of = part.about.get("as_of")
     return CustomerBook.load(part.path(layout.CUSTOMERS), as_of=None if as_of is None else str(as_of))
+
+
+def _known_event_types(names: Iterable[str]) -> npt.NDArray[np.bool_]:
+    known = np.zeros(len(c.EVENT_TYPE_CODES) + 1, bool)
+    known[[c.EVENT_TYPE_CODES[name] for name in names]] = True
+    return known

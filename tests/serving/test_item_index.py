@@ -75,3 +75,16 @@ def test_search_exactly_when_scores_tie_then_the_smaller_code_comes_first() -> N
     codes, scores = index.search_exactly(np.array([1, 0], np.float32), Ask(k=9, excluded=np.array([3])))
     assert codes.tolist() == [2, 4, 5]
     assert scores.tolist() == [1, 1, 1]
+
+
+def test_search_when_the_index_holds_only_candidates_then_no_other_item_is_answered() -> None:
+    vectors = np.eye(8, dtype=np.float32)
+    candidates = np.array([2, 5, 6])
+    mapped = faiss.IndexIDMap2(faiss.IndexFlatIP(8))
+    mapped.add_with_ids(vectors[candidates], candidates)
+    available = np.ones(8, bool)
+    available[6] = False
+    index = ItemIndex(vectors=vectors, index=mapped, available=available)
+    asks = [Ask(k=8, excluded=np.zeros(0, np.int64), allowed=allowed) for allowed in (None, np.array([2, 3, 4]))]
+    found = index.search(np.ones((2, 8), np.float32), asks)
+    assert [found.list_of(question)[0].tolist() for question in range(2)] == [[2, 5], [2]]
