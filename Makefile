@@ -17,6 +17,7 @@ check: $(READY) ## lint, types, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python benchmarks/tables.py --check
 
 fix: $(READY) ## what can be mended by machine
 	$(BIN)/ruff check --fix .

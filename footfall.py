@@ -46,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"footfall: unknown verb {verb!r}.{hint} `footfall --help` lists them.", file=sys.stderr)
         return 2
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    # Which vector instructions faiss finds is no news to anyone.
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     try:
         result = importlib.import_module(VERBS[verb][0]).run(rest)
     except FootfallError as error:

@@ -1,0 +1,90 @@
+"""Write ``docs/benchmarks.md`` from the result files: no figure in it is typed by hand.
+
+python benchmarks/tables.py            # after new results
+python benchmarks/tables.py --check    # exit 1 where the page is not what the files say
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+HERE: Final = Path(__file__).parent
+RESULTS: Final = HERE / "results"
+PAGE: Final = HERE.parent / "docs" / "benchmarks.md"
+_INTRODUCTION: Final = """# Benchmarks
+
+Written by `python benchmarks/tables.py` from `benchmarks/results/*.json`. Figures in brackets are 95% intervals.
+Every script under `benchmarks/` writes one such file; each says what it measures, on what data, and how to run it again.
+Times are those of the machine named below the table; compare models within a table, not across machines.
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="only compare")
+    arguments = parser.parse_args()
+    page = render([json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))])
+    if not arguments.check:
+        PAGE.write_text(page, encoding="utf-8")
+        return 0
+    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
+        return 0
+    print(f"{PAGE.name}: not what the result files say; run `python benchmarks/tables.py`.", file=sys.stderr)
+    return 1
+
+
+def render(results: list[dict[str, Any]]) -> str:
+    """Return the page: one section a result file.
+
+    Args:
+        results: objects as ``result.write_result`` writes them.
+    """
+    return "\n".join([_INTRODUCTION, *(_section(result) for result in results)])
+
+
+def _section(result: dict[str, Any]) -> str:
+    rows = result["results"]
+    names = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
+    header = ["model", *names, "CPU s", "note"]
+    lines = [
+        f"## {result['benchmark']}: {result['data']}",
+        "",
+        f"{result['protocol']} Seeds: {', '.join(map(str, result['seeds'])) or 'none'}.",
+        "",
+        _line(header),
+        _line(["---", *["---:"] * (len(header) - 2), "---"]),
+        *(
+            _line([row["model"], *(_metric(row, name) for name in names), _seconds(row), row.get("note", "")])
+            for row in rows
+        ),
+        "",
+        f"Code {result['git']}; {result['machine']['cores']} cores, {result['machine']['processor']}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _metric(row: dict[str, Any], name: str) -> str:
+    value = row["metrics"].get(name)
+    if value is None:
+        return ""
+    interval = (row.get("interval") or {}).get(name)
+    bounds = f" ({interval[0]:.4f}, {interval[1]:.4f})" if interval else ""
+    return f"{value:.4f}{bounds}"
+
+
+def _seconds(row: dict[str, Any]) -> str:
+    value = row.get("fit_cpu_s")
+    return "" if value is None else f"{value:.0f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""From parts to a served release: what is written, what is registered, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from features.errors import ReleaseError
+from features.release import Part, PartKind, ReleaseStore, write_part
+from features.release.registry import RELEASE_ID_TAG, RELEASE_MODEL, SERVING_ALIAS
+from training.promotion import promote_release
+from training.tracking import open_client
+
+NEWEST: dict[PartKind, str] = {}
+
+
+@pytest.fixture(autouse=True)
+def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def make_part(store: Path, kind: PartKind, version: str, content: str = "x") -> Part:
+    with write_part(store, kind, data_fingerprint="f", version=version) as draft:
+        (draft.directory / "file.txt").write_text(content)
+        draft.metrics["recall@20"] = 0.25
+    return ReleaseStore(root=store).open_part(kind, version)
+
+
+def test_promote_when_parts_exist_then_serves_the_newest_and_moves_the_alias(tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        make_part(tmp_path, "retrieval", version)
+    make_part(tmp_path, "demand", "7")
+    result = promote_release(tmp_path, features=None, versions=NEWEST)
+    release = ReleaseStore(root=tmp_path).open(result["release_id"])
+    assert {kind: part.version for kind, part in release.parts.items()} == {"retrieval": "2", "demand": "7"}
+    assert ReleaseStore(root=tmp_path).current_id == result["release_id"]
+    assert result["replaces"] is None
+    served = open_client(tmp_path).get_model_version_by_alias(RELEASE_MODEL, SERVING_ALIAS)
+    assert served.tags[RELEASE_ID_TAG] == result["release_id"]
+
+
+def test_promote_when_one_part_is_new_then_the_others_stay_and_are_not_registered_twice(tmp_path: Path) -> None:
+    make_part(tmp_path, "retrieval", "1")
+    make_part(tmp_path, "demand", "1")
+    first = promote_release(tmp_path, features=None, versions=NEWEST)
+    make_part(tmp_path, "demand", "2")
+    second = promote_release(tmp_path, features=None, versions=NEWEST)
+    assert second["replaces"] == first["release_id"]
+    client = open_client(tmp_path)
+    counts = {
+        model: len(client.search_model_versions(f"name = '{model}'"))
+        for model in ("footfall-retrieval", "footfall-demand", "footfall-release")
+    }
+    assert counts == {"footfall-retrieval": 1, "footfall-demand": 2, "footfall-release": 2}
+
+
+def test_promote_when_a_version_is_named_then_takes_that_one(tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        make_part(tmp_path, "retrieval", version)
+    result = promote_release(tmp_path, features=None, versions={"retrieval": "1"})
+    assert result["parts"]["retrieval"]["version"] == "1"
+
+
+def test_promote_when_there_is_no_retrieval_part_then_says_what_to_run(tmp_path: Path) -> None:
+    make_part(tmp_path, "demand", "1")
+    with pytest.raises(ReleaseError, match="run `footfall train retrieval` first"):
+        promote_release(tmp_path, features=None, versions=NEWEST)
+
+
+def test_promote_when_the_version_does_not_exist_then_names_the_newest(tmp_path: Path) -> None:
+    make_part(tmp_path, "retrieval", "1")
+    with pytest.raises(ReleaseError, match="newest: 1"):
+        promote_release(tmp_path, features=None, versions={"retrieval": "9"})
+
+
+def test_promote_when_a_file_is_damaged_then_refuses_and_keeps_the_release_that_is_served(tmp_path: Path) -> None:
+    make_part(tmp_path, "retrieval", "1")
+    served = promote_release(tmp_path, features=None, versions=NEWEST)["release_id"]
+    damaged = make_part(tmp_path, "retrieval", "2")
+    (damaged.directory / "file.txt").write_text("y")
+    with pytest.raises(ReleaseError, match=r"file\.txt: damaged"):
+        promote_release(tmp_path, features=None, versions=NEWEST)
+    assert ReleaseStore(root=tmp_path).current_id == served
