@@ -70,9 +70,11 @@ class Vocabulary:
         3
         """
         try:
-            return int(self._index.get_loc(id_)) + FIRST
+            position = self._index.get_loc(id_)
         except KeyError:
             return UNKNOWN
+        assert isinstance(position, int), "ids are distinct, so one position answers"
+        return position + FIRST
 
     def decode(self, codes: npt.ArrayLike) -> npt.NDArray[np.object_]:
         """Return the id of each code.
