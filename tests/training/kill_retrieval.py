@@ -33,7 +33,7 @@ from training.retrieval.learn import CHECKPOINT_FILE, DONE_FILE, WEIGHTS_FILE, L
 NUM_ITEMS, NUM_USERS = 60, 150
 CONFIG = RetrievalConfig(
     tower=TowerConfig(dim=16, max_length=6, dropout=0.3, num_title_buckets=50, id_dropout=0.2),
-    loss=LossConfig(kind="sampled", num_negatives=32, horizon=2),
+    loss=LossConfig(kind="sampled", num_negatives=32, horizon=2, repeat_weight=1.0),
     schedule=ScheduleConfig(batch_tokens=96, max_epochs=4, patience=99, checkpoint_steps=4, ema_decay=0.9),
     exclude_seen=False,
 )

@@ -30,6 +30,7 @@ def jagged(lengths: list[int]) -> Sequences:
 
 
 def batches_of(sequences: Sequences, *, max_length: int = 4, batch_tokens: int = 8, **loss: object) -> TrainingBatches:
+    loss = {"horizon": 1, "repeat_weight": 1.0} | loss
     return TrainingBatches.from_sequences(
         sequences,
         candidates=np.arange(2, NUM_CODES),
@@ -104,9 +105,15 @@ def test_weights_when_repeat_view_or_no_candidate_then_each_factor_applies() -> 
     )
     loss = LossConfig(repeat_weight=0.25, event_weights={"view": 0.5})
     weights = target_weights(sequences, candidates=np.array([2, 3]), num_codes=5, loss=loss)
-    # item 2 again: 1 x 0.25; item 4 is no candidate; the second user meets item 2 for the first time
+    # item 2 bought again: 1 x 0.25; item 4 is no candidate; the second user meets item 2 for the first time
     assert weights.tolist() == [1.0, 0.5, 0.25, 0.0, 0.5]
     assert is_repeat(sequences).tolist() == [False, False, True, False, False]
+
+
+def test_is_repeat_when_a_purchase_follows_a_view_then_it_is_none() -> None:
+    view, purchase = EVENT_TYPE_CODES["view"], EVENT_TYPE_CODES["purchase"]
+    sequences = Sequences.from_arrays(offsets=[0, 4], item=[2, 2, 2, 2], event_type=[view, purchase, view, purchase])
+    assert is_repeat(sequences).tolist() == [False, False, True, True]
 
 
 def test_pool_when_sampled_then_expected_counts_match_what_is_drawn() -> None:
@@ -114,7 +121,7 @@ def test_pool_when_sampled_then_expected_counts_match_what_is_drawn() -> None:
     sequences = Sequences.from_arrays(offsets=np.arange(0, 101, 10), item=np.random.default_rng(0).permutation(item))
     batches = TrainingBatches.from_sequences(
         sequences, candidates=np.arange(2, 12), num_codes=12, max_length=10, batch_tokens=1000,
-        loss=LossConfig(kind="sampled", num_negatives=100), seed=0,
+        loss=LossConfig(kind="sampled", num_negatives=100, horizon=1, repeat_weight=1.0), seed=0,
     )  # fmt: skip
     drawn = [batches.batch(step) for step in range(200)]
     counts = np.mean([np.bincount(batch.pool, minlength=12) for batch in drawn], axis=0)
@@ -134,3 +141,11 @@ def test_pack_queries_when_lengths_mix_then_last_points_at_each_users_last_event
     packed, last = pack_queries(encode_history(sequences, max_length=4))
     assert packed.item[torch.from_numpy(last)].tolist() == [4, 5, 10]  # events 3, 4 and 9 count from code 2
     assert packed.lengths == [(1, 1), (3, 1), (4, 1)]
+
+
+def test_weights_when_a_half_life_is_set_then_an_older_target_weighs_half() -> None:
+    day = 86_400_000_000
+    sequences = Sequences.from_arrays(offsets=[0, 3], item=[2, 3, 4], ts=[10 * day, 30 * day, 50 * day])
+    loss = LossConfig(half_life_days=20, repeat_weight=1.0)
+    weights = target_weights(sequences, candidates=np.array([2, 3, 4]), num_codes=5, loss=loss)
+    assert weights.tolist() == [0.25, 0.5, 1.0]

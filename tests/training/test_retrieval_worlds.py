@@ -26,7 +26,7 @@ def test_two_tower_when_next_item_follows_from_the_last_then_recall_at_1_is_1(ki
     split = Split.leave_one_out(_walks(follows, num_users=600, rng=rng))
     config = RetrievalConfig(
         tower=TowerConfig(dim=16, max_length=8, dropout=0.0, num_layers=1),
-        loss=LossConfig(kind=kind, num_negatives=32),  # type: ignore[arg-type]
+        loss=LossConfig(kind=kind, num_negatives=32, horizon=1, repeat_weight=1.0),  # type: ignore[arg-type]
         schedule=ScheduleConfig(batch_tokens=256, max_epochs=20, learning_rate=1e-2, warmup_steps=5, patience=20),
         exclude_seen=False,
     )
@@ -65,6 +65,7 @@ def test_two_tower_when_items_are_new_then_content_places_them(tmp_path: Path) -
     sequences = Sequences.from_arrays(offsets=np.arange(0, 3201, 8), item=item.ravel())
     config = RetrievalConfig(
         tower=TowerConfig(dim=16, max_length=8, dropout=0.0, id_dropout=0.3, num_title_buckets=50),
+        loss=LossConfig(horizon=1, repeat_weight=1.0),
         schedule=ScheduleConfig(batch_tokens=512, max_epochs=15, learning_rate=1e-2, warmup_steps=5, patience=15),
         exclude_seen=False,
         min_item_events=5,

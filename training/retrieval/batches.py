@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,8 @@ from features.columns import EVENT_TYPE_CODES
 from features.history import EncodedHistory, encode_history
 from features.sequences import Sequences
 from training.retrieval.config import LossConfig
+
+_DAY_US: Final = 86_400_000_000
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.floating]
@@ -80,7 +83,7 @@ class TrainingBatches:
         history: the encoded, uncut histories of ``U`` users.
         weight: loss weight of each event as a target, float32 ``[N]``.
         candidates: item codes that can be recommended, int64 ``[C]``.
-        frequency: share of each code among the weighted targets, float64 ``[V]``.
+        frequency: share of each code among the targets that count, float64 ``[V]``.
         max_length: the most inputs of one history.
         batch_tokens: about how many positions a batch holds.
         loss: pool size and target horizon.
@@ -112,12 +115,12 @@ class TrainingBatches:
     ) -> TrainingBatches:
         """Encode the fit part once and weigh each of its events as a target."""
         weight = target_weights(sequences, candidates=candidates, num_codes=num_codes, loss=loss)
-        counts = np.bincount(sequences.item, weights=weight, minlength=num_codes)
+        counts = np.bincount(sequences.item[weight > 0], minlength=num_codes)
         return cls(
             history=encode_history(sequences, max_length=max(1, int(sequences.lengths.max(initial=1)))),
             weight=weight,
             candidates=np.asarray(candidates, np.int64),
-            frequency=counts / max(counts.sum(), 1e-12),
+            frequency=counts / max(counts.sum(), 1),
             max_length=max_length,
             batch_tokens=max(batch_tokens, max_length),
             loss=loss,
@@ -189,19 +192,26 @@ def is_sampled(loss: LossConfig, num_candidates: int) -> bool:
 def target_weights(
     sequences: Sequences, *, candidates: Ints, num_codes: int, loss: LossConfig
 ) -> npt.NDArray[np.float32]:
-    """Return the loss weight of each event: by type, by repeat, and 0 where it is no candidate; float32 ``[N]``."""
+    """Return the loss weight of each event, float32 ``[N]``: by type, repeat and age; 0 where it is no candidate."""
     by_type = np.ones(max(EVENT_TYPE_CODES.values()) + 1, np.float32)
     for name, weight in loss.event_weights.items():
         by_type[EVENT_TYPE_CODES[name]] = weight
     is_candidate = np.zeros(num_codes, np.float32)
     is_candidate[candidates] = 1
     weights = by_type[sequences.event_type] * is_candidate[sequences.item]
+    if loss.half_life_days:
+        age_days = (sequences.ts.max(initial=0) - sequences.ts) / _DAY_US
+        weights = weights * np.exp2(-age_days / loss.half_life_days)
     return np.where(is_repeat(sequences), weights * loss.repeat_weight, weights).astype(np.float32)
 
 
 def is_repeat(sequences: Sequences) -> npt.NDArray[np.bool_]:
-    """Return whether the user had met the item before, bool ``[N]``."""
-    key = sequences.user_of_event * (int(sequences.item.max(initial=0)) + 1) + sequences.item
+    """Return whether the user had done the same with the item before, bool ``[N]``.
+
+    A purchase after a view is no repeat; a second purchase is.
+    """
+    pair = sequences.user_of_event * (int(sequences.item.max(initial=0)) + 1) + sequences.item
+    key = pair * (len(EVENT_TYPE_CODES) + 1) + sequences.event_type
     repeat = np.ones(sequences.num_events, bool)
     repeat[np.unique(key, return_index=True)[1]] = False
     return repeat

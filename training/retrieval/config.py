@@ -54,8 +54,11 @@ class LossConfig:
         in_batch_share: share of the pool drawn from the step's own targets, the rest uniform.
         temperature: cosines are divided by it.
         horizon: the target is drawn from this many next events; 1 means the very next.
-        repeat_weight: weight of a target that its user had met before.
+        repeat_weight: weight of a target whose user had done the same with the item before; 0 learns what is new
+            to a customer, 1 learns habits as well.
         event_weights: weight of a target by event type; 1 where not named.
+        half_life_days: a target this many days before the end of the fit part weighs half, so that what sells now
+            counts more than last season; 0 weighs all alike.
         bf16: multiply the large matrices of the softmax in bfloat16.
     """
 
@@ -69,6 +72,7 @@ class LossConfig:
     event_weights: dict[str, float] = field(
         default_factory=lambda: {c.VIEW: 0.5, c.FAVORITE: 1.0, c.CART: 1.0, c.PURCHASE: 1.0}
     )
+    half_life_days: float = 0.0
     bf16: bool = False
 
     def __post_init__(self) -> None:
@@ -77,6 +81,8 @@ class LossConfig:
         _at_least("loss.num_negatives", self.num_negatives, 1)
         _at_least("loss.horizon", self.horizon, 1)
         _share("loss.in_batch_share", self.in_batch_share)
+        if self.half_life_days < 0:
+            raise ConfigError(f"loss.half_life_days: expected 0 or more days, found {self.half_life_days}.")
         if self.temperature <= 0:
             raise ConfigError(f"loss.temperature: expected a positive number, found {self.temperature}.")
         for name in self.event_weights:
