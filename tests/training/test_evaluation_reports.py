@@ -1,0 +1,118 @@
+"""From features to the report pages, on a small simulated shop."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.build import FeatureSet, build_features
+from features.errors import ConfigError
+from features.release import ReleaseStore, layout, write_part
+from features.settings import EngineSettings
+from features.sources.synthetic import generate
+from training.evaluation.demand import chosen_items, evaluate_demand
+from training.evaluation.retrieval import evaluate_retrieval
+from training.tracking import open_client, tracked_run
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("shop")
+    generate(root / "data", num_users=120, num_items=60, num_days=90, seed=3)
+    build_features(root / "data", root / "features", engine=EngineSettings(threads=1))
+    return root
+
+
+def test_evaluate_retrieval_when_no_run_is_named_then_baselines_stand_beside_the_oracle(
+    shop: Path, tmp_path: Path
+) -> None:
+    found = evaluate_retrieval(shop / "features", tmp_path, truth=shop / "data" / "truth", resamples=200)
+    report = json.loads((tmp_path / "report" / "retrieval.json").read_text())
+    assert found["report"] == str(tmp_path / "report" / "retrieval.html")
+    assert [table["name"] for table in report["tables"]] == ["new", "all"]
+    assert [row["model"] for row in report["tables"][1]["rows"]] == ["item-kNN", "popularity", "personal frequency"]
+    assert report["data"]["source"] == "synthetic"
+    for table, beside in zip(report["tables"], report["oracle"], strict=True):
+        for row in table["rows"]:
+            share = beside["share_of_oracle"][row["model"]]["mean"]
+            assert share == pytest.approx(row["metrics"]["recall@20"]["mean"] / beside["recall@20"])
+    everything = report["oracle"][1]["share_of_oracle"]
+    assert everything["popularity"]["mean"] < 1, "nothing that knows less can be better on average"
+    page = Path(found["report"]).read_text()
+    assert "oracle finds" in page
+    assert "SYNTHETIC DATA" in page
+
+
+def test_evaluate_retrieval_when_answers_are_purchases_then_every_target_is_one(shop: Path, tmp_path: Path) -> None:
+    evaluate_retrieval(shop / "features", tmp_path, resamples=50)
+    report = json.loads((tmp_path / "report" / "retrieval.json").read_text())
+    events = FeatureSet.load(shop / "features").event_log
+    log = events.to_pandas(["user_id", "item_id", "event_type", "ts"], purpose="personalisation")
+    test_from = pd.Timestamp(report["protocol"]["cutoffs_us"][1], unit="us", tz="UTC")
+    before, after = log[log["ts"] < test_from], log[(log["ts"] >= test_from) & (log["event_type"] == "purchase")]
+    in_sequences = ["view", "favorite", "cart", "purchase"]
+    known = set(before.loc[before["event_type"].isin(in_sequences), "user_id"])
+    asked = after[after["user_id"].isin(known)]
+    assert report["tables"][1]["num_users"] == asked["user_id"].nunique()
+    assert report["tables"][1]["num_answers"] == len(asked.drop_duplicates(["user_id", "item_id"]))
+
+
+def test_evaluate_retrieval_when_the_run_is_unknown_then_error_names_those_there_are(
+    shop: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="found 'nope'; its runs: none"):
+        evaluate_retrieval(shop / "features", tmp_path, run_id="nope")
+
+
+def demand_part(store: Path, found: FeatureSet, run_id: str, *, fingerprint: str = "") -> None:
+    days = [str(found.panel.periods[-1].date() + pd.Timedelta(days=ahead)) for ahead in range(1, 4)]
+    ids = found.panel.item_ids
+    frame = pd.DataFrame({"item_id": np.repeat(ids, 3), "day": days * len(ids), "mean": 1.0})
+    frame = frame.assign(**{layout.quantile_column(level): 10 * level for level in layout.QUANTILES})
+    names = {"footfall": 0.5, "empirical_quantiles": 0.6}
+    summary = {"wape": 0.7, "rmsse": 0.9, "bias": 0.0, "pit80": 0.8, "service90": 0.9, "stock90": 4.0}
+    report = {
+        "origins": [40, 54],
+        "models": {name: summary | {"wql": wql} for name, wql in names.items()},
+        "wql_interval": {name: [wql - 0.01, wql + 0.01] for name, wql in names.items()},
+        "wql_less_gate": {"footfall": [-0.1, -0.12, -0.08]},
+    }
+    with write_part(store, "demand", data_fingerprint=fingerprint or found.fingerprint, run_id=run_id) as draft:
+        frame.to_parquet(draft.directory / layout.FORECASTS, index=False)
+        decisions = pd.DataFrame({"item_id": ids, "lead_time_days": 7, "reorder_point_90": 12})
+        decisions.to_parquet(draft.directory / layout.DECISIONS, index=False)
+        draft.about.update(report=report, horizon=3, settings={"service_levels": [0.9]})
+
+
+def test_evaluate_demand_when_a_run_is_named_then_its_page_is_written_and_tracked(shop: Path, tmp_path: Path) -> None:
+    found = FeatureSet.load(shop / "features")
+    with tracked_run(tmp_path, "demand", name="demand") as run:
+        run_id = run.run_id
+    demand_part(tmp_path, found, run_id)
+    result = evaluate_demand(shop / "features", tmp_path, run_id=run_id)
+    assert result["wql"] == {"demand model": 0.5, "empirical quantiles": 0.6}
+    report = json.loads((tmp_path / "runs" / run_id / "report" / "demand.json").read_text())
+    assert report["items"][0]["quantiles"]["0.5"] == [5.0, 5.0, 5.0]
+    assert report["items"][0]["decision"] == {"reorder_point": 12.0, "lead_time_days": 7.0}
+    assert "17% closer to what sold than empirical quantiles" in Path(result["report"]).read_text()
+    tracked = {file.path for file in open_client(tmp_path).list_artifacts(run_id, "report")}
+    assert tracked == {"report/demand.json", "report/demand.html"}
+
+
+def test_evaluate_demand_when_the_features_are_others_then_error_says_so(shop: Path, tmp_path: Path) -> None:
+    demand_part(tmp_path, FeatureSet.load(shop / "features"), "r1", fingerprint="0" * 64)
+    assert ReleaseStore(root=tmp_path).latest_part("demand") is not None
+    with pytest.raises(ConfigError, match="expected the features that run r1 was trained on"):
+        evaluate_demand(shop / "features", tmp_path, run_id="r1")
+
+
+def test_chosen_items_when_there_are_many_then_distinct_and_best_sellers_first(shop: Path) -> None:
+    panel = FeatureSet.load(shop / "features").panel
+    rows = chosen_items(panel, periods=30, seed=0)
+    sold = np.nansum(panel.units[:, -30:], axis=1)
+    assert len(set(rows.tolist())) == len(rows) == min(12, panel.num_items)
+    assert sold[rows[0]] == sold.max()
