@@ -264,7 +264,8 @@ def _learning_curve(subject: _Subject) -> list[dict[str, Any]]:
     """Return the validation metric by step, as tracked while training."""
     if subject.run_id is None:
         return []
-    history = open_client(subject.store).get_metric_history(subject.run_id, METRIC)
+    # Lightning's MLflow logger drops the characters that MLflow refuses: "ndcg@10" is tracked as "ndcg10".
+    history = open_client(subject.store).get_metric_history(subject.run_id, METRIC.replace("@", ""))
     points = sorted({(int(point.step), float(point.value)) for point in history})
     return [{"metric": METRIC, "points": [list(point) for point in points]}] if len(points) > 1 else []
 
