@@ -99,7 +99,7 @@ def test_train_demand_when_tracked_then_one_finished_run_with_metrics_and_files(
     assert run.data.metrics["wql"] == pytest.approx(result["report"]["models"][OURS]["wql"])
     assert run.data.params["horizon"] == str(HORIZON)
     assert layout.FORECASTS in {f.path.split("/")[-1] for f in client.list_artifacts(result["run_id"], "demand")}
-    assert not (store / "work" / result["run_id"]).exists()
+    assert not (store / "runs" / result["run_id"]).exists()
 
 
 def test_train_demand_when_it_broke_after_choosing_then_resume_goes_on_and_ends_the_same(
@@ -112,7 +112,7 @@ def test_train_demand_when_it_broke_after_choosing_then_resume_goes_on_and_ends_
         patch.setattr("training.demand.fit.evaluate_demand", breaks)
         with pytest.raises(KeyboardInterrupt):
             train_demand(features, tmp_path, CONFIG)
-    (run_id,) = (path.name for path in (tmp_path / "work").iterdir())
+    (run_id,) = (path.name for path in (tmp_path / "runs").iterdir())
     with pytest.raises(ConfigError, match="had other settings or data"):
         train_demand(features, tmp_path, dataclasses.replace(CONFIG, seed=1), resume=run_id)
     resumed = train_demand(features, tmp_path, CONFIG, resume=run_id)

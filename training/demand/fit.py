@@ -189,7 +189,7 @@ def _export(
 
 def _work_directory(store: Path, run_id: str, config: DemandConfig, fingerprint: str, *, resumed: bool) -> Path:
     """Return where a run keeps what a crash must not cost, and refuse to mix two trainings."""
-    work = store / "work" / run_id
+    work = store / "runs" / run_id
     about = {"config": _as_json(dataclasses.asdict(config)), "fingerprint": fingerprint}
     marker = work / "training.json"
     if resumed and not marker.exists():
