@@ -74,11 +74,15 @@ def read(path: Path) -> Problem:
 def config_for(args: argparse.Namespace, seed: int) -> RetrievalConfig:
     return RetrievalConfig(
         tower=TowerConfig(dim=args.dim, num_layers=args.layers, dropout=args.dropout, max_length=50, content=False),
-        loss=LossConfig(kind="full", temperature=args.temperature, horizon=1, repeat_weight=1.0, bf16=True),
+        loss=LossConfig(
+            kind="full", temperature=args.temperature, horizon=1, repeat_weight=1.0, half_life_days=0, bf16=True
+        ),
         schedule=ScheduleConfig(
             learning_rate=args.learning_rate,
             batch_tokens=args.batch_tokens,
             max_epochs=args.epochs,
+            max_tokens=0,
+            validations_per_epoch=1,
             patience=args.patience,
             ema_decay=args.ema,
             checkpoint_steps=1_000_000,

@@ -30,7 +30,7 @@ def jagged(lengths: list[int]) -> Sequences:
 
 
 def batches_of(sequences: Sequences, *, max_length: int = 4, batch_tokens: int = 8, **loss: object) -> TrainingBatches:
-    loss = {"horizon": 1, "repeat_weight": 1.0} | loss
+    loss = {"horizon": 1, "repeat_weight": 1.0, "half_life_days": 0} | loss
     return TrainingBatches.from_sequences(
         sequences,
         candidates=np.arange(2, NUM_CODES),
@@ -103,7 +103,7 @@ def test_weights_when_repeat_view_or_no_candidate_then_each_factor_applies() -> 
     sequences = Sequences.from_arrays(
         offsets=[0, 4, 5], item=[2, 3, 2, 4, 2], event_type=[purchase, view, purchase, purchase, view]
     )
-    loss = LossConfig(repeat_weight=0.25, event_weights={"view": 0.5})
+    loss = LossConfig(repeat_weight=0.25, half_life_days=0, event_weights={"view": 0.5})
     weights = target_weights(sequences, candidates=np.array([2, 3]), num_codes=5, loss=loss)
     # item 2 bought again: 1 x 0.25; item 4 is no candidate; the second user meets item 2 for the first time
     assert weights.tolist() == [1.0, 0.5, 0.25, 0.0, 0.5]

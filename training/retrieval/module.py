@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from features.files import write_bytes
 from training.retrieval.batches import Batch, TrainingBatches
@@ -48,8 +49,7 @@ class RetrievalModule(pl.LightningModule):
         self.num_steps = num_steps
         self.candidates = torch.from_numpy(batches.candidates)
         decay = config.schedule.ema_decay
-        average = get_ema_multi_avg_fn(decay) if decay else None  # type: ignore[no-untyped-call]
-        self.averaged = AveragedModel(towers, multi_avg_fn=average) if average else None
+        self.averaged = AveragedModel(towers, multi_avg_fn=functools.partial(_average, decay)) if decay else None
 
     @property
     def exported(self) -> TwoTower:
@@ -176,3 +176,10 @@ class KeepBest(pl.Callback):
         """Write the exported towers as they are after ``step``."""
         self.step = step
         write_bytes(self.path, safetensors.torch.save(module.exported.state_dict()))
+
+
+def _average(decay: float, averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor) -> None:
+    """Move the averaged weights towards the current ones, faster while there are few to average."""
+    count = int(num_averaged)
+    share = 1 - min(decay, (1 + count) / (10 + count))
+    torch._foreach_lerp_(averaged, current, share)
