@@ -106,6 +106,7 @@ ENDPOINTS: Final = (
 )
 
 T = TypeVar("T")
+Batcher = MicroBatcher[RecommendRequest, RecommendAnswer | RequestError]
 Handler = Callable[[HttpRequest], Awaitable[Response]]
 
 
@@ -121,6 +122,7 @@ class ServiceApp:
         self._settings = settings
         self._engine: Engine | None = None
         self._metrics: ServiceMetrics | None = None
+        self._batcher: Batcher | None = None
         # One thread computes: FAISS and ONNX Runtime hold one thread each, and batches gather meanwhile.
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
         self._storage = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
@@ -130,9 +132,7 @@ class ServiceApp:
     def attach(self, engine: Engine, metrics: ServiceMetrics) -> None:
         """Answer from this engine from now on."""
         self._engine, self._metrics = engine, metrics
-        self._batcher: MicroBatcher[RecommendRequest, RecommendAnswer | RequestError] = MicroBatcher(
-            engine.recommend, max_batch=self._settings.max_batch, executor=self._compute
-        )
+        self._batcher = MicroBatcher(engine.recommend, max_batch=self._settings.max_batch, executor=self._compute)
 
     @property
     def is_ready(self) -> bool:
@@ -201,17 +201,21 @@ class ServiceApp:
     @property
     def _ready_engine(self) -> Engine:
         if self._engine is None:
-            raise RequestError(503, "starting", "The release is still being loaded; try again in a moment.")
+            raise _still_starting()
         return self._engine
+
+    @property
+    def _ready_batcher(self) -> Batcher:
+        if self._batcher is None:
+            raise _still_starting()
+        return self._batcher
 
     async def _body(self, http: HttpRequest, kind: type[T]) -> T:
         return decode_body(await read_body(http, limit=self._settings.max_body_bytes), kind)
 
     async def _recommend(self, http: HttpRequest) -> Response:
         started = time.perf_counter()
-        request = await self._body(http, RecommendRequest)
-        assert self._ready_engine is not None
-        answer = await self._batcher.ask(request)
+        answer = await self._ready_batcher.ask(await self._body(http, RecommendRequest))
         if isinstance(answer, RequestError):
             raise answer
         if self._metrics is not None:
@@ -256,6 +260,10 @@ class ServiceApp:
 
     async def _in(self, executor: ThreadPoolExecutor, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, call)
+
+
+def _still_starting() -> RequestError:
+    return RequestError(503, "starting", "The release is still being loaded; try again in a moment.")
 
 
 def _route(method: str, path: str, handler: Handler) -> Route:

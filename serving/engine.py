@@ -264,7 +264,7 @@ class Engine:
         was_live -= set(zip(stored.ts.tolist(), stored.item.tolist(), strict=True))
         return [
             HistoryEvent(
-                event_type=_EVENT_TYPE_NAMES[int(both.event_type[row])],
+                event_type=_EVENT_TYPE_NAMES.get(int(both.event_type[row]), "unknown"),
                 item_id=self._state.item_ids[both.item[row]],
                 ts=to_instant(both.ts[row]),
                 title=self._state.catalog.title[both.item[row]] or None,

@@ -131,5 +131,6 @@ def _customer_book(part: Part) -> CustomerBook:
 
 def _known_event_types(names: Iterable[str]) -> npt.NDArray[np.bool_]:
     known = np.zeros(len(c.EVENT_TYPE_CODES) + 1, bool)
+    known[0] = True  # a log without event types leaves them 0
     known[[c.EVENT_TYPE_CODES[name] for name in names]] = True
     return known

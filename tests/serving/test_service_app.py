@@ -1,0 +1,67 @@
+"""The app without a server around it: what happens when things go wrong on our side."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from features.release import ReleaseStore
+from serving.app import ServiceApp
+from serving.engine import Engine
+from serving.erasures import ErasureWatch
+from serving.live_events import LiveEvents
+from serving.metrics import ServiceMetrics
+from serving.release_state import ReleaseState
+from serving.settings import ServeSettings
+
+
+def post(app: ServiceApp, path: str, body: object) -> httpx.Response:
+    async def send() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            return await client.post(path, json=body)
+
+    return asyncio.run(send())
+
+
+def attached(state: ReleaseState, root: Path, settings: ServeSettings) -> ServiceApp:
+    app = ServiceApp(settings, version="test")
+    live = LiveEvents(root / "live.sqlite", max_events=5)
+    engine = Engine(state, live, ErasureWatch(ReleaseStore(root=root).erasures))
+    app.attach(engine, ServiceMetrics(CollectorRegistry()))
+    return app
+
+
+def test_app_when_the_release_is_still_loading_then_it_says_try_again() -> None:
+    app = ServiceApp(ServeSettings(), version="test")
+    assert not app.is_ready
+    for path, body in (("/v1/recommend", {}), ("/v1/events", {"events": [{}]}), ("/v1/segments", {"user_ids": ["a"]})):
+        answer = post(app, path, body)
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "starting"
+
+
+def test_app_when_an_answer_takes_too_long_then_the_deadline_ends_it(tiny_state: ReleaseState, tmp_path: Path) -> None:
+    app = attached(tiny_state, tmp_path, ServeSettings(deadline_seconds=1e-6))
+    answer = post(app, "/v1/recommend", {"user_id": "user-1"})
+    assert answer.status_code == 504
+    assert answer.json()["error"] == {"code": "deadline", "message": "Expected an answer within 1e-06 s; try again."}
+
+
+def test_app_when_something_breaks_inside_then_neither_answer_nor_log_names_the_user(
+    tiny_state: ReleaseState, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = attached(tiny_state, tmp_path, ServeSettings())
+    sqlite3.connect(tmp_path / "live.sqlite", isolation_level=None).execute("DROP TABLE events")
+    with caplog.at_level(logging.ERROR):
+        answer = post(app, "/v1/recommend", {"user_id": "user-1"})
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "internal"
+    assert "route=/v1/recommend error=OperationalError" in caplog.text
+    assert "of_user" in caplog.text  # where it happened
+    assert "user-1" not in caplog.text + answer.text
