@@ -126,6 +126,8 @@ def _run(
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # Lightning warns of resuming within an epoch; windows depend on the step alone, so nothing is lost.
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint.*")
+        # Lightning 2.6 calls what torch 2.13 has deprecated.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         trainer.fit(module, ckpt_path=resumed, weights_only=True)
     if best.weights:
         return {"steps": best.steps, "score": best.score}, best.weights
