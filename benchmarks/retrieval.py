@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -86,6 +85,7 @@ def config_for(args: argparse.Namespace, seed: int) -> RetrievalConfig:
             patience=args.patience,
             ema_decay=args.ema,
             checkpoint_steps=1_000_000,
+            threads=args.threads,
         ),
         seed=seed,
         exclude_seen=True,
@@ -165,7 +165,6 @@ def _ranked(problem: Problem, answers: Recommendations, seed: int) -> pd.DataFra
 
 def main() -> None:
     args = arguments()
-    torch.set_num_threads(args.threads)
     problem = read(args.file)
     every = np.arange(problem.num_codes) >= FIRST
     fit = problem.split.fit
@@ -200,7 +199,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--predictions", type=Path)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--patience", type=int, default=4)
     parser.add_argument("--dim", type=int, default=64)

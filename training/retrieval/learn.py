@@ -92,6 +92,7 @@ def learn(
     """
     directory.mkdir(parents=True, exist_ok=True)
     pl.seed_everything(config.seed, verbose=False)
+    torch.set_num_threads(config.schedule.threads)
     module = build_module(lesson, config, num_steps=num_steps)
     started, first_step = time.perf_counter(), 0
     if not (directory / DONE_FILE).exists():
