@@ -68,7 +68,7 @@ class LossConfig:
     num_negatives: int = 4_096
     in_batch_share: float = 0.5
     temperature: float = 0.12
-    horizon: int = 100
+    horizon: int = 500
     repeat_weight: float = 0.0
     event_weights: dict[str, float] = field(
         default_factory=lambda: {c.VIEW: 0.5, c.FAVORITE: 1.0, c.CART: 1.0, c.PURCHASE: 1.0}
@@ -115,7 +115,7 @@ class ScheduleConfig:
     weight_decay: float = 0.0
     batch_tokens: int = 2_048
     max_epochs: int = 30
-    max_tokens: int = 2_500_000
+    max_tokens: int = 1_500_000
     validations_per_epoch: int = 2
     patience: int = 3
     warmup_steps: int = 50
