@@ -12,7 +12,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any, Final
 from features.errors import ReleaseError
 from features.files import read_json, sha256_of_file, write_json
 from features.release.erasure import ErasureList
-from features.release.part import MANIFEST_FILE, PART_KINDS, Part, PartKind
+from features.release.part import MANIFEST_FILE, PART_KINDS, Part, PartKind, version_name
 
 RELEASE_FORMAT: Final = 1
 CURRENT_FILE: Final = "current.json"
@@ -61,7 +60,7 @@ class ReleaseStore:
             raise ReleaseError("A release needs at least one part; train one first.")
         now = dt.datetime.now(dt.UTC)
         release = Release(
-            release_id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
+            release_id=version_name(now),
             created_at=now.isoformat(timespec="microseconds"),
             parts=dict(parts),
         )

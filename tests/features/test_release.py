@@ -38,6 +38,19 @@ def test_part_when_written_then_opens_with_its_files_and_metrics(tmp_path: Path)
         part.path("index.faiss")
 
 
+def test_store_when_parts_and_releases_follow_within_a_second_then_the_last_is_the_newest(tmp_path: Path) -> None:
+    store = ReleaseStore(root=tmp_path)
+    ids = []
+    for number in range(8):
+        with write_part(tmp_path, "customers", data_fingerprint=str(number)):
+            pass
+        newest = store.latest_part("customers")
+        assert newest is not None
+        assert newest.data_fingerprint == str(number)
+        ids.append(store.create({"customers": newest}).release_id)
+    assert store.release_ids() == ids
+
+
 @_SHARED_DIRECTORY
 @given(data=st.data())
 def test_part_when_one_bit_flips_then_refused_and_the_file_is_named(tmp_path: Path, data: st.DataObject) -> None:
