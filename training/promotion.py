@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from features.build import FeatureSet
 from features.errors import ReleaseError
 from features.release import Part, PartKind, Release, ReleaseStore
 from features.release.customers_part import write_customers_part
-from features.release.part import PART_KINDS
 from features.release.registry import PART_MODELS, RELEASE_ID_TAG, RELEASE_MODEL, SERVING_ALIAS
 from training.tracking import open_client
 
@@ -37,11 +36,12 @@ def promote_release(store: Path, *, features: Path | None, versions: Mapping[Par
         ReleaseError: there is no retrieval part, a version does not exist, or a file is damaged.
     """
     releases = ReleaseStore(root=Path(store))
-    if features is not None:
-        _write_customers(features, releases)
-    parts = {kind: part for kind in PART_KINDS if (part := _chosen(releases, kind, versions.get(kind, ""))) is not None}
-    if "retrieval" not in parts:
+    models = _chosen(releases, PART_MODELS, versions)
+    if "retrieval" not in models:
         raise ReleaseError(f"{store}: expected a retrieval part, found none; run `footfall train retrieval` first.")
+    if features is not None:  # personal data is written only once there is something to serve it with
+        _write_customers(features, releases)
+    parts = models | _chosen(releases, ("customers",), versions)
     before = releases.current_id
     release = releases.create(parts)
     register_release(open_client(store), releases, release)
@@ -86,8 +86,15 @@ def _run_exists(client: MlflowClient, run_id: str) -> bool:
     return True
 
 
-def _chosen(releases: ReleaseStore, kind: PartKind, version: str) -> Part | None:
-    return releases.open_part(kind, version) if version else releases.latest_part(kind)
+def _chosen(
+    releases: ReleaseStore, kinds: Iterable[PartKind], versions: Mapping[PartKind, str]
+) -> dict[PartKind, Part]:
+    """Return the named or the newest part of each kind; kinds that the store has none of are left out."""
+    found = {
+        kind: releases.open_part(kind, version) if (version := versions.get(kind, "")) else releases.latest_part(kind)
+        for kind in kinds
+    }
+    return {kind: part for kind, part in found.items() if part is not None}
 
 
 def _write_customers(features: Path, releases: ReleaseStore) -> None:

@@ -68,6 +68,13 @@ def test_promote_when_there_is_no_retrieval_part_then_says_what_to_run(tmp_path:
         promote_release(tmp_path, features=None, versions=NEWEST)
 
 
+@pytest.mark.parametrize("versions", [NEWEST, {"retrieval": "9"}])
+def test_promote_when_refused_then_no_customer_was_written(tmp_path: Path, versions: dict[PartKind, str]) -> None:
+    with pytest.raises(ReleaseError, match="expected a retrieval part"):
+        promote_release(tmp_path / "store", features=tmp_path / "features", versions=versions)
+    assert not (tmp_path / "store").exists()
+
+
 def test_promote_when_the_version_does_not_exist_then_names_the_newest(tmp_path: Path) -> None:
     make_part(tmp_path, "retrieval", "1")
     with pytest.raises(ReleaseError, match="newest: 1"):
