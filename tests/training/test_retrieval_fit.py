@@ -89,6 +89,10 @@ def test_train_retrieval_when_run_then_both_parts_one_run_and_a_refit_on_all_dat
     assert len(client.search_runs(experiments)) == 1
     with pytest.raises(ConfigError, match="was started with"):
         train_retrieval(features, tmp_path, dataclasses.replace(CONFIG, seed=1), resume=result["run_id"])
+    # `mlflow run` names the run in the environment: its checkpoints are not mixed with other settings either.
+    monkeypatch.setenv("MLFLOW_RUN_ID", result["run_id"])
+    with pytest.raises(ConfigError, match="was started with"):
+        train_retrieval(features, tmp_path, dataclasses.replace(CONFIG, seed=1))
     mlflow.set_tracking_uri(None)
 
 

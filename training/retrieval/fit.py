@@ -64,7 +64,9 @@ def train_retrieval(
         _check_resumed(store / "runs" / resume, config, feature_set.fingerprint)
     with tracked_run(store, EXPERIMENT, name="two-tower", run_id=resume) as run:
         directory = store / "runs" / run.run_id
-        if resume is None:
+        if (directory / CONFIG_FILE).exists():  # `mlflow run` too can come back to a run that was begun
+            _check_resumed(directory, config, feature_set.fingerprint)
+        else:
             write_json(directory / CONFIG_FILE, _settings(config, feature_set.fingerprint))
             run.log_params({"config": config, "data_fingerprint": feature_set.fingerprint})
         training = _Training(feature_set=feature_set, store=store, directory=directory, config=config, run=run)
