@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import faiss
 import numpy as np
@@ -23,6 +23,8 @@ from training.retrieval.towers import TwoTower
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float32]
+
+_USERS_A_RUN: Final = 512
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,6 +95,10 @@ class TwoTowerRecommender:
 
 
 def _run_exported(session: Any, max_length: int, query: Sequences) -> Floats:
-    inputs = encode_history(query, max_length=max_length).padded()
-    vecs: Floats = session.run([OUTPUT], {name: inputs[name] for name in INPUTS})[0]
-    return vecs
+    """Return unit vectors ``[Q, D]``, a slice of users at a time: the tower's own arrays grow with users x length."""
+    vecs = []
+    for start in range(0, query.num_users, _USERS_A_RUN):
+        users = query.take(np.arange(start, min(start + _USERS_A_RUN, query.num_users)))
+        inputs = encode_history(users, max_length=max_length).padded()
+        vecs.append(session.run([OUTPUT], {name: inputs[name] for name in INPUTS})[0])
+    return np.concatenate(vecs)
