@@ -12,12 +12,14 @@ import torch
 
 from features.catalog import ItemCatalog
 from features.columns import EVENT_TYPE_CODES
+from features.errors import DataError
 from features.release import Part, ReleaseStore, layout, write_part
 from features.sequences import Sequences
+from features.splits import Holdout
 from features.vocabulary import FIRST, Vocabulary
 from training.retrieval.config import TowerConfig
 from training.retrieval.export import build_index, favourites, item_vectors, write_files
-from training.retrieval.questions import user_vectors
+from training.retrieval.questions import Questions, user_vectors
 from training.retrieval.recommender import TwoTowerRecommender
 from training.retrieval.towers import TwoTower
 
@@ -85,6 +87,31 @@ def test_exported_tower_when_batched_then_equals_one_by_one(part: Part) -> None:
     query = random_sequences(12, longest=9, seed=4)
     alone = np.concatenate([recommender.encode_users(query.take([user])) for user in range(12)])
     np.testing.assert_allclose(recommender.encode_users(query), alone, atol=1e-5)
+
+
+def test_exported_tower_when_users_are_many_then_a_slice_at_a_time_answers_alike(
+    part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, encode = random_sequences(12, longest=9, seed=5), TwoTowerRecommender.from_part(part).encode_users
+    whole = encode(query)
+    monkeypatch.setattr("training.retrieval.recommender._USERS_A_RUN", 5)
+    np.testing.assert_allclose(encode(query), whole, atol=1e-5)
+
+
+def test_validation_when_candidates_are_few_then_an_item_that_is_none_is_no_hit(towers: TwoTower) -> None:
+    """Three candidates fill three places; the other seven of the first ten are empty."""
+    query = Sequences.from_arrays(offsets=[0, 1], item=[20])
+    asked = Holdout(users=np.array([0]), query=query, targets=Sequences.from_arrays(offsets=[0, 1], item=[2]))
+    others = [Questions(holdout=asked, candidates=torch.tensor([30, 31, code]), exclude_seen=False) for code in (32, 2)]
+    assert others[0].ndcg_at_10(towers) == 0
+    assert others[1].ndcg_at_10(towers) >= 0.5  # the target is one of three
+
+
+def test_validation_when_all_targets_were_seen_then_it_says_what_to_set() -> None:
+    seen = Sequences.from_arrays(offsets=[0, 1], item=[20])
+    holdout = Holdout(users=np.array([0]), query=seen, targets=seen)
+    with pytest.raises(DataError, match="found repeats only; set exclude_seen to false"):
+        Questions.draw(holdout, candidates=torch.tensor([20]), exclude_seen=True, most=5, seed=0)
 
 
 def test_recommend_when_seen_is_excluded_then_equals_brute_force_over_candidates(part: Part, towers: TwoTower) -> None:

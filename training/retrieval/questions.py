@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from features.errors import DataError
 from features.history import encode_history
 from features.sequences import Sequences
 from features.splits import Holdout
@@ -36,9 +37,18 @@ class Questions:
 
     @classmethod
     def draw(cls, holdout: Holdout, *, candidates: Tensor, exclude_seen: bool, most: int, seed: int) -> Questions:
-        """Keep at most ``most`` users, drawn by seed; a user whose targets are all seen asks nothing."""
+        """Keep at most ``most`` users, drawn by seed; a user whose targets are all seen asks nothing.
+
+        Raises:
+            DataError: nobody asks anything.
+        """
         targets = holdout.targets.where(_new_targets(holdout)) if exclude_seen else holdout.targets
         asked = np.flatnonzero(targets.lengths > 0)
+        if len(asked) == 0:
+            raise DataError(
+                "Validation: expected customers who met an item that was new to them, found repeats only; "
+                "set exclude_seen to false."
+            )
         if len(asked) > most:
             asked = np.sort(np.random.default_rng(seed).choice(asked, most, replace=False))
         chosen = Holdout(users=holdout.users[asked], query=holdout.query.take(asked), targets=targets.take(asked))
@@ -60,10 +70,11 @@ class Questions:
             scores[_cells(self.holdout.query, start, stop)] = -torch.inf
         wanted = torch.zeros_like(scores, dtype=torch.bool)
         wanted[_cells(self.holdout.targets, start, stop)] = True
-        top = scores.topk(min(_TOP, scores.shape[1]), dim=1).indices  # [users, 10]
+        best = scores.topk(min(_TOP, scores.shape[1]), dim=1)  # [users, 10]
+        top, shown = best.indices, torch.isfinite(best.values)  # a short list stays short
         discount = 1 / torch.log2(torch.arange(2, 2 + top.shape[1], dtype=torch.float32))
         ideal = F.pad(discount.cumsum(0), (1, 0))[wanted.sum(1).clamp_max(top.shape[1])]
-        return (wanted.gather(1, top) * discount).sum(1) / ideal
+        return (wanted.gather(1, top) * shown * discount).sum(1) / ideal
 
 
 def user_vectors(towers: TwoTower, query: Sequences) -> Tensor:
