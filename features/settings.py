@@ -17,6 +17,7 @@ from features import columns as c
 from features.errors import ConfigError, did_you_mean
 
 SHOP_FILE = "shop.yaml"
+MAX_PRICE_BANDS = 100  # a band is an int8 in every sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,10 @@ class LifecycleSettings:
     dormant_interaction_days: int = 90
     churned_purchase_days: int = 180
 
+    def __post_init__(self) -> None:
+        for name, days in vars(self).items():
+            _whole(f"lifecycle.{name}", days, least=0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShopSettings:
@@ -51,8 +56,8 @@ class ShopSettings:
         minor_units: minor units in one major unit (100 cents in a dollar).
         country: ISO 3166 code, for holidays.
         consent_default: what holds for a user without a row in ``consents``.
-        event_types: item events that enter a behaviour sequence.
-        num_price_bands: price bands within each top-level category.
+        event_types: item events that enter a behaviour sequence; at least one.
+        num_price_bands: price bands within each top-level category, 1 to 100.
         lifecycle: the clocks of the customer lifecycle.
     """
 
@@ -67,16 +72,20 @@ class ShopSettings:
     lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
 
     def __post_init__(self) -> None:
+        _whole("minor_units", self.minor_units, least=1)
+        _whole("num_price_bands", self.num_price_bands, least=1, most=MAX_PRICE_BANDS)
         if self.time_zone not in available_timezones():
-            hint = did_you_mean(self.time_zone, available_timezones())
+            hint = did_you_mean(str(self.time_zone), available_timezones())
             raise ConfigError(
                 f"time_zone: expected an IANA zone name such as 'Europe/Paris', found {self.time_zone!r}.{hint}"
             )
         if self.consent_default not in ("granted", "denied"):
             raise ConfigError(f"consent_default: expected 'granted' or 'denied', found {self.consent_default!r}.")
+        if not self.event_types:
+            raise ConfigError(f"event_types: expected at least one of {sorted(c.ITEM_EVENT_TYPES)}, found none.")
         for name in self.event_types:
             if name not in c.ITEM_EVENT_TYPES:
-                hint = did_you_mean(name, c.ITEM_EVENT_TYPES)
+                hint = did_you_mean(str(name), c.ITEM_EVENT_TYPES)
                 raise ConfigError(f"event_types: {name!r} is not an item event of the contract.{hint}")
 
     @property
@@ -95,16 +104,21 @@ class ShopSettings:
         """Read ``shop.yaml`` from ``directory``; defaults hold where the file is absent.
 
         Raises:
-            ConfigError: a key is unknown or a value does not fit.
+            ConfigError: the file is no YAML, a key is unknown or a value does not fit.
         """
         path = directory / SHOP_FILE
         if not path.exists():
             return cls()
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: expected YAML, found something else ({error}).") from None
         _refuse_unknown_keys(values, cls, where=str(path))
         lifecycle = values.pop("lifecycle", {}) or {}
         _refuse_unknown_keys(lifecycle, LifecycleSettings, where=f"{path}: lifecycle")
         if "event_types" in values:
+            if not isinstance(values["event_types"], list):
+                raise ConfigError(f"{path}: expected event_types as a list, found {values['event_types']!r}.")
             values["event_types"] = tuple(values["event_types"])
         return cls(lifecycle=LifecycleSettings(**lifecycle), **values)
 
@@ -122,6 +136,12 @@ class EngineSettings:
     memory_limit: str = "4GB"
     threads: int = 0
     temp_directory: str = ""
+
+
+def _whole(name: str, value: object, *, least: int, most: int | None = None) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        span = f"of {least} or more" if most is None else f"from {least} to {most}"
+        raise ConfigError(f"{name}: expected a whole number {span}, found {value!r}.")
 
 
 def _refuse_unknown_keys(values: Any, settings: type, *, where: str) -> None:
