@@ -31,7 +31,7 @@ from features.catalog import ItemCatalog
 from features.contract.tables import ITEMS, SQL_TYPES
 from features.customers import CustomerTable
 from features.demand_panel import DemandPanel
-from features.engine import connect, sql_name, sql_text
+from features.engine import connect, memory_explained, sql_name, sql_text
 from features.errors import DataError
 from features.event_log import EventLog
 from features.files import read_json, sha256_of_file, staged_directory, write_json
@@ -133,11 +133,12 @@ def build_features(
 
     Raises:
         DataError: the data directory breaks the contract, or ``out`` holds something else.
+        ConfigError: a setting of the shop is wrong, or the memory limit is too low.
     """
     data, out = Path(data), Path(out)
     _refuse_foreign_directory(out)
     shop = ShopSettings.load(data)
-    with staged_directory(out, replace=True) as staging:
+    with staged_directory(out, replace=True) as staging, memory_explained(engine):
         shop.save(staging)
         builder = _Builder(data=data, out=staging, shop=shop, engine=engine, seconds={})
         manifest = builder.build(panel or PanelSettings())
@@ -239,24 +240,44 @@ class _Builder:
 def _copy_items(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) -> None:
     """Copy the items table; a shop without one gets an empty one."""
     if source.is_file():
+        _check_items(connection, source)
         shutil.copyfile(source, target)
         return
     columns = ", ".join(f"NULL::{SQL_TYPES[column.kind]} AS {sql_name(column.name)}" for column in ITEMS.columns)
     connection.execute(f"COPY (SELECT {columns} WHERE false) TO {sql_text(target)} (FORMAT parquet)")
 
 
+def _check_items(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    try:
+        found = connection.read_parquet(str(path)).columns
+    except duckdb.Error as error:
+        raise DataError(f"{path}: expected a Parquet file, found something else ({error}).") from None
+    for name in ITEMS.column_names:
+        if name not in found:
+            raise DataError(f"{path}: expected column {name!r}, found {', '.join(found)}; import the data again.")
+
+
 def _refuse_foreign_directory(out: Path) -> None:
-    if out.exists() and not (out / MANIFEST_FILE).is_file():
+    """Other tools write a manifest.json too: only one that names our files says that a directory may go."""
+    if not out.exists():
+        return
+    try:
+        ours = EVENT_LOG_FILE in read_json(out / MANIFEST_FILE)["files"]
+    except (DataError, OSError, KeyError, TypeError):
+        ours = False
+    if not ours:
         raise DataError(
             f"{out}: expected nothing or an earlier feature directory, found something else; choose another."
         )
 
 
 def _read_manifest(out: Path) -> dict[str, Any]:
+    if not (out / MANIFEST_FILE).is_file():
+        raise DataError(f"{out}: expected a feature directory, found none; run `footfall features` first.")
     about: dict[str, Any] = read_json(out / MANIFEST_FILE)
-    if about.get("format") != FEATURES_FORMAT or "fingerprint" not in about:
+    found = about.get("format") if isinstance(about, dict) else None
+    if found != FEATURES_FORMAT or "fingerprint" not in about:
         raise DataError(
-            f"{out}: expected a feature directory of format {FEATURES_FORMAT}, found {about.get('format')!r}; "
-            "build the features again."
+            f"{out}: expected a feature directory of format {FEATURES_FORMAT}, found {found!r}; build the features again."
         )
     return about

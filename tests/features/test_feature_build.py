@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from features import columns as c
@@ -149,9 +150,12 @@ def test_build_when_only_events_are_given_then_the_rest_is_blank(tmp_path: Path)
     assert built.sequences.num_events == 1
 
 
-def test_build_when_something_else_is_there_then_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("manifest", [None, "[]", '{"name": "an app"}', '{"format": 1, "files": {"index.faiss": ""}}'])
+def test_build_when_something_else_is_there_then_left_alone(tmp_path: Path, manifest: str | None) -> None:
     data = write_shop(tmp_path / "data", events=_events())
     (tmp_path / "features").mkdir()
+    if manifest is not None:  # such as a browser extension's, or a release part's
+        (tmp_path / "features" / "manifest.json").write_text(manifest)
     (tmp_path / "features" / "thesis.txt").write_text("mine")
     with pytest.raises(DataError, match="expected nothing or an earlier feature directory, found something else"):
         build_features(data, tmp_path / "features", engine=ENGINE)
@@ -170,11 +174,27 @@ def test_build_when_it_fails_then_the_earlier_features_stay(tmp_path: Path) -> N
 
 
 def test_load_when_the_format_is_another_then_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected a JSON file here, found none"):
+    with pytest.raises(DataError, match="expected a feature directory, found none; run `footfall features` first"):
         FeatureSet.load(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps({"format": 99, "fingerprint": ""}))
     with pytest.raises(DataError, match="expected a feature directory of format 1, found 99"):
         FeatureSet.load(tmp_path)
+
+
+def test_build_when_the_items_are_no_table_of_the_contract_then_named(tmp_path: Path) -> None:
+    data = write_shop(tmp_path / "data", events=_events())
+    (data / "items.parquet").write_bytes(b"no table")
+    with pytest.raises(DataError, match=r"items\.parquet: expected a Parquet file"):
+        build_features(data, tmp_path / "features", engine=ENGINE)
+    pd.DataFrame({"sku": ["x"]}).to_parquet(data / "items.parquet")
+    with pytest.raises(DataError, match=r"items\.parquet: expected column 'item_id', found sku"):
+        build_features(data, tmp_path / "features", engine=ENGINE)
+
+
+def test_build_when_memory_is_too_little_then_the_setting_is_named(tmp_path: Path) -> None:
+    data = write_shop(tmp_path / "data", events=_events())
+    with pytest.raises(ConfigError, match="memory_limit: expected enough"):
+        build_features(data, tmp_path / "features", engine=EngineSettings(memory_limit="1KB", threads=1))
 
 
 def test_panel_settings_when_they_make_no_sense_then_refused() -> None:
