@@ -16,10 +16,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -70,7 +71,8 @@ class FeatureSet:
         sequences: item events that may serve personalisation.
         customers: path of the customer table (``CustomerTable.load``).
         panel: the demand panel.
-        fingerprint: of the event log; stands in every result made from it.
+        fingerprint: of the event log and of all that was made from it: codes mean the same items in two feature
+            directories of one fingerprint. Stands in every result made from it.
         about: the manifest.
     """
 
@@ -106,7 +108,7 @@ class FeatureSet:
             sequences=Sequences.load(out / SEQUENCES_DIRECTORY),
             customers=out / CUSTOMERS_FILE,
             panel=DemandPanel.load(out / PANEL_DIRECTORY),
-            fingerprint=log.fingerprint,
+            fingerprint=about["fingerprint"],
             about=about,
         )
 
@@ -208,19 +210,20 @@ class _Builder:
 
     def _manifest(self, log: EventLog, counts: dict[str, int], panel: PanelSettings) -> dict[str, Any]:
         source = self.data / "about.json"
-        files = sorted(p for p in self.out.rglob("*") if p.is_file())
+        paths = sorted(p for p in self.out.rglob("*") if p.is_file())
+        files = {str(path.relative_to(self.out)): sha256_of_file(path) for path in paths}
         return {
             "format": FEATURES_FORMAT,
             "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             "git_revision": git_revision(),
-            "fingerprint": log.fingerprint,
+            "fingerprint": _fingerprint(log, files),
             "counts": counts,
             "settings": {
                 "shop": dataclasses.asdict(self.shop),
                 "engine": dataclasses.asdict(self.engine),
                 "panel": dataclasses.asdict(panel),
             },
-            "files": {str(path.relative_to(self.out)): sha256_of_file(path) for path in files},
+            "files": files,
             "seconds": self.seconds,
             "data": read_json(source) if source.exists() else {},
         }
@@ -235,6 +238,15 @@ class _Builder:
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with contextlib.closing(connect(self.engine, spill=self.out / ".spill")) as connection:
             yield connection
+
+
+def _fingerprint(log: EventLog, files: Mapping[str, str]) -> str:
+    """Return 64 hex digits over the log's content and the other files.
+
+    The log's alone would not do: one log with other items or other ``event_types`` gives other codes.
+    """
+    others = [f"{name} {digest}" for name, digest in sorted(files.items()) if name != EVENT_LOG_FILE]
+    return hashlib.sha256("\n".join([log.fingerprint, *others]).encode()).hexdigest()
 
 
 def _copy_items(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) -> None:

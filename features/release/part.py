@@ -36,7 +36,7 @@ class Part:
         version: sorts by time of creation.
         created_at: ISO 8601, UTC.
         files: SHA-256 of each file, by path relative to ``directory``.
-        data_fingerprint: of the event log that it was made from.
+        data_fingerprint: of the features that it was made from.
         git_revision: of the code that made it, ``unknown`` outside a checkout.
         run_id: MLflow run, empty for customers.
         metrics: headline figures, for people and for promotion.
@@ -128,7 +128,7 @@ def write_part(
     Args:
         root: directory of the release store.
         kind: retrieval, demand or customers.
-        data_fingerprint: of the event log that the part is made from.
+        data_fingerprint: of the features that the part is made from.
         run_id: MLflow run.
         version: name of the directory; made from the time where left out.
 
