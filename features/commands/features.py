@@ -6,20 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from features.commands.parsing import run_command
+from features.panel_build import PanelSettings
 from features.settings import EngineSettings
 
 
-def build(data: Path, out: Path, engine: EngineSettings = EngineSettings()) -> dict[str, Any]:
+def build(
+    data: Path, out: Path, panel: PanelSettings = PanelSettings(), engine: EngineSettings = EngineSettings()
+) -> dict[str, Any]:
     """Build the event log, vocabulary, catalogue, sequences, customer table and demand panel of a data directory.
 
     Args:
         data: directory that `footfall data` wrote.
-        out: directory to write; must not exist.
+        out: directory to write; an earlier feature directory there is replaced.
+        panel: which items the demand panel holds, and how far ahead it knows.
         engine: where tables are computed.
     """
     from features.build import build_features
 
-    return build_features(data, out, engine=engine)
+    return build_features(data, out, panel=panel, engine=engine)
 
 
 def run(argv: list[str]) -> dict[str, Any] | None:
