@@ -21,16 +21,19 @@ _BLOCK_BYTES = 1 << 20
 def staged_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a fresh directory beside ``target`` that becomes ``target`` when the block ends well.
 
-    A crash or an exception leaves ``target`` as it was. With ``replace`` an existing directory
-    is moved aside first and deleted last.
+    An exception leaves ``target`` as it was. With ``replace`` an existing directory is moved aside
+    first and deleted last; a crash between the two moves leaves it whole beside ``target``, as ``.NAME.*.retired``.
 
     Raises:
-        DataError: ``target`` exists and ``replace`` is false.
+        DataError: ``target`` exists and ``replace`` is false, or its parent is no directory.
     """
     target = Path(target)
     if target.exists() and not replace:
         raise DataError(f"{target} exists already; choose another directory or remove it first.")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise DataError(f"{target.parent}: expected a directory, found a file; choose another place.") from None
     staging = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.partial"
     staging.mkdir()
     try:
@@ -39,7 +42,11 @@ def staged_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
         if target.exists():
             retired = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.retired"
             target.rename(retired)
-            staging.rename(target)
+            try:
+                staging.rename(target)
+            except OSError:
+                retired.rename(target)
+                raise
             shutil.rmtree(retired)
         else:
             staging.rename(target)

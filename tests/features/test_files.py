@@ -54,6 +54,31 @@ def test_staged_directory_when_the_target_exists_then_refused(tmp_path: Path) ->
         pass
 
 
+def test_staged_directory_when_the_last_move_fails_then_the_old_one_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").write_text("old")
+    rename = Path.rename
+
+    def fails_for_the_new_one(path: Path, target: Path) -> Path:
+        if path.suffix == ".partial":
+            raise OSError("no")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fails_for_the_new_one)
+    with pytest.raises(OSError, match="no"), staged_directory(tmp_path / "out", replace=True):
+        pass
+    assert (tmp_path / "out" / "a.txt").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_staged_directory_when_the_parent_is_a_file_then_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("mine")
+    with pytest.raises(DataError, match="expected a directory, found a file"), staged_directory(tmp_path / "a.txt/out"):
+        pass
+
+
 def test_staged_file_when_the_block_fails_then_the_old_file_stays(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")
