@@ -292,4 +292,7 @@ def _read_manifest(out: Path) -> dict[str, Any]:
         raise DataError(
             f"{out}: expected a feature directory of format {FEATURES_FORMAT}, found {found!r}; build the features again."
         )
+    for name in about["files"]:
+        if not (out / name).is_file():
+            raise DataError(f"{out / name}: expected a file of these features here, found none; build them again.")
     return about

@@ -61,8 +61,15 @@ class TrackedRun:
 
 
 def open_client(store: Path) -> MlflowClient:
-    """Return a client of the store's tracking server and registry; the database is made where missing."""
-    Path(store).mkdir(parents=True, exist_ok=True)
+    """Return a client of the store's tracking server and registry; the database is made where missing.
+
+    Raises:
+        ConfigError: ``store`` is a file.
+    """
+    try:
+        Path(store).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ConfigError(f"{store}: expected the directory of a release store, found a file.") from None
     # Migrations of a new database are logged line by line; that is not news to anyone.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)

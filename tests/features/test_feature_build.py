@@ -215,6 +215,15 @@ def test_build_when_memory_is_too_little_then_the_setting_is_named(tmp_path: Pat
         build_features(data, tmp_path / "features", engine=EngineSettings(memory_limit="1KB", threads=1))
 
 
+@pytest.mark.parametrize("name", ["users.parquet", "sequences/item.npy", "panel/units.npy", "shop.yaml"])
+def test_load_when_a_file_is_gone_then_named(tmp_path: Path, name: str) -> None:
+    data = write_shop(tmp_path / "data", events=[event("ann", "purchase", "2024-05-01 10:00", "x")])
+    build_features(data, tmp_path / "features", engine=ENGINE)
+    (tmp_path / "features" / name).unlink()
+    with pytest.raises(DataError, match=f"{name}: expected a file of these features here"):
+        FeatureSet.load(tmp_path / "features")
+
+
 def test_panel_settings_when_they_make_no_sense_then_refused() -> None:
     with pytest.raises(ConfigError, match="expected min_purchases >= 1"):
         PanelSettings(min_purchases=0)

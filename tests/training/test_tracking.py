@@ -72,3 +72,9 @@ def test_tracking_uri_when_relative_sqlite_then_refused(monkeypatch: pytest.Monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     with pytest.raises(ConfigError, match="expected an absolute path"):
         tracking_uri(tmp_path)
+
+
+def test_open_client_when_the_store_is_a_file_then_refused(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("mine")
+    with pytest.raises(ConfigError, match="expected the directory of a release store, found a file"):
+        open_client(tmp_path / "store")
