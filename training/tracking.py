@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import mlflow
 from lightning.pytorch.loggers import MLFlowLogger
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -93,6 +94,7 @@ def tracked_run(store: Path, experiment: str, *, name: str, run_id: str | None =
     client.set_tag(found, "footfall.git_revision", git_revision())
     # MLFlowLogger(run_id=...) reopens a run by id; its own tracking store defaults are not used.
     logger = MLFlowLogger(tracking_uri=tracking_uri(store), run_id=found, experiment_name=experiment)
+    outside = os.environ.get("MLFLOW_TRACKING_URI")
     status = "FAILED"
     try:
         yield TrackedRun(run_id=found, client=client, logger=logger)
@@ -102,6 +104,8 @@ def tracked_run(store: Path, experiment: str, *, name: str, run_id: str | None =
         raise
     finally:
         client.set_terminated(found, status=status)
+        # Lightning's logger sets the variable for the whole process; a second store would go into the first's database.
+        mlflow.set_tracking_uri(outside)  # type: ignore[arg-type]
 
 
 def _existing(client: MlflowClient, run_id: str) -> str:

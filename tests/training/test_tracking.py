@@ -34,6 +34,18 @@ def test_run_when_the_block_ends_well_then_holds_params_metrics_and_artifacts(tm
     assert [file.path for file in client.list_artifacts(run.run_id, "part")] == ["part/index.faiss"]
 
 
+def test_run_when_another_store_follows_in_the_process_then_each_has_its_own_database(tmp_path: Path) -> None:
+    runs = {}
+    for name in ("one", "two"):
+        with tracked_run(tmp_path / name, "retrieval", name="first") as run:
+            run.logger.log_metrics({"loss": 2.0}, step=1)  # this is where Lightning sets the process's tracking URI
+        runs[name] = run.run_id
+    for name, run_id in runs.items():
+        client = open_client(tmp_path / name)
+        found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+        assert [run.info.run_id for run in found] == [run_id]
+
+
 def test_run_when_the_block_raises_then_is_marked_failed(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), tracked_run(tmp_path, "retrieval", name="first") as run:
         raise ZeroDivisionError
