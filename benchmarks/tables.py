@@ -15,6 +15,8 @@ from typing import Any, Final
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "results"
 PAGE: Final = HERE.parent / "docs" / "benchmarks.md"
+# The metric whose paired difference stands in the table.
+COMPARED: Final = ("recall@20", "ndcg@10", "wql")
 _INTRODUCTION: Final = """# Benchmarks
 
 Written by `python benchmarks/tables.py` from `benchmarks/results/*.json`. Figures in brackets are 95% intervals.
@@ -49,7 +51,8 @@ def render(results: list[dict[str, Any]]) -> str:
 def _section(result: dict[str, Any]) -> str:
     rows = result["results"]
     names = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
-    header = ["model", *names, "CPU s", "note"]
+    compared = next((name for name in COMPARED if any(name in (row.get("difference") or {}) for row in rows)), None)
+    header = ["model", *names, *([f"footfall less this, {compared}"] if compared else []), "CPU s", "note"]
     lines = [
         f"## {result['benchmark']}: {result['data']}",
         "",
@@ -66,6 +69,22 @@ def _section(result: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _cells(row: dict[str, Any], names: list[str], compared: str | None) -> list[str]:
+    metrics = [_metric(row, name) for name in names]
+    return [
+        row["model"],
+        *metrics,
+        *([_difference(row, compared)] if compared else []),
+        _seconds(row),
+        row.get("note", ""),
+    ]
+
+
+def _difference(row: dict[str, Any], name: str) -> str:
+    value = (row.get("difference") or {}).get(name)
+    return f"{value['mean']:+.4f} ({value['low']:+.4f}, {value['high']:+.4f})" if value else ""
 
 
 def _line(cells: list[str]) -> str:

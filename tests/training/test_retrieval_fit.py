@@ -15,7 +15,7 @@ from features.contract.data_directory import write_data_directory
 from features.errors import ConfigError, DataError
 from features.release import ReleaseStore
 from features.settings import EngineSettings, ShopSettings
-from training.retrieval.config import LossConfig, RetrievalConfig, ScheduleConfig, TowerConfig
+from training.retrieval.config import LossConfig, RetrievalConfig, ScheduleConfig, SplitConfig, TowerConfig
 from training.retrieval.fit import split_for, train_retrieval
 from training.retrieval.recommender import TwoTowerRecommender
 from training.tracking import open_client
@@ -24,8 +24,7 @@ CONFIG = RetrievalConfig(
     tower=TowerConfig(dim=8, max_length=10, num_title_buckets=100),
     loss=LossConfig(event_weights={"purchase": 1.0}),
     schedule=ScheduleConfig(batch_tokens=256, max_epochs=3, warmup_steps=2, checkpoint_steps=5),
-    validation_days=10,
-    test_days=10,
+    split=SplitConfig(validation_days=10, test_days=10),
     exclude_seen=False,
     min_item_events=1,
 )
@@ -101,10 +100,18 @@ def test_train_retrieval_when_resumed_run_is_unknown_then_its_runs_are_named(fea
         train_retrieval(features, tmp_path, CONFIG, resume="nope")
 
 
+def test_split_when_leave_one_out_is_asked_for_then_each_last_event_is_the_answer(features: Path) -> None:
+    sequences = FeatureSet.load(features).sequences
+    split = split_for(sequences, dataclasses.replace(CONFIG, split=SplitConfig(protocol="leave_one_out")))
+    assert split.protocol == "leave_one_out"
+    last = sequences.offsets[split.test.users + 1] - 1
+    assert split.test.targets.item.tolist() == sequences.item[last].tolist()
+
+
 def test_split_when_the_log_is_shorter_than_the_windows_then_it_says_so(features: Path) -> None:
     sequences = FeatureSet.load(features).sequences
     with pytest.raises(DataError, match="validation_days \\+ test_days = 200"):
-        split_for(sequences, dataclasses.replace(CONFIG, validation_days=100, test_days=100))
+        split_for(sequences, dataclasses.replace(CONFIG, split=SplitConfig(validation_days=100, test_days=100)))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from training.evaluation.recommender import Recommender
 from training.evaluation.tasks import TASKS, Task
 from training.report.page import when
 from training.report.retrieval import write_retrieval_page
-from training.retrieval.config import RetrievalConfig
+from training.retrieval.config import RetrievalConfig, SplitConfig
 from training.retrieval.fit import EXPERIMENT, split_for, target_codes
 from training.retrieval.module import METRIC
 from training.retrieval.recommender import TwoTowerRecommender
@@ -154,12 +154,9 @@ def _window_config(part: Part | None) -> RetrievalConfig:
     """Return the settings that the run's split follows from."""
     if part is None:
         return RetrievalConfig()
-    settings: Mapping[str, Any] = part.about["config"]
-    return RetrievalConfig(
-        validation_days=settings["validation_days"],
-        test_days=settings["test_days"],
-        target_event_types=tuple(settings["target_event_types"]),
-    )
+    settings: Mapping[str, Any] = part.about["config"]["split"]
+    types = tuple(settings["target_event_types"])
+    return RetrievalConfig(split=SplitConfig(**{**settings, "target_event_types": types}))
 
 
 def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None) -> dict[str, Any]:
@@ -203,7 +200,7 @@ def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None) ->
 def _oracle(subject: _Subject, comparisons: Sequence[Comparison], truth: Path | None) -> list[dict[str, Any]]:
     if truth is None:
         return []
-    days = subject.config.test_days
+    days = subject.config.split.test_days
     return compare_with_oracle(comparisons, subject.features, subject.split, truth=truth, window_days=days)
 
 

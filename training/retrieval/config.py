@@ -131,6 +131,32 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """What a training holds out; an evaluation of it splits the same way.
+
+    Args:
+        protocol: how users' events are split; ``auto`` is ``global_temporal``, by the windows below, and
+            ``leave_one_out`` where the log has no instants.
+        validation_days: length of the validation window before the test window.
+        test_days: length of the test window at the end of the log.
+        target_event_types: event types that count as answers; all of the shop's sequences where empty.
+    """
+
+    protocol: Literal["auto", "global_temporal", "leave_one_out"] = "auto"
+    validation_days: int = 28
+    test_days: int = 28
+    target_event_types: tuple[str, ...] = (c.PURCHASE,)
+
+    def __post_init__(self) -> None:
+        if self.protocol not in ("auto", "global_temporal", "leave_one_out"):
+            raise ConfigError(
+                f"split.protocol: expected 'auto', 'global_temporal' or 'leave_one_out', found {self.protocol!r}."
+            )
+        _at_least("split.validation_days", self.validation_days, 1)
+        _at_least("split.test_days", self.test_days, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RetrievalConfig:
     """Everything that ``train_retrieval`` decides by.
 
@@ -139,9 +165,7 @@ class RetrievalConfig:
         loss: what is predicted and how it is scored.
         schedule: how long and how fast to learn.
         seed: of weights, batches and dropout.
-        validation_days: length of the validation window before the test window.
-        test_days: length of the test window at the end of the log.
-        target_event_types: event types that count as answers; all of the shop's sequences where empty.
+        split: what is held out, and what counts as an answer.
         exclude_seen: leave out of a validation ranking what the user has met before.
         min_item_events: events of the fit part that make an item a candidate.
         new_item_days: an item created within this many days before the end of the log is a candidate without them.
@@ -153,10 +177,8 @@ class RetrievalConfig:
     tower: TowerConfig = field(default_factory=TowerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
     seed: int = 0
-    validation_days: int = 28
-    test_days: int = 28
-    target_event_types: tuple[str, ...] = (c.PURCHASE,)
     exclude_seen: bool = True
     min_item_events: int = 5
     new_item_days: int = 30
@@ -165,8 +187,6 @@ class RetrievalConfig:
     refit: bool = True
 
     def __post_init__(self) -> None:
-        _at_least("validation_days", self.validation_days, 1)
-        _at_least("test_days", self.test_days, 1)
         _at_least("min_item_events", self.min_item_events, 0)
 
 

@@ -81,20 +81,23 @@ def split_for(sequences: Sequences, config: RetrievalConfig) -> Split:
     """Return the split that a training learns, validates and is tested on.
 
     Global temporal, by the last ``test_days`` and the ``validation_days`` before them; leave-one-out
-    where the log has no instants.
+    where that is asked for, or where the log has no instants.
 
     Raises:
-        DataError: the log is shorter than both windows.
+        DataError: the log is shorter than both windows, or has no instants to cut at.
     """
     last_us = int(sequences.ts.max(initial=0))
-    if last_us == 0:
+    if config.split.protocol == "leave_one_out" or (config.split.protocol == "auto" and last_us == 0):
         return Split.leave_one_out(sequences)
-    test_from_us = last_us + 1 - config.test_days * _DAY_US
-    validation_from_us = test_from_us - config.validation_days * _DAY_US
+    if last_us == 0:
+        raise DataError("split.protocol: expected instants for a global temporal split, found none; set leave_one_out.")
+    windows = config.split
+    test_from_us = last_us + 1 - windows.test_days * _DAY_US
+    validation_from_us = test_from_us - windows.validation_days * _DAY_US
     first_us = int(sequences.ts.min())
     if validation_from_us <= first_us:
         raise DataError(
-            f"Expected a log longer than validation_days + test_days = {config.validation_days + config.test_days}, "
+            f"Expected a log longer than validation_days + test_days = {windows.validation_days + windows.test_days}, "
             f"found {(last_us - first_us) / _DAY_US:.1f} days; shorten the windows."
         )
     return Split.global_temporal(
@@ -107,7 +110,7 @@ def split_for(sequences: Sequences, config: RetrievalConfig) -> Split:
 
 def target_codes(sequences: Sequences, config: RetrievalConfig) -> tuple[int, ...]:
     """Return the codes of the event types that count as answers; all where the log has none of them."""
-    wanted = tuple(EVENT_TYPE_CODES[name] for name in config.target_event_types)
+    wanted = tuple(EVENT_TYPE_CODES[name] for name in config.split.target_event_types)
     return wanted if np.isin(sequences.event_type, wanted).any() else ()
 
 
