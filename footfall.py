@@ -21,6 +21,9 @@ VERBS: Final = {
     "demo": ("footfall_demo", "all of the above on a real shop's log, in one go"),
 }
 
+# As a shell reports a process that Ctrl-C ended.
+_INTERRUPTED: Final = 130
+
 _USAGE: Final = """usage: footfall VERB [ARGUMENT ...]
 
 From a shop's behaviour log to recommendations, customer segments and demand.
@@ -29,7 +32,7 @@ verbs:
 {verbs}
 
 `footfall VERB --help` says what a verb takes. Results are JSON on stdout; progress and errors go to stderr.
-Exit codes: 0 done, 2 usage, 3 data, 4 release.
+Exit codes: 0 done, 1 the system refused, 2 usage, 3 data, 4 release, 130 interrupted.
 """
 
 
@@ -53,8 +56,14 @@ def main(argv: list[str] | None = None) -> int:
     except FootfallError as error:
         print(f"footfall {verb}: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print(f"footfall {verb}: interrupted; what was finished stays.", file=sys.stderr)
+        return _INTERRUPTED
+    except OSError as error:
+        print(f"footfall {verb}: {error.strerror or error}: {error.filename or 'the system refused'}", file=sys.stderr)
+        return FootfallError.exit_code
     if result is not None:
-        print(json.dumps(result, indent=2, ensure_ascii=False))
+        print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
     return 0
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ import pandas as pd
 from features import columns as c
 from features.commands.parsing import run_command
 from features.errors import FootfallError
+from features.files import write_json
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +94,7 @@ def _train(title: str, work: Workspace, kind: str) -> dict[str, Any]:
         _say(f"\n== {title}: there already ({result})")
         return dict(json.loads(result.read_text(encoding="utf-8")))
     trained = _footfall(title, ["train", kind, str(work.features), str(work.store)])
-    result.write_text(json.dumps(trained), encoding="utf-8")
+    write_json(result, trained)
     return trained
 
 
@@ -182,28 +184,32 @@ def _free_port() -> int:
 def _call(url: str, body: Mapping[str, Any] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, headers={"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise FootfallError(f"{url}: answered {error.code}: {error.read().decode(errors='replace')}") from None
 
 
 def _show(url: str, work: Workspace) -> None:
     items = pd.read_parquet(work.data / "items.parquet").set_index(c.ITEM_ID)
-    events = pd.read_parquet(work.features / "event_log.parquet", columns=[c.USER_ID, c.ITEM_ID, c.TS, c.EVENT_TYPE])
-    for user in _example_users(events):
-        _show_customer(url, user, events, items)
-    _show_forecast(url, events, items)
+    events = pd.read_parquet(work.features / "event_log.parquet", columns=[c.USER_ID, c.ITEM_ID, c.EVENT_TYPE])
+    bought = events[events[c.EVENT_TYPE] == c.PURCHASE]
+    for user in _example_users(bought):
+        _show_customer(url, user, bought, items)
+    _show_forecast(url, bought, items)
 
 
-def _example_users(events: pd.DataFrame) -> list[str]:
-    """Three customers: a light, a usual and a heavy one, by events."""
-    counts = events[c.USER_ID].value_counts(sort=False).sort_index().sort_values(kind="stable")
+def _example_users(bought: pd.DataFrame) -> list[str]:
+    """Three customers: a light, a usual and a heavy one, by purchases."""
+    counts = bought[c.USER_ID].value_counts(sort=False).sort_index().sort_values(kind="stable")
     return [str(counts.index[int(share * (len(counts) - 1))]) for share in (0.2, 0.5, 0.9)][:NUM_CUSTOMERS]
 
 
-def _show_customer(url: str, user: str, events: pd.DataFrame, items: pd.DataFrame) -> None:
-    customer = _call(f"{url}/v1/customers/{user}")
+def _show_customer(url: str, user: str, bought: pd.DataFrame, items: pd.DataFrame) -> None:
+    customer = _call(f"{url}/v1/customers/{urllib.parse.quote(user, safe='')}")
     answer = _call(f"{url}/v1/recommend", {"user_id": user, "k": 5})
-    history = events[events[c.USER_ID] == user].tail(5)[c.ITEM_ID]
+    history = bought[bought[c.USER_ID] == user].tail(5)[c.ITEM_ID]
     _say(f"\nCustomer {user}: {_segment(customer)}")
     _say(f"  bought last    {'; '.join(_title(items, item) for item in history)}")
     _say(f"  recommended    {'; '.join(_title(items, row['item_id']) for row in answer['items'])}")
@@ -216,9 +222,8 @@ def _segment(customer: Mapping[str, Any]) -> str:
     return f"{profile.get('lifecycle', 'unknown')}; scores of 5: {scores}; likes {profile.get('favourite_category')}"
 
 
-def _show_forecast(url: str, events: pd.DataFrame, items: pd.DataFrame) -> None:
-    bought = events[events[c.EVENT_TYPE] == c.PURCHASE][c.ITEM_ID].value_counts()
-    for item in bought.index[:20]:
+def _show_forecast(url: str, bought: pd.DataFrame, items: pd.DataFrame) -> None:
+    for item in bought[c.ITEM_ID].value_counts().index[:20]:
         answer = _call(f"{url}/v1/demand", {"item_ids": [item]})
         if not answer["items"]:
             continue
@@ -242,7 +247,7 @@ def _decision(decision: Mapping[str, float] | None) -> str:
 
 def _title(items: pd.DataFrame, item: Any) -> str:
     title = items[c.TITLE].get(item)
-    return str(title) if title else f"item {item}"
+    return " ".join(str(title).split()) if pd.notna(title) and title else f"item {item}"
 
 
 def _say(text: str) -> None:

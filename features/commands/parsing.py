@@ -36,7 +36,7 @@ def run_command(command: Command, argv: list[str], *, prog: str) -> dict[str, An
     parser.add_function_arguments(command, as_group=False, as_positional=True)
     try:
         parsed = parser.parse_args(argv)
-        values = parser.instantiate_classes(parsed)
+        values = parser.instantiate(parsed)
     except ArgumentError as error:
         raise ConfigError(_explained(str(error), _known_keys(parser))) from None
     values.pop("config", None)

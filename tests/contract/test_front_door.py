@@ -72,6 +72,24 @@ def test_error_when_a_verb_raises_then_message_on_stderr_and_exit_code(
     assert captured.out == ""
 
 
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "footfall data: interrupted; what was finished stays."),
+        (PermissionError(13, "Permission denied", "out/events.parquet"), 1, "Permission denied: out/events.parquet"),
+    ],
+)
+def test_verb_when_the_system_stops_it_then_one_line_and_an_exit_code(
+    raised: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stops(argv: list[str]) -> None:
+        raise raised
+
+    monkeypatch.setattr("features.commands.data.run", stops)
+    assert footfall.main(["data"]) == code
+    assert said in capsys.readouterr().err
+
+
 def test_result_when_a_verb_ends_well_then_one_json_object_on_stdout(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,7 +132,7 @@ def test_bad_argument_when_parsed_then_says_which_and_what_was_meant(words: list
             {"engine": {"memory_lmit": "1GB"}},
             "unknown setting 'engine.memory_lmit'. Did you mean 'engine.memory_limit'?",
         ),
-        ({"enginee": {}}, "unknown setting 'enginee'. Did you mean 'engine'?"),
+        ({"enginee": {"threads": 1}}, "unknown setting 'enginee.threads'. Did you mean 'engine.threads'?"),
     ],
 )
 def test_unknown_yaml_key_when_parsed_then_refused_with_a_hint(content: object, expected: str, tmp_path: Path) -> None:
