@@ -33,9 +33,10 @@ _MAX_PARAM_CHARACTERS: Final = 6000
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedRun:
-    """An open MLflow run."""
+    """An open MLflow run of a release store."""
 
     run_id: str
+    store: Path
     client: MlflowClient
     logger: MLFlowLogger
 
@@ -55,8 +56,12 @@ class TrackedRun:
             self.client.set_tag(self.run_id, name, value)
 
     def log_artifacts(self, directory: Path, to: str) -> None:
-        """Upload a directory's files under ``to``. Never call it with ``customers/``: that is personal data."""
-        if "customers" in (Path(directory).name, Path(directory).parent.name):
+        """Upload a directory's files under ``to``.
+
+        Raises:
+            ConfigError: the directory stands in, is or holds something called ``customers``: that is personal data.
+        """
+        if _holds_customers(Path(directory).resolve(), self.store.resolve()):
             raise ConfigError(f"{directory}: customer tables are personal data and are never uploaded.")
         self.client.log_artifacts(self.run_id, str(directory), to)
 
@@ -97,7 +102,7 @@ def tracked_run(store: Path, experiment: str, *, name: str, run_id: str | None =
     outside = os.environ.get("MLFLOW_TRACKING_URI")
     status = "FAILED"
     try:
-        yield TrackedRun(run_id=found, client=client, logger=logger)
+        yield TrackedRun(run_id=found, store=Path(store), client=client, logger=logger)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -106,6 +111,13 @@ def tracked_run(store: Path, experiment: str, *, name: str, run_id: str | None =
         client.set_terminated(found, status=status)
         # Lightning's logger sets the variable for the whole process; a second store would go into the first's database.
         mlflow.set_tracking_uri(outside)  # type: ignore[arg-type]
+
+
+def _holds_customers(directory: Path, store: Path) -> bool:
+    """Where the store itself stands does not count: a disk may be called customers."""
+    where = directory.relative_to(store) if directory.is_relative_to(store) else directory
+    inside = (path.relative_to(directory) for path in directory.rglob("*"))
+    return any(part.split(".")[0] == "customers" for path in (where, *inside) for part in path.parts)
 
 
 def _existing(client: MlflowClient, run_id: str) -> str:

@@ -16,6 +16,8 @@ from features.settings import EngineSettings
 from features.sources.synthetic import generate
 from training.evaluation.demand import chosen_items, evaluate_demand
 from training.evaluation.retrieval import evaluate_retrieval
+from training.retrieval.config import RetrievalConfig, ScheduleConfig, SplitConfig, TowerConfig
+from training.retrieval.fit import train_retrieval
 from training.tracking import open_client, tracked_run
 
 
@@ -66,6 +68,37 @@ def test_evaluate_retrieval_when_the_run_is_unknown_then_error_names_those_there
 ) -> None:
     with pytest.raises(ConfigError, match="found 'nope'; its runs: none"):
         evaluate_retrieval(shop / "features", tmp_path, run_id="nope")
+
+
+@pytest.fixture(scope="module")
+def scored(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A store with a small two-tower and its report."""
+    store = tmp_path_factory.mktemp("scored")
+    config = RetrievalConfig(
+        tower=TowerConfig(dim=8, max_length=10, num_title_buckets=100),
+        schedule=ScheduleConfig(batch_tokens=1024, max_epochs=1, warmup_steps=2),
+        split=SplitConfig(validation_days=10, test_days=10),
+        min_item_events=1,
+        refit=False,
+    )
+    run_id = train_retrieval(shop / "features", store, config)["run_id"]
+    evaluate_retrieval(shop / "features", store, run_id=run_id, resamples=20)
+    return store, run_id
+
+
+def test_evaluate_retrieval_when_tracked_then_no_customers_history_leaves_the_store(scored: tuple[Path, str]) -> None:
+    store, run_id = scored
+    here = store / "runs" / run_id / "report"
+    report = json.loads((here / "retrieval.json").read_text())
+    assert len(report["examples"]) == 10
+    there = Path(open_client(store).download_artifacts(run_id, "report"))
+    assert sorted(path.name for path in there.iterdir()) == ["retrieval.html", "retrieval.json"]
+    uploaded = json.loads((there / "retrieval.json").read_text())
+    assert uploaded == report | {"examples": []}
+    page = (there / "retrieval.html").read_text()
+    assert "Ten customers" in (here / "retrieval.html").read_text()
+    assert "Ten customers" not in page
+    assert not [row["customer"] for row in report["examples"] if row["customer"] in page]
 
 
 def demand_part(store: Path, found: FeatureSet, run_id: str, *, fingerprint: str = "") -> None:

@@ -68,9 +68,30 @@ def test_run_when_continued_in_a_store_that_lacks_it_then_says_where_it_looked(t
         pass
 
 
-def test_customers_part_when_uploaded_then_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("directory", "file"),
+    [
+        ("parts/customers/20260101", "histories.npy"),
+        ("parts/customers/20260101/histories", "item.npy"),
+        ("features", "customers.parquet"),
+        ("parts", "customers/20260101/users.parquet"),
+    ],
+)
+def test_customers_when_uploaded_from_wherever_then_refused(tmp_path: Path, directory: str, file: str) -> None:
+    path = tmp_path / directory / file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"ann")
     with tracked_run(tmp_path, "retrieval", name="x") as run, pytest.raises(ConfigError, match="personal data"):
-        run.log_artifacts(tmp_path / "parts" / "customers" / "20260101", "part")
+        run.log_artifacts(tmp_path / directory, "part")
+
+
+def test_part_when_the_store_stands_on_a_disk_called_customers_then_is_uploaded(tmp_path: Path) -> None:
+    store = tmp_path / "customers" / "store"
+    (store / "parts").mkdir(parents=True)
+    (store / "parts" / "index.faiss").write_bytes(b"index")
+    with tracked_run(store, "retrieval", name="x") as run:
+        run.log_artifacts(store / "parts", "part")
+    assert len(open_client(store).list_artifacts(run.run_id, "part")) == 1
 
 
 def test_tracking_uri_when_the_working_directory_changes_then_stays(

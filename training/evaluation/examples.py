@@ -1,4 +1,8 @@
-"""A few customers under made-up names: what they did, what each model shows them, what they did next."""
+"""A few customers under made-up names: what they did, what each model shows them, what they did next.
+
+Pseudonymous, not anonymous: a name leads to nobody, but whoever knows what a customer bought can tell
+the history. Examples are personal data; they stay in the store and are never uploaded.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,9 @@ _PSEUDONYM_DIGITS: Final = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Pseudonyms:
-    """Names that stand for user ids in one report and can be traced by nobody: the key is never written.
+    """Names that stand for user ids in one report; the key is never written, so no name leads back to an id.
+
+    What stands beside a name may still give its bearer away.
 
     Args:
         key: secret of this report, random unless given.

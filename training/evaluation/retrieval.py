@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,8 @@ def evaluate_retrieval(
     Args:
         features: feature directory that the run was trained on.
         store: release store; the report goes to ``runs/<run_id>/report``, or ``report`` without a run.
-        run_id: MLflow run of a retrieval training; the report is logged to it.
+        run_id: MLflow run of a retrieval training; the report is logged to it, without the examples: these are
+            histories of real customers, which whoever knows a basket could match, and stay in the store.
         truth: the ``truth`` directory of synthetic data, for a row that knows it.
         resamples: bootstrap draws of users.
         seed: of draws, ties and examples.
@@ -75,18 +77,27 @@ def evaluate_retrieval(
     subject = _Subject.open(Path(features), Path(store), run_id)
     report = _report(subject, resampling=Resampling(resamples=resamples, seed=seed), truth=truth)
     directory = subject.directory / REPORT_DIRECTORY
-    write_json(directory / "retrieval.json", report)
-    page = directory / "retrieval.html"
-    write_retrieval_page(page, report)
+    page = _write(directory, report)
     if run_id is not None:
-        with tracked_run(subject.store, EXPERIMENT, name=OURS, run_id=run_id) as run:
+        with (
+            tempfile.TemporaryDirectory() as shared,
+            tracked_run(subject.store, EXPERIMENT, name=OURS, run_id=run_id) as run,
+        ):
+            _write(Path(shared), report | {"examples": []})
             run.log_metrics(_metrics_to_log(report))
-            run.log_artifacts(directory, REPORT_DIRECTORY)
+            run.log_artifacts(Path(shared), REPORT_DIRECTORY)
     log.info("report: %s", page)
     return {"report": str(page), "run_id": run_id} | {
         table["name"]: {row["model"]: row["metrics"]["recall@20"] for row in table["rows"]}
         for table in report["tables"]
     }
+
+
+def _write(directory: Path, report: Mapping[str, Any]) -> Path:
+    write_json(directory / "retrieval.json", report)
+    page = directory / "retrieval.html"
+    write_retrieval_page(page, report)
+    return page
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
