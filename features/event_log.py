@@ -9,6 +9,8 @@ Built in DuckDB, out of core: no step holds the log in memory.
 A row's flags are found with one instant a user and purpose: the first grant after the last withdrawal.
 
     grant 1 May, withdrawal 3 May, grant 7 May     rows from 7 May on count; 1 May's were withdrawn
+    no row for this user or purpose                none counts: where consents are kept, silence grants nothing
+    no consents table at all                       the shop's ``consent_default`` holds
 """
 
 from __future__ import annotations
@@ -82,7 +84,7 @@ class EventLog:
         Args:
             data: a data directory.
             path: the Parquet file to write.
-            shop: its zone gives the local day and hour, its default the consent of users without a row.
+            shop: its zone gives the local day and hour, its default the consent where no consents table is given.
             engine: memory limit, threads, where to spill.
 
         Raises:
@@ -90,8 +92,9 @@ class EventLog:
         """
         with contextlib.closing(connect(engine, spill=Path(path).parent / ".spill")) as connection:
             num_rows = _read_events(connection, Path(data) / "events.parquet")
-            _read_consents(connection, Path(data) / "consents.parquet")
-            _define_log(connection, shop)
+            consents = Path(data) / "consents.parquet"
+            _read_consents(connection, consents)
+            _define_log(connection, shop, otherwise=not consents.exists() and shop.consent_default == "granted")
             summary = _summarise(connection)
             with staged_file(Path(path)) as aside:
                 _write_sorted(connection, aside, summary)
@@ -222,11 +225,10 @@ def _read_table(connection: duckdb.DuckDBPyConnection, path: Path, table: Table,
     relation.select(*map(sql_name, table.column_names)).create_view(view)
 
 
-def _define_log(connection: duckdb.DuckDBPyConnection, shop: ShopSettings) -> None:
-    """Make view ``log``: one row an event, with id, local time and flags."""
+def _define_log(connection: duckdb.DuckDBPyConnection, shop: ShopSettings, *, otherwise: bool) -> None:
+    """Make view ``log``: one row an event, with id, local time and flags; ``otherwise`` where no consent row says."""
     content = _content(column.name for column in EVENTS.columns if column.name != c.EVENT_ID)
     others = ", ".join(name for name in EVENTS.column_names if name != c.EVENT_ID)
-    default = str(shop.consent_default == "granted").lower()
     connection.execute(f"""
         CREATE TEMP VIEW identified AS
         SELECT {others}, event_id IS NULL AS derived, coalesce(event_id, 'h' || md5({content})) AS base_id
@@ -244,7 +246,9 @@ def _define_log(connection: duckdb.DuckDBPyConnection, shop: ShopSettings) -> No
             SELECT *, row_number() OVER (PARTITION BY base_id ORDER BY ts, user_id, md5({content})) AS occurrence
             FROM identified SEMI JOIN repeated ON hash(base_id) = id_hash
         ) WHERE derived OR occurrence = 1""")
-    flags = ", ".join(f"coalesce(ts >= {purpose}_from, {default}) AS {flag}" for purpose, flag in FLAGS.items())
+    flags = ", ".join(
+        f"coalesce(ts >= {purpose}_from, {str(otherwise).lower()}) AS {flag}" for purpose, flag in FLAGS.items()
+    )
     connection.execute(SPARK_FUNCTIONS)
     connection.execute(f"""
         CREATE TEMP VIEW log AS

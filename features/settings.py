@@ -55,7 +55,8 @@ class ShopSettings:
         currency: ISO 4217 code of the one currency.
         minor_units: minor units in one major unit (100 cents in a dollar).
         country: ISO 3166 code, for holidays.
-        consent_default: what holds for a user without a row in ``consents``.
+        consent_default: what holds where no consents table is given; with one, a user or purpose without a row
+            has not granted.
         event_types: item events that enter a behaviour sequence; at least one.
         num_price_bands: price bands within each top-level category, 1 to 100.
         lifecycle: the clocks of the customer lifecycle.

@@ -128,17 +128,26 @@ def test_fingerprint_when_empty_text_replaces_null_then_it_changes(tmp_path: Pat
 
 
 @pytest.mark.parametrize("default", ["granted", "denied"])
-def test_flags_when_a_user_has_no_consent_row_then_the_shops_default_holds(tmp_path: Path, default: Any) -> None:
+def test_flags_when_there_is_no_consents_table_then_the_shops_default_holds(tmp_path: Path, default: Any) -> None:
     shop = ShopSettings(consent_default=default)
     frame = build(tmp_path, shop=shop, events=[event("ann", "login", "2024-05-01 10:00")]).to_pandas()
     assert frame[c.FOR_ANALYTICS].tolist() == [default == "granted"]
     assert frame[c.FOR_PERSONALISATION].tolist() == [default == "granted"]
 
 
-def _may_serve(at: int, rows: list[tuple[int, bool]], *, default: bool) -> bool:
+@pytest.mark.parametrize("default", ["granted", "denied"])
+def test_flags_when_a_consents_table_says_nothing_of_a_user_or_purpose_then_not_granted(
+    tmp_path: Path, default: Any
+) -> None:
+    events = [event(user, "login", "2024-05-01 10:00") for user in ("ann", "bob")]
+    consents = [{"user_id": "ann", "purpose": "analytics", "granted": True, "at": utc("2024-04-01 00:00")}]
+    frame = build(tmp_path, shop=ShopSettings(consent_default=default), events=events, consents=consents).to_pandas()
+    assert frame[c.FOR_ANALYTICS].tolist() == [True, False]
+    assert frame[c.FOR_PERSONALISATION].tolist() == [False, False]
+
+
+def _may_serve(at: int, rows: list[tuple[int, bool]]) -> bool:
     """The rule, slowly: granted at the instant, and not withdrawn at it or since."""
-    if not rows:
-        return default
     before = [granted for when, granted in rows if when <= at]
     latest = max((when for when, _ in rows if when <= at), default=None)
     granted_now = bool(before) and all(granted for when, granted in rows if when == latest)
@@ -165,18 +174,19 @@ def test_flags_when_consent_comes_and_goes_then_as_the_rule_says(consents: Any, 
         shop = ShopSettings(consent_default=default)
         frame = build(Path(scratch), shop=shop, events=events, consents=rows).to_pandas()
     for purpose, flag in (("analytics", c.FOR_ANALYTICS), ("personalisation", c.FOR_PERSONALISATION)):
-        expected = [
-            _may_serve(h, consents.get((user, purpose), []), default=default == "granted")
-            for user in ("ann", "bob")
-            for h in range(6)
-        ]
+        expected = [_may_serve(h, consents.get((user, purpose), [])) for user in ("ann", "bob") for h in range(6)]
         assert frame[flag].tolist() == expected
 
 
 def test_relation_when_a_purpose_is_named_then_only_its_rows_come(tmp_path: Path) -> None:
     rows = [event("ann", "login", "2024-05-01 10:00"), event("bob", "login", "2024-05-01 10:00")]
-    refusal = [{"user_id": "ann", "purpose": "analytics", "granted": False, "at": utc("2024-04-01 00:00")}]
-    log = build(tmp_path, events=rows, consents=refusal)
+    at = utc("2024-04-01 00:00")
+    consents = [
+        {"user_id": user, "purpose": purpose, "granted": (user, purpose) != ("ann", "analytics"), "at": at}
+        for user in ("ann", "bob")
+        for purpose in c.PURPOSES
+    ]
+    log = build(tmp_path, events=rows, consents=consents)
     assert log.to_pandas(["user_id"], purpose="analytics")["user_id"].tolist() == ["bob"]
     assert log.to_pandas(["user_id"], purpose="personalisation")["user_id"].tolist() == ["ann", "bob"]
     with pytest.raises(ConfigError, match=r"purpose: expected one of .* found 'marketing'"):

@@ -47,8 +47,12 @@ ITEMS = [
     ),
     {"item_id": "never seen", "category": "c", "price": 900},
 ]
-# u0 withdraws both purposes at last, u1 only personalisation.
+# All grant both purposes; u0 withdraws both at last, u1 only personalisation.
 CONSENTS = [
+    {"user_id": f"u{user}", "purpose": purpose, "granted": True, "at": utc("2024-04-01 00:00")}
+    for user in range(8)
+    for purpose in c.PURPOSES
+] + [
     {"user_id": user, "purpose": purpose, "granted": False, "at": utc("2024-07-01 00:00")}
     for user, purpose in [("u0", "analytics"), ("u0", "personalisation"), ("u1", "personalisation")]
 ]
