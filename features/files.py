@@ -70,13 +70,19 @@ def staged_file(target: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that a reader sees the old file or the new one."""
+def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write ``content`` to ``path`` so that a reader sees the old file or the new one.
+
+    Args:
+        path: the file.
+        content: all of it.
+        mode: permissions, less the process's umask; no reader ever sees wider ones.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
     try:
-        with aside.open("wb") as file:
+        with open(aside, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

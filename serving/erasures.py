@@ -16,7 +16,7 @@ class ErasureWatch:
         self._erasures = erasures
         self._lock = threading.Lock()
         self._seen: _Signature | None = None
-        self._users = ErasedUsers(digests=frozenset())
+        self._users = ErasedUsers()
 
     def __contains__(self, user_id: str) -> bool:
         return user_id in self._current()

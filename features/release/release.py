@@ -4,7 +4,7 @@ store/
 parts/retrieval/<version>/   parts/demand/<version>/   parts/customers/<version>/
 releases/<release id>.json   which version of each
 current.json                 the release that is served from this directory
-erasures.jsonl               users to forget, whatever release is loaded
+erasures.jsonl, .key         users to forget, whatever release is loaded
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -166,7 +167,7 @@ def test_erasure_list_when_its_last_line_is_torn_then_the_rest_counts(tmp_path: 
     erasures = ErasureList(path=tmp_path / "erasures.jsonl")
     erasures.add("ann")
     with erasures.path.open("a") as file:
-        file.write('{"user_sha256": "ab')
+        file.write('{"user_hmac": "ab')
     assert "ann" in erasures.load()
 
 
@@ -174,7 +175,7 @@ def test_erasure_list_when_added_after_a_torn_line_then_nobody_is_lost(tmp_path:
     erasures = ErasureList(path=tmp_path / "erasures.jsonl")
     erasures.add("ann")
     with erasures.path.open("a") as file:
-        file.write('{"user_sha256": "ab')
+        file.write('{"user_hmac": "ab')
     erasures.add("bob")
     erasures.add("eve")
     loaded = erasures.load()
@@ -185,7 +186,7 @@ def test_erasure_list_when_a_middle_line_is_damaged_then_refused(tmp_path: Path)
     path = tmp_path / "erasures.jsonl"
     ErasureList(path=path).add("ann")
     path.write_text("garbage\n" + path.read_text())
-    with pytest.raises(DataError, match="line 1: expected one JSON object, found 'garbage'"):
+    with pytest.raises(DataError, match="line 1: expected an object with user_hmac, found 'garbage'"):
         ErasureList(path=path).load()
 
 
@@ -193,4 +194,39 @@ def test_erasure_list_when_read_by_eye_then_no_id_stands_in_it(tmp_path: Path) -
     erasures = ErasureList(path=tmp_path / "erasures.jsonl")
     erasures.add("ann@example.org")
     assert "ann" not in erasures.path.read_text()
-    assert set(json.loads(erasures.path.read_text())) == {"user_sha256", "at"}
+    assert set(json.loads(erasures.path.read_text())) == {"user_hmac", "at"}
+
+
+def test_erasure_list_when_made_then_only_its_key_tells_who_is_in_it(tmp_path: Path) -> None:
+    lists = [ErasureList(path=tmp_path / name / "erasures.jsonl") for name in ("one", "two")]
+    for erasures in lists:
+        erasures.add("17")
+    digests = [json.loads(erasures.path.read_text())["user_hmac"] for erasures in lists]
+    assert digests[0] != digests[1], "a plain digest of a short id is the same everywhere and can be guessed"
+    assert [stat.S_IMODE(erasures.key_path.stat().st_mode) for erasures in lists] == [0o600, 0o600]
+    assert repr(lists[0].load()).count("key") == 0
+
+
+def test_erasure_list_when_its_key_is_gone_then_refused_rather_than_forgetting_nobody(tmp_path: Path) -> None:
+    erasures = ErasureList(path=tmp_path / "erasures.jsonl")
+    erasures.add("ann")
+    erasures.key_path.unlink()
+    with pytest.raises(DataError, match="expected the 32 bytes"):
+        erasures.load()
+    with pytest.raises(DataError, match="expected the 32 bytes"):
+        erasures.add("bob")
+
+
+def test_erasure_list_when_a_crash_left_a_key_before_the_first_row_then_it_serves(tmp_path: Path) -> None:
+    erasures = ErasureList(path=tmp_path / "erasures.jsonl")
+    erasures.key_path.write_bytes(b"k" * 32)
+    erasures.add("ann")
+    assert "ann" in erasures.load()
+    assert erasures.key_path.read_bytes() == b"k" * 32
+
+
+def test_erasure_list_when_its_only_row_is_of_another_kind_then_refused_rather_than_skipped(tmp_path: Path) -> None:
+    erasures = ErasureList(path=tmp_path / "erasures.jsonl")
+    erasures.path.write_text('{"user_sha256": "ab"}\n')
+    with pytest.raises(DataError, match="line 1: expected an object with user_hmac"):
+        erasures.load()
