@@ -17,6 +17,7 @@ from features.release import ReleaseStore
 from features.settings import EngineSettings, ShopSettings
 from training.retrieval.config import LossConfig, RetrievalConfig, ScheduleConfig, SplitConfig, TowerConfig
 from training.retrieval.fit import split_for, train_retrieval
+from training.retrieval.learn import Lesson
 from training.retrieval.recommender import TwoTowerRecommender
 from training.tracking import open_client
 
@@ -98,6 +99,37 @@ def test_train_retrieval_when_run_then_both_parts_one_run_and_a_refit_on_all_dat
 def test_train_retrieval_when_resumed_run_is_unknown_then_its_runs_are_named(features: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected a run of this store, found 'nope'"):
         train_retrieval(features, tmp_path, CONFIG, resume="nope")
+
+
+def test_train_retrieval_when_a_user_is_erased_then_teaches_nothing_and_windows_stay(
+    features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = FeatureSet.load(features)
+    # The user of the log's last event: without it, the windows would move if they were laid anew.
+    last = int(found.sequences.user_of_event[found.sequences.ts.argmax()])
+    store = ReleaseStore(root=tmp_path)
+    store.erasures.add(str(found.users.ids[last]))
+    lessons = []
+
+    def taught(lesson: Lesson, *_: object, **__: object) -> None:
+        lessons.append(lesson)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.retrieval.fit.learn", taught)
+    with pytest.raises(KeyboardInterrupt):
+        train_retrieval(features, tmp_path, CONFIG)
+    whole = split_for(found.sequences, CONFIG)
+    (lesson,) = lessons
+    assert lesson.validation is not None
+    assert lesson.fit.lengths.tolist() == [0 if u == last else n for u, n in enumerate(whole.fit.lengths)]
+    assert last not in lesson.validation.users
+    assert lesson.validation.users.tolist() == [u for u in whole.validation.users if u != last]
+
+    # What a cut-off run has learned from somebody who has been erased since is not gone on with.
+    (run_id,) = (path.name for path in (tmp_path / "runs").iterdir())
+    store.erasures.add(str(found.users.ids[(last + 1) % len(found.users.ids)]))
+    with pytest.raises(ConfigError, match=r"expected the num_forgotten that run .* was started with, 1, found 2"):
+        train_retrieval(features, tmp_path, CONFIG, resume=run_id)
 
 
 def test_split_when_leave_one_out_is_asked_for_then_each_last_event_is_the_answer(features: Path) -> None:

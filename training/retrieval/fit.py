@@ -1,5 +1,8 @@
 """Train the two-tower from a feature directory: learn, export for the test, learn again from all, export.
 
+Users on the store's erasure list teach nothing; windows stay where the whole log puts them, so that
+an evaluation finds the same ones.
+
 store/runs/<run id>/
 config.json      what the run was started with
 fit/             checkpoint, best weights, done.json
@@ -25,6 +28,7 @@ from features.columns import EVENT_TYPE_CODES
 from features.errors import ConfigError, DataError
 from features.files import read_json, write_json
 from features.release import Part, ReleaseStore, write_part
+from features.release.erasure import ErasedUsers
 from features.sequences import Sequences
 from features.splits import Split
 from training.retrieval.config import RetrievalConfig
@@ -55,21 +59,25 @@ def train_retrieval(
         ``run_id, part, version, evaluated_part, steps, validation, num_candidates, seconds, positions_per_second``.
 
     Raises:
-        ConfigError: ``resume`` names no run of this store, or one with other settings or data.
+        ConfigError: ``resume`` names no run of this store, or one with other settings, data or erased users.
         DataError: the log is too short for the windows asked for.
     """
     started = time.perf_counter()
     feature_set, store = FeatureSet.load(features), Path(store)
+    sequences, num_forgotten = remembered(feature_set, ReleaseStore(root=store).erasures.load())
+    settings = _settings(config, feature_set.fingerprint, num_forgotten)
     if resume is not None:
-        _check_resumed(store / "runs" / resume, config, feature_set.fingerprint)
+        _check_resumed(store / "runs" / resume, settings)
     with tracked_run(store, EXPERIMENT, name="two-tower", run_id=resume) as run:
         directory = store / "runs" / run.run_id
         if (directory / CONFIG_FILE).exists():  # `mlflow run` too can come back to a run that was begun
-            _check_resumed(directory, config, feature_set.fingerprint)
+            _check_resumed(directory, settings)
         else:
-            write_json(directory / CONFIG_FILE, _settings(config, feature_set.fingerprint))
+            write_json(directory / CONFIG_FILE, settings)
             run.log_params({"config": config, "data_fingerprint": feature_set.fingerprint})
-        training = _Training(feature_set=feature_set, store=store, directory=directory, config=config, run=run)
+        training = _Training(
+            feature_set=feature_set, sequences=sequences, store=store, directory=directory, config=config, run=run
+        )
         result = training.result() | {"seconds": round(time.perf_counter() - started, 1)}
         write_json(directory / RESULT_FILE, result)
         run.log_metrics({"validation_ndcg@10": result["validation"]["ndcg@10"], "steps": result["steps"]})
@@ -77,16 +85,31 @@ def train_retrieval(
     return result
 
 
-def split_for(sequences: Sequences, config: RetrievalConfig) -> Split:
+def remembered(feature_set: FeatureSet, erased: ErasedUsers) -> tuple[Sequences, int]:
+    """Return the sequences, those of erased users empty, and how many users that are."""
+    forgotten = np.array([user in erased for user in feature_set.users.ids], dtype=bool)
+    if not forgotten.any():
+        return feature_set.sequences, 0
+    logger.info("erased: %d of %d users teach nothing", forgotten.sum(), len(forgotten))
+    sequences = feature_set.sequences
+    return sequences.where(~forgotten[sequences.user_of_event]), int(forgotten.sum())
+
+
+def split_for(sequences: Sequences, config: RetrievalConfig, *, last_us: int | None = None) -> Split:
     """Return the split that a training learns, validates and is tested on.
 
     Global temporal, by the last ``test_days`` and the ``validation_days`` before them; leave-one-out
     where that is asked for, or where the log has no instants.
 
+    Args:
+        sequences: what is split.
+        config: windows and protocol.
+        last_us: last instant of the log, where ``sequences`` are not all of it.
+
     Raises:
         DataError: the log is shorter than both windows, or has no instants to cut at.
     """
-    last_us = int(sequences.ts.max(initial=0))
+    last_us = int(sequences.ts.max(initial=0)) if last_us is None else last_us
     if config.split.protocol == "leave_one_out" or (config.split.protocol == "auto" and last_us == 0):
         return Split.leave_one_out(sequences)
     if last_us == 0:
@@ -119,14 +142,15 @@ class _Training:
     """The stages of one run; a stage that an earlier attempt finished is read back."""
 
     feature_set: FeatureSet
+    sequences: Sequences
     store: Path
     directory: Path
     config: RetrievalConfig
     run: TrackedRun
 
     def result(self) -> dict[str, Any]:
-        sequences = self.feature_set.sequences
-        split = split_for(sequences, self.config)
+        last_us = int(self.feature_set.sequences.ts.max(initial=0))
+        split = split_for(self.sequences, self.config, last_us=last_us)
         # What the weights may know ends at the first cut-off; what a test query holds ends at the second.
         fit_until_us = split.cutoffs_us[0] if split.cutoffs_us else 0
         lesson = self._lesson(split.fit, fit_until_us, split)
@@ -135,9 +159,8 @@ class _Training:
         about = self._about("fit", fit_until_us, learned.score)
         evaluated = self._export(learned, lesson, self.directory / "evaluated", about)
         if self.config.refit:
-            last_us = int(sequences.ts.max(initial=0))
             end_us = last_us + 1 if last_us else 0
-            whole = self._lesson(sequences, end_us, None)
+            whole = self._lesson(self.sequences, end_us, None)
             again = learn(whole, self.config, self.directory / "refit", num_steps=max(1, learned.steps))
             logger.info("learned again from all data: %d steps, %.0f s", again.steps, again.seconds)
             exported = self._export(again, whole, self.store, self._about("all", end_us, learned.score))
@@ -213,21 +236,21 @@ class _Training:
         }
 
 
-def _settings(config: RetrievalConfig, fingerprint: str) -> dict[str, Any]:
+def _settings(config: RetrievalConfig, fingerprint: str, num_forgotten: int) -> dict[str, Any]:
     """Return the settings as JSON would give them back."""
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
-    return {"config": values, "data_fingerprint": fingerprint}
+    return {"config": values, "data_fingerprint": fingerprint, "num_forgotten": num_forgotten}
 
 
-def _check_resumed(directory: Path, config: RetrievalConfig, fingerprint: str) -> None:
+def _check_resumed(directory: Path, now: dict[str, Any]) -> None:
     path = directory / CONFIG_FILE
     if not path.exists():
         known = sorted(p.parent.name for p in directory.parent.glob(f"*/{CONFIG_FILE}"))
         raise ConfigError(f"resume: expected a run of this store, found {directory.name!r}; its runs: {known}.")
-    started, now = read_json(path), _settings(config, fingerprint)
-    for name in ("data_fingerprint", "config"):
-        if started[name] != now[name]:
+    started = {"num_forgotten": 0} | read_json(path)
+    for name, value in now.items():
+        if started[name] != value:
             raise ConfigError(
                 f"resume: expected the {name} that run {directory.name} was started with, {started[name]!r}, "
-                f"found {now[name]!r}; resume with the same settings and features, or start a new run."
+                f"found {value!r}; resume with the same settings and features, or start a new run."
             )
