@@ -56,7 +56,7 @@ def _section(result: dict[str, Any]) -> str:
     lines = [
         f"## {result['benchmark']}: {result['data']}",
         "",
-        f"{result['protocol']} Seeds: {', '.join(map(str, result['seeds'])) or 'none'}.",
+        f"{result['protocol'].rstrip('.')}. Seeds: {', '.join(map(str, result['seeds'])) or 'none'}.",
         "",
         _line(header),
         _line(["---", *["---:"] * (len(header) - 2), "---"]),
