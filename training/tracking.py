@@ -86,6 +86,8 @@ def open_client(store: Path) -> MlflowClient:
 def tracked_run(store: Path, experiment: str, *, name: str, run_id: str | None = None) -> Iterator[TrackedRun]:
     """Yield an MLflow run that ends FINISHED, FAILED or KILLED, as the block ends.
 
+    A run that was FINISHED before stays so whatever happens now: an evaluation that fails undoes no training.
+
     Args:
         store: release store; holds the database where no tracking server is set.
         experiment: made where it does not exist.
@@ -95,7 +97,10 @@ def tracked_run(store: Path, experiment: str, *, name: str, run_id: str | None =
     client = open_client(store)
     continued = run_id or os.environ.get("MLFLOW_RUN_ID")
     found = _existing(client, continued) if continued else _new_run(client, experiment, name, store)
-    client.update_run(found, status="RUNNING")
+    before = client.get_run(found).info
+    finished = before.status == "FINISHED"
+    if not finished:
+        client.update_run(found, status="RUNNING")
     client.set_tag(found, "footfall.git_revision", git_revision())
     # MLFlowLogger(run_id=...) reopens a run by id; its own tracking store defaults are not used.
     logger = MLFlowLogger(tracking_uri=tracking_uri(store), run_id=found, experiment_name=experiment)
@@ -108,7 +113,10 @@ def tracked_run(store: Path, experiment: str, *, name: str, run_id: str | None =
         status = "KILLED"
         raise
     finally:
-        client.set_terminated(found, status=status)
+        if finished:  # Lightning's logger may have marked it
+            client.set_terminated(found, status="FINISHED", end_time=before.end_time)
+        else:
+            client.set_terminated(found, status=status)
         # Lightning's logger sets the variable for the whole process; a second store would go into the first's database.
         mlflow.set_tracking_uri(outside)  # type: ignore[arg-type]
 

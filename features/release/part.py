@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from features.errors import ReleaseError
+from features.errors import DataError, ReleaseError
 from features.files import read_json, sha256_of_file, staged_directory, write_json
 
 PartKind = Literal["retrieval", "demand", "customers"]
@@ -161,6 +161,14 @@ def write_part(
         values = {"format": PART_FORMAT} | asdict(manifest)
         del values["directory"]
         write_json(staging / MANIFEST_FILE, values)
+
+
+def written_by(directory: Path) -> str | None:
+    """Return the MLflow run that a part's manifest names; ``None`` where it cannot be read. Files are not checked."""
+    try:
+        return str(read_json(Path(directory) / MANIFEST_FILE)["run_id"])
+    except (DataError, OSError, KeyError, TypeError):
+        return None
 
 
 def version_name(created: dt.datetime) -> str:

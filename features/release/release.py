@@ -20,7 +20,7 @@ from typing import Any, Final
 from features.errors import ReleaseError
 from features.files import read_json, sha256_of_file, write_json
 from features.release.erasure import ErasureList
-from features.release.part import MANIFEST_FILE, PART_KINDS, Part, PartKind, version_name
+from features.release.part import MANIFEST_FILE, PART_KINDS, Part, PartKind, version_name, written_by
 
 RELEASE_FORMAT: Final = 1
 CURRENT_FILE: Final = "current.json"
@@ -97,6 +97,17 @@ class ReleaseStore:
         """Return the newest part of a kind, checked, or ``None``."""
         versions = sorted(p.name for p in (Path(self.root) / "parts" / kind).glob("[!.]*") if p.is_dir())
         return Part.open(self._part_directory(kind, versions[-1])) if versions else None
+
+    def part_of_run(self, kind: PartKind, run_id: str) -> Part | None:
+        """Return the newest part that a run has written, checked, or ``None``; other runs' parts may be damaged.
+
+        Raises:
+            ReleaseError: a file of it is damaged.
+        """
+        for path in sorted((Path(self.root) / "parts" / kind).glob("[!.]*"), reverse=True):
+            if written_by(path) == run_id:
+                return Part.open(path)
+        return None
 
     def open_part(self, kind: PartKind, version: str) -> Part:
         """Return one version of a part, checked.

@@ -163,6 +163,23 @@ def test_erasure_list_when_users_are_added_then_only_they_are_in_it(
     assert all((user in loaded) == (user in users) for user in others)
 
 
+def test_part_of_run_when_another_runs_newer_part_is_damaged_then_found_all_the_same(tmp_path: Path) -> None:
+    for version, run_id in [("1", "ours"), ("2", "ours"), ("3", "theirs"), ("4", "unreadable")]:
+        with write_part(tmp_path, "demand", data_fingerprint="f", run_id=run_id, version=version) as draft:
+            (draft.directory / "file").write_bytes(b"x")
+    parts = tmp_path / "parts" / "demand"
+    (parts / "3" / "file").write_bytes(b"y")
+    (parts / "4" / MANIFEST_FILE).write_text("{")
+    store = ReleaseStore(root=tmp_path)
+    found = store.part_of_run("demand", "ours")
+    assert found is not None
+    assert found.version == "2"
+    assert store.part_of_run("demand", "nobody's") is None
+    assert store.part_of_run("retrieval", "ours") is None
+    with pytest.raises(ReleaseError, match="damaged"):
+        store.part_of_run("demand", "theirs")
+
+
 def test_erasure_list_when_its_last_line_is_torn_then_the_rest_counts(tmp_path: Path) -> None:
     erasures = ErasureList(path=tmp_path / "erasures.jsonl")
     erasures.add("ann")

@@ -115,8 +115,13 @@ def test_train_demand_when_it_broke_after_choosing_then_resume_goes_on_and_ends_
     (run_id,) = (path.name for path in (tmp_path / "runs").iterdir())
     with pytest.raises(ConfigError, match="had other settings or data"):
         train_demand(features, tmp_path, dataclasses.replace(CONFIG, seed=1), resume=run_id)
+    with monkeypatch.context() as patch:  # cut off a second time, after the export
+        patch.setattr("training.demand.fit.TrackedRun.log_artifacts", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            train_demand(features, tmp_path, CONFIG, resume=run_id)
     resumed = train_demand(features, tmp_path, CONFIG, resume=run_id)
     assert resumed["run_id"] == run_id
+    assert [path.name for path in (tmp_path / "parts" / "demand").iterdir()] == [resumed["part"]]
     frames = [
         pd.read_parquet(Part.open(store / "parts" / "demand" / done["part"]).path(layout.FORECASTS))
         for store, done in (trained, (tmp_path, resumed))
@@ -128,6 +133,14 @@ def test_resume_when_there_is_nothing_to_resume_then_says_so(features, trained):
     store, result = trained
     with pytest.raises(ConfigError, match="expected an unfinished demand training"):
         train_demand(features, store, CONFIG, resume=result["run_id"])
+    assert MlflowClient(tracking_uri(store)).get_run(result["run_id"]).info.status == "FINISHED"
+    # A run that is still open is not marked as failed by a mistake either.
+    client = MlflowClient(tracking_uri(store))
+    client.update_run(result["run_id"], status="RUNNING")
+    with pytest.raises(ConfigError, match="expected an unfinished demand training"):
+        train_demand(features, store, CONFIG, resume=result["run_id"])
+    assert client.get_run(result["run_id"]).info.status == "RUNNING"
+    client.set_terminated(result["run_id"], status="FINISHED")
 
 
 def test_windows_when_laid_out_then_they_neither_overlap_nor_pass_the_end():

@@ -13,7 +13,7 @@ import pytest
 from features.build import FeatureSet, build_features
 from features.contract.data_directory import write_data_directory
 from features.errors import ConfigError, DataError
-from features.release import ReleaseStore
+from features.release import ReleaseStore, write_part
 from features.settings import EngineSettings, ShopSettings
 from training.retrieval.config import LossConfig, RetrievalConfig, ScheduleConfig, SplitConfig, TowerConfig
 from training.retrieval.fit import split_for, train_retrieval
@@ -83,7 +83,11 @@ def test_train_retrieval_when_run_then_both_parts_one_run_and_a_refit_on_all_dat
     assert runs[0].info.status == "FINISHED"
     assert "loss" in runs[0].data.metrics
 
-    # Resumed after its end, it finds every stage done, and the run and the parts stay as they are.
+    # Resumed after its end, it finds every stage done, and the run and the parts stay as they are,
+    # though another run has written a newer part that is damaged.
+    with write_part(tmp_path, "retrieval", data_fingerprint="f", run_id="other", version="99990101") as draft:
+        (draft.directory / "file").write_bytes(b"x")
+    (tmp_path / "parts" / "retrieval" / "99990101" / "file").write_bytes(b"y")
     again = train_retrieval(features, tmp_path, CONFIG, resume=result["run_id"])
     assert {**again, "seconds": 0, "positions_per_second": 0} == {**result, "seconds": 0, "positions_per_second": 0}
     assert len(client.search_runs(experiments)) == 1

@@ -62,6 +62,35 @@ def test_run_when_continued_then_leaves_one_run(tmp_path: Path) -> None:
     assert [run.info.run_id for run in client.search_runs(experiments)] == [first.run_id]
 
 
+@pytest.mark.parametrize("end", [ZeroDivisionError, KeyboardInterrupt])
+def test_run_when_it_was_finished_and_a_continuation_breaks_then_stays_finished(
+    tmp_path: Path, end: type[BaseException]
+) -> None:
+    with tracked_run(tmp_path, "retrieval", name="first") as first:
+        pass
+    client = open_client(tmp_path)
+    before = client.get_run(first.run_id).info
+
+    def attempt() -> None:
+        with tracked_run(tmp_path, "retrieval", name="first", run_id=first.run_id):
+            assert client.get_run(first.run_id).info.status == "FINISHED"  # what a kill would leave
+            client.set_terminated(first.run_id, status="FAILED")
+            raise end
+
+    with pytest.raises(end):
+        attempt()
+    after = client.get_run(first.run_id).info
+    assert (after.status, after.end_time) == ("FINISHED", before.end_time)
+
+
+def test_run_when_it_had_failed_and_a_continuation_ends_well_then_is_finished(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), tracked_run(tmp_path, "retrieval", name="first") as first:
+        raise ZeroDivisionError
+    with tracked_run(tmp_path, "retrieval", name="first", run_id=first.run_id):
+        pass
+    assert open_client(tmp_path).get_run(first.run_id).info.status == "FINISHED"
+
+
 def test_run_when_continued_in_a_store_that_lacks_it_then_says_where_it_looked(tmp_path: Path) -> None:
     expected = pytest.raises(ConfigError, match=r"expected it at sqlite:///.*set MLFLOW_TRACKING_URI")
     with expected, tracked_run(tmp_path, "retrieval", name="x", run_id="0" * 32):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import logging
 import shutil
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, Final
 from features.build import ITEMS_FILE, FeatureSet
 from features.errors import ConfigError, DataError
 from features.files import read_json, write_json
-from features.release import layout, write_part
+from features.release import ReleaseStore, layout, write_part
 from features.release.part import Part
 from training.demand.backtest import (
     Backtest,
@@ -36,6 +35,7 @@ log = logging.getLogger(__name__)
 EXPERIMENT: Final = "footfall-demand"
 OURS: Final = "footfall"
 GATE: Final = "empirical_quantiles"
+MARKER_FILE: Final = "training.json"  # in a run's directory until it is done: what it was started with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +95,11 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
         raise DataError("Demand: expected a panel with items, found none; check the panel's settings.")
     inputs = PanelInputs.from_panel(panel, config)
     windows = Windows.of(panel.num_periods, config)
+    store, about_run = Path(store), _about_run(config, found.fingerprint)
+    if resume is not None:  # before the run is opened, so that a mistake leaves it as it was
+        _check_resumed(store / "runs" / resume, about_run)
     with tracked_run(store, EXPERIMENT, name="demand", run_id=resume) as run:
-        work = _work_directory(Path(store), run.run_id, config, found.fingerprint, resumed=resume is not None)
+        work = _work_directory(store / "runs" / run.run_id, about_run)
         if resume is None:
             run.log_params(dataclasses.asdict(config))
         run.log_tags({"footfall.kind": "demand", "footfall.data_fingerprint": found.fingerprint})
@@ -108,7 +111,10 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
             inputs, config, fit_until=panel.num_periods, directory=work / "refit", steps=chosen.steps, logger=run.logger
         )
         about = {"steps": chosen.steps, "refitted_on": f"all {panel.num_periods} periods", "report": report}
-        part = _export(found, refit.model, inputs, Path(store), run_id=run.run_id, metrics=metrics, about=about)
+        # An earlier attempt may have been cut off after its export.
+        part = ReleaseStore(root=store).part_of_run("demand", run.run_id) or _export(
+            found, refit.model, inputs, store, run_id=run.run_id, metrics=metrics, about=about
+        )
         run.log_artifacts(part.directory, "demand")
     shutil.rmtree(work)
     log.info("demand: part %s with forecasts of %d items", part.version, panel.num_items)
@@ -177,29 +183,37 @@ def _export(
     panel, config = found.panel, inputs.config
     future = forecast(model, inputs, panel.num_periods)
     days = lead_times(found.directory / ITEMS_FILE, panel.item_ids, config.lead_time_days)
-    version = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{run_id[:6]}"
-    with write_part(store, "demand", data_fingerprint=found.fingerprint, run_id=run_id, version=version) as draft:
+    with write_part(store, "demand", data_fingerprint=found.fingerprint, run_id=run_id) as draft:
         forecast_frame(panel, future).to_parquet(draft.directory / layout.FORECASTS, index=False)
         decision_frame(panel, future, days, config).to_parquet(draft.directory / layout.DECISIONS, index=False)
         draft.metrics.update(metrics)
         draft.about.update(as_of=as_of(panel), frequency=panel.frequency, horizon=config.horizon)
         draft.about.update(settings=dataclasses.asdict(config), **about)
-    return Part.open(store / "parts" / "demand" / version)
+    part = ReleaseStore(root=store).part_of_run("demand", run_id)
+    assert part is not None, "it was just written"
+    return part
 
 
-def _work_directory(store: Path, run_id: str, config: DemandConfig, fingerprint: str, *, resumed: bool) -> Path:
-    """Return where a run keeps what a crash must not cost, and refuse to mix two trainings."""
-    work = store / "runs" / run_id
-    about = {"config": _as_json(dataclasses.asdict(config)), "fingerprint": fingerprint}
-    marker = work / "training.json"
-    if resumed and not marker.exists():
-        raise ConfigError(f"resume: expected an unfinished demand training of run {run_id!r}, found none in {work}.")
-    if marker.exists() and read_json(marker) != about:
-        raise ConfigError(f"resume: run {run_id!r} had other settings or data; resume with those, or start a new run.")
-    if not marker.exists():
-        work.mkdir(parents=True, exist_ok=True)
-        write_json(marker, about)
+def _work_directory(work: Path, about: dict[str, Any]) -> Path:
+    """Return where a run keeps what a crash must not cost; `mlflow run` too can come back to a run that was begun."""
+    if (work / MARKER_FILE).exists():
+        _check_resumed(work, about)
+    else:
+        write_json(work / MARKER_FILE, about)
     return work
+
+
+def _check_resumed(work: Path, about: dict[str, Any]) -> None:
+    """Refuse to mix two trainings."""
+    run_id, marker = work.name, work / MARKER_FILE
+    if not marker.exists():
+        raise ConfigError(f"resume: expected an unfinished demand training of run {run_id!r}, found none in {work}.")
+    if read_json(marker) != about:
+        raise ConfigError(f"resume: run {run_id!r} had other settings or data; resume with those, or start a new run.")
+
+
+def _about_run(config: DemandConfig, fingerprint: str) -> dict[str, Any]:
+    return {"config": _as_json(dataclasses.asdict(config)), "fingerprint": fingerprint}
 
 
 def _as_json(values: dict[str, Any]) -> dict[str, Any]:

@@ -98,12 +98,10 @@ def demand_report(found: FeatureSet, part: Part, *, resamples: int, seed: int) -
 
 
 def _part_of(store: Path, run_id: str) -> Part:
-    releases = ReleaseStore(root=store)
-    for path in sorted((store / "parts" / "demand").glob("[!.]*"), reverse=True):
-        part = releases.open_part("demand", path.name)
-        if part.run_id == run_id:
-            return part
-    raise ConfigError(f"run_id: expected a finished demand run of {store}, found {run_id!r}; train demand first.")
+    part = ReleaseStore(root=store).part_of_run("demand", run_id)
+    if part is None:
+        raise ConfigError(f"run_id: expected a finished demand run of {store}, found {run_id!r}; train demand first.")
+    return part
 
 
 def _protocol(panel: DemandPanel, part: Part, measured: Mapping[str, Any], resamples: int) -> dict[str, Any]:

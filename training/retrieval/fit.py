@@ -195,10 +195,10 @@ class _Training:
 
     def _export(self, learned: Learned, lesson: Lesson, root: Path, about: dict[str, Any]) -> Part:
         """Write a part, or return the one that this run has written already."""
-        written = ReleaseStore(root=root).latest_part("retrieval")
-        if written is not None and written.run_id == self.run.run_id:
-            return written
         fingerprint, run_id = self.feature_set.fingerprint, self.run.run_id
+        written = ReleaseStore(root=root).part_of_run("retrieval", run_id)
+        if written is not None:
+            return written
         with write_part(root, "retrieval", data_fingerprint=fingerprint, run_id=run_id) as draft:
             write_files(
                 draft.directory,
@@ -217,7 +217,7 @@ class _Training:
             )
             draft.metrics["validation_ndcg@10"] = about["validation_ndcg@10"]
             draft.about.update(about | {"steps": learned.steps})
-        part = ReleaseStore(root=root).latest_part("retrieval")
+        part = ReleaseStore(root=root).part_of_run("retrieval", run_id)
         assert part is not None
         return part
 
