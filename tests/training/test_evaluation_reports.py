@@ -112,6 +112,7 @@ def demand_part(store: Path, found: FeatureSet, run_id: str, *, fingerprint: str
         "origins": [40, 54],
         "models": {name: summary | {"wql": wql} for name, wql in names.items()},
         "wql_interval": {name: [wql - 0.01, wql + 0.01] for name, wql in names.items()},
+        "resamples": 1234,
         "wql_less_gate": {"footfall": [-0.1, -0.12, -0.08]},
     }
     with write_part(store, "demand", data_fingerprint=fingerprint or found.fingerprint, run_id=run_id) as draft:
@@ -131,6 +132,7 @@ def test_evaluate_demand_when_a_run_is_named_then_its_page_is_written_and_tracke
     report = json.loads((tmp_path / "runs" / run_id / "report" / "demand.json").read_text())
     assert report["items"][0]["quantiles"]["0.5"] == [5.0, 5.0, 5.0]
     assert report["items"][0]["decision"] == {"reorder_point": 12.0, "lead_time_days": 7.0}
+    assert report["protocol"]["facts"]["Intervals"] == "95%, 1,234 draws of items"
     assert "17% closer to what sold than empirical quantiles" in Path(result["report"]).read_text()
     tracked = {file.path for file in open_client(tmp_path).list_artifacts(run_id, "report")}
     assert tracked == {"report/demand.json", "report/demand.html"}

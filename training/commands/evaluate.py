@@ -29,20 +29,19 @@ def retrieval(
     return evaluate_retrieval(features, store, run_id=run, truth=truth, resamples=resamples, seed=seed)
 
 
-def demand(features: Path, store: Path, *, run_id: str = "", resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+def demand(features: Path, store: Path, *, run_id: str = "", seed: int = 0) -> dict[str, Any]:
     """Score a demand model on rolling origins it has not seen, beside baselines, and write JSON and one HTML page.
 
     Args:
         features: directory that the model was trained on.
         store: release store.
         run_id: MLflow run of the training; the newest part's where left out.
-        resamples: bootstrap draws of items.
-        seed: of draws and examples.
+        seed: of the choice of items shown.
     """
     from training.evaluation.demand import evaluate_demand
 
     run = run_id or _newest_run(store, "demand")
-    return evaluate_demand(features, store, run_id=run, resamples=resamples, seed=seed)
+    return evaluate_demand(features, store, run_id=run, seed=seed)
 
 
 def run(argv: list[str]) -> dict[str, Any] | None:

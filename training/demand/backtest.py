@@ -23,6 +23,7 @@ Forecaster = Callable[[int], Forecast]  # from an origin; reads nothing of units
 
 # Periods that the empirical quantiles look back: eight weeks of days, twelve of weeks.
 EMPIRICAL_SPANS = {"D": 56, "W": 12}
+RESAMPLES = 1000  # draws of series behind an interval
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,7 +114,7 @@ def summary(found: Backtest, inputs: PanelInputs, service_levels: tuple[float, .
 
 
 def wql_intervals(
-    found: Mapping[str, Backtest], *, against: str, resamples: int = 1000, seed: int = 0
+    found: Mapping[str, Backtest], *, against: str, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[dict[str, Interval], dict[str, Interval]]:
     """Return each forecaster's WQL, and its WQL less that of ``against``, with intervals over series.
 

@@ -15,6 +15,7 @@ from features.files import read_json, write_json
 from features.release import ReleaseStore, layout, write_part
 from features.release.part import Part
 from training.demand.backtest import (
+    RESAMPLES,
     Backtest,
     backtest,
     baseline_forecasters,
@@ -138,10 +139,11 @@ def evaluate_demand(model: DemandModel, inputs: PanelInputs, origins: tuple[int,
         name: backtest(one, inputs, origins, lead_periods=lead, service_levels=config.service_levels)
         for name, one in forecasters.items()
     }
-    alone, less = wql_intervals(found, against=GATE, seed=config.seed)
+    alone, less = wql_intervals(found, against=GATE, resamples=RESAMPLES, seed=config.seed)
     return {
         "origins": list(origins),
         "models": {name: summary(one, inputs, config.service_levels) for name, one in found.items()},
+        "resamples": RESAMPLES,
         "wql_interval": {name: [one.low, one.high] for name, one in alone.items()},
         "wql_less_gate": {name: [one.mean, one.low, one.high] for name, one in less.items()},
     }

@@ -31,9 +31,7 @@ _PERIOD: Final = {"D": "day", "W": "week"}
 log = logging.getLogger(__name__)
 
 
-def evaluate_demand(
-    features: Path, store: Path, *, run_id: str, resamples: int = 1000, seed: int = 0
-) -> dict[str, Any]:
+def evaluate_demand(features: Path, store: Path, *, run_id: str, seed: int = 0) -> dict[str, Any]:
     """Write ``demand.json`` and ``demand.html`` of a run, from what its training measured on held-out windows.
 
     The scored model learned before these windows; the part that is served learned from all data since.
@@ -42,7 +40,6 @@ def evaluate_demand(
         features: feature directory that the run was trained on.
         store: release store; the report goes to ``runs/<run_id>/report``.
         run_id: MLflow run of a demand training; the report is logged to it.
-        resamples: draws of items behind the intervals, as the training took them.
         seed: of the choice of items shown.
 
     Returns:
@@ -57,7 +54,7 @@ def evaluate_demand(
             f"{features}: expected the features that run {run_id} was trained on ({part.data_fingerprint[:12]}…), "
             f"found others ({found.fingerprint[:12]}…); name those."
         )
-    report = demand_report(found, part, resamples=resamples, seed=seed)
+    report = demand_report(found, part, seed=seed)
     directory = Path(store) / "runs" / run_id / REPORT_DIRECTORY
     write_json(directory / "demand.json", report)
     page = directory / "demand.html"
@@ -69,7 +66,7 @@ def evaluate_demand(
     return {"report": str(page), "run_id": run_id, "wql": scores}
 
 
-def demand_report(found: FeatureSet, part: Part, *, resamples: int, seed: int) -> dict[str, Any]:
+def demand_report(found: FeatureSet, part: Part, *, seed: int) -> dict[str, Any]:
     """Return what the demand page shows, as JSON."""
     source = found.about.get("data", {})
     measured: Mapping[str, Any] = part.about.get("report") or {}
@@ -89,7 +86,7 @@ def demand_report(found: FeatureSet, part: Part, *, resamples: int, seed: int) -
             "warning": source.get("warning", ""),
             "fingerprint": found.fingerprint,
         },
-        "protocol": _protocol(found.panel, part, measured, resamples),
+        "protocol": _protocol(found.panel, part, measured),
         "service_levels": [f"{100 * level:.0f}" for level in settings.get("service_levels", (0.9, 0.95))],
         "models": _models(measured),
         "pit": measured.get("pit"),
@@ -104,16 +101,17 @@ def _part_of(store: Path, run_id: str) -> Part:
     return part
 
 
-def _protocol(panel: DemandPanel, part: Part, measured: Mapping[str, Any], resamples: int) -> dict[str, Any]:
+def _protocol(panel: DemandPanel, part: Part, measured: Mapping[str, Any]) -> dict[str, Any]:
     origins, horizon = list(measured.get("origins", ())), int(part.about["horizon"])
     period, step = _PERIOD[panel.frequency], pd.Timedelta(days=panel.period_days)
     starts = [f"{panel.start + origin * step:%-d %b %Y}" for origin in origins]
+    draws = f"{measured['resamples']:,} draws of items" if "resamples" in measured else "over items"
     facts = {
         "Protocol": f"rolling origin: {len(origins)} windows of {horizon} {period}s, none of which overlap",
         "Windows begin": ", ".join(starts) or "no window was held out",
         "What the scored model learned from": "everything before the first validation window; its context moves on with each window",
         "The model that is served": str(part.about.get("refitted_on", "the same")),
-        "Intervals": f"95%, {resamples:,} draws of items",
+        "Intervals": f"95%, {draws}",
     }
     return {
         "num_items": panel.num_items,
