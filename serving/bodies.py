@@ -42,15 +42,21 @@ def decode_body(body: bytes, kind: type[T]) -> T:
         RequestError: it is not JSON, or does not fit the type.
     """
     try:
-        return _decoder(kind).decode(body)
-    except msgspec.ValidationError as error:
-        raise RequestError(422, "invalid_request", _explained(str(error), body, kind)) from None
+        return _decoded(body, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"Expected a JSON object in UTF-8, found {_short(body)} ({error}); see /docs for the fields."
         raise RequestError(400, "invalid_json", message) from None
 
 
-def _explained(error: str, body: bytes, kind: type) -> str:
+def _decoded(body: bytes, kind: type[T]) -> T:
+    try:
+        return _decoder(kind).decode(body)
+    except msgspec.ValidationError as error:
+        # The first field that does not fit ends the decoding; what stands behind it may be no JSON at all.
+        raise RequestError(422, "invalid_request", _explained(str(error), msgspec.json.decode(body), kind)) from None
+
+
+def _explained(error: str, content: Any, kind: type) -> str:
     """Turn msgspec's ``Expected `int` <= 1000 - at `$.k``` into ``k: expected `int` <= 1000, found 5000.``."""
     unknown = _UNKNOWN_FIELD.search(error)
     if unknown:
@@ -59,7 +65,7 @@ def _explained(error: str, body: bytes, kind: type) -> str:
     path = _PATH.search(error)
     where = path[1] if path else ""
     expected = _PATH.sub("", error)
-    found = "" if "got" in expected else f", found {_short(_at(msgspec.json.decode(body), where))}"
+    found = "" if "got" in expected else f", found {_short(_at(content, where))}"
     return f"{where or 'body'}: {expected[:1].lower()}{expected[1:]}{found}. See /docs for the fields."
 
 

@@ -37,6 +37,10 @@ from serving.schemas import EventsRequest, RecommendRequest
         (b'{"k": ', 400, "Expected a JSON object in UTF-8, found"),
         (b"", 400, "Expected a JSON object in UTF-8, found b''"),
         (b"\xff\xfe", 400, "Expected a JSON object in UTF-8, found"),
+        (b'{"k": 0, ', 400, "Expected a JSON object in UTF-8, found"),
+        (b'{"k": 0, "user_id": "\xff"}', 400, "Expected a JSON object in UTF-8, found"),
+        (b'{"k": 0, "events": ' + b"[" * 100_000, 400, "Expected a JSON object in UTF-8, found"),
+        (b'{"k": 0, "events": 1e999}', 400, "Expected a JSON object in UTF-8, found"),
     ],
 )
 def test_decode_body_when_it_does_not_fit_then_the_error_says_what_and_where(
