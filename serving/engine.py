@@ -207,16 +207,16 @@ class Engine:
         return self._answer(question, "history" if question.has_stored else "session", codes, scores, reasons)
 
     def _fall_back(self, question: _Question) -> RecommendAnswer:
-        """Show the favourites of the customer's category, then the shop's."""
+        """Show the favourites of the customer's top-level category, then the shop's."""
         state, user_id = self._state, question.request.user_id
         known = user_id is not None and state.customers is not None and user_id not in self._erased
         category = state.customers.category(user_id) if known else None  # type: ignore[union-attr, arg-type]
-        codes, scores = state.favourites.top(question.ask, category=category)
-        strategy: Strategy = "segment" if category and len(codes) else "favourites"
-        if category and not len(codes):
-            codes, scores = state.favourites.top(question.ask)
-        reason = f"A favourite in {category}" if strategy == "segment" else "A favourite of the shop"
-        return self._answer(question, strategy, codes, scores, [reason] * len(codes))
+        top_category = (category or "").split("/")[0]
+        codes, scores, num_liked = state.favourites.top(question.ask, category=top_category)
+        strategy: Strategy = "segment" if num_liked else "favourites"
+        reasons = [f"A favourite in {top_category}"] * num_liked
+        reasons += ["A favourite of the shop"] * (len(codes) - num_liked)
+        return self._answer(question, strategy, codes, scores, reasons)
 
     def _because(self, events: UserEvents, codes: Ints) -> list[str]:
         """Name, for each item, the nearest item of the history."""

@@ -43,16 +43,18 @@ class Favourites:
             top_category=np.array([name.split("/")[0] for name in catalog.category[codes[shown]]], dtype=object),
         )
 
-    def top(self, ask: Ask, *, category: str | None = None) -> tuple[Ints, npt.NDArray[np.float32]]:
-        """Return codes and scores of the best favourites that a question allows.
+    def top(self, ask: Ask, *, category: str = "") -> tuple[Ints, npt.NDArray[np.float32], int]:
+        """Return codes and scores of the best favourites that a question allows, and how many are of ``category``.
 
         Args:
             ask: k, and what is excluded or allowed.
-            category: only this top-level category; all where ``None``.
+            category: this top-level category comes first and the rest of the shop fills the list, its scores
+                capped by those before, so that scores never rise; all in one order where blank.
         """
         keep = ~np.isin(self.item, ask.excluded)
         if ask.allowed is not None:
             keep &= np.isin(self.item, ask.allowed)
-        if category is not None:
-            keep &= self.top_category == category.split("/")[0]
-        return self.item[keep][: ask.k], self.score[keep][: ask.k]
+        liked = self.top_category == category if category else np.zeros(len(self.item), bool)
+        of_category = np.flatnonzero(keep & liked)[: ask.k]
+        rows = np.concatenate([of_category, np.flatnonzero(keep & ~liked)])[: ask.k]
+        return self.item[rows], np.minimum.accumulate(self.score[rows]), len(of_category)

@@ -161,6 +161,20 @@ def test_recommend_when_a_customer_has_no_history_then_the_segment_answers(engin
     assert ask(engine, user_id="user-28").strategy == "favourites"
 
 
+def test_recommend_when_the_segment_has_too_few_favourites_then_the_shops_fill_the_list(engine: Engine) -> None:
+    # Among item-0 ... item-99, every fifth from 2 and from 3 is of home; item-7, 36, 65 and 94 may not be shown.
+    shown = [number for number in range(100) if number % 29 != 7]
+    home = [f"item-{number}" for number in shown if number % 5 in (2, 3)]
+    others = [f"item-{number}" for number in shown if number % 5 not in (2, 3)]
+    answer = ask(engine, user_id="user-28", k=60, explain=True)
+    assert ids(answer) == [*home, *others][:60]
+    assert [item.reason for item in answer.items][len(home) - 1 :][:2] == [
+        "A favourite in home",
+        "A favourite of the shop",
+    ]
+    assert all(better.score >= worse.score for better, worse in pairwise(answer.items))
+
+
 def test_recommend_when_no_inline_item_is_known_then_it_says_which(engine: Engine) -> None:
     events = (InlineEvent(event_type="view", item_id="nonsense"),)
     with pytest.raises(RequestError, match="expected at least one item of the release, found none, such as 'nonsense'"):
