@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from features.errors import ConfigError
 from features.release import ReleaseStore, layout, write_part
 from features.settings import EngineSettings
 from features.sources.synthetic import generate
+from tests.features.tiny_shop import event, utc, write_shop
 from training.evaluation.demand import chosen_items, evaluate_demand
 from training.evaluation.retrieval import evaluate_retrieval
 from training.retrieval.config import RetrievalConfig, ScheduleConfig, SplitConfig, TowerConfig
@@ -68,6 +70,23 @@ def test_evaluate_retrieval_when_the_run_is_unknown_then_error_names_those_there
 ) -> None:
     with pytest.raises(ConfigError, match="found 'nope'; its runs: none"):
         evaluate_retrieval(shop / "features", tmp_path, run_id="nope")
+
+
+def test_evaluate_retrieval_when_everybody_only_repeats_then_the_table_of_new_items_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [
+        event(f"u{user}", "purchase", utc("2024-05-01 10:00") + dt.timedelta(days=day), f"i{(user + day) % 2}", price=1)
+        for user in range(4)
+        for day in range(100)
+    ]
+    data = write_shop(tmp_path / "data", events=rows)
+    build_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
+    found = evaluate_retrieval(tmp_path / "features", tmp_path / "store", resamples=20)
+    assert "new" not in found
+    assert found["all"]["personal frequency"]["mean"] == 1
+    assert "no table of 'new' items" in caplog.text
+    assert "what customers choose next, repeats counted" in Path(found["report"]).read_text()
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from training.evaluation.comparison import Comparison, Resampling
 from training.evaluation.examples import ItemNames, example_customers
 from training.evaluation.oracle import compare_with_oracle
 from training.evaluation.recommender import Recommender
-from training.evaluation.tasks import TASKS, Task
+from training.evaluation.tasks import tasks_of
 from training.report.page import when
 from training.report.retrieval import write_retrieval_page
 from training.retrieval.config import RetrievalConfig, SplitConfig
@@ -174,14 +174,14 @@ def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None) ->
     models, candidates = subject.recommenders(resampling.seed)
     comparisons = [
         Comparison.run(
-            Task.of(name, subject.split.test),
+            task,
             # Nothing of the history may be shown in the table of new items, so personal frequency has no place in it.
-            [model for model in models if name == "all" or not isinstance(model, PersonalFrequency)],
+            [model for model in models if task.name == "all" or not isinstance(model, PersonalFrequency)],
             counts=subject.fit_counts,
             num_candidates=int(candidates.sum()),
             resampling=resampling,
         )
-        for name in TASKS
+        for task in tasks_of(subject.split.test)
     ]
     source = subject.features.about.get("data", {})
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -18,6 +19,8 @@ Bools = npt.NDArray[np.bool_]
 TaskName = Literal["new", "all"]
 
 TASKS: Final[tuple[TaskName, ...]] = ("new", "all")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,6 +63,17 @@ class Task:
     def num_users(self) -> int:
         """Q."""
         return self.relevant.num_questions
+
+
+def tasks_of(holdout: Holdout) -> list[Task]:
+    """Return the tasks that a holdout has an answer to: in a shop of repeats alone, nobody chooses anything new."""
+    tasks = []
+    for name in TASKS:
+        try:
+            tasks.append(Task.of(name, holdout))
+        except DataError as error:
+            log.warning("no table of %r items: %s", name, error)
+    return tasks
 
 
 def met_before(query: Sequences, relevant: RelevantItems) -> Bools:
