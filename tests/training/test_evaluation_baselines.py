@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from features.errors import DataError
 from features.sequences import Sequences
 from training.evaluation.baselines import ItemKNN, PersonalFrequency, Popularity
+from training.evaluation.baselines.item_knn import tie_order
 from training.evaluation.recommender import Recommender
 
 V = 8
 CANDIDATES = np.arange(V) >= 2
+TIES = tie_order(np.arange(V)).tolist()
 DAY = 86_400_000_000
 
 logs = st.lists(st.lists(st.integers(2, V - 1), max_size=7), min_size=1, max_size=6)
@@ -79,7 +81,9 @@ def test_item_knn_when_compared_with_plain_loops_then_scores_are_equal(log, aske
 
     neighbours = {
         i: sorted(
-            (j for j in range(V) if j != i and users[i] & users[j]), key=lambda j: (-np.float32(similarity(i, j)), j)
+            (j for j in range(V) if j != i and users[i] & users[j]),
+            key=lambda j: (np.float32(similarity(i, j)), TIES[j]),
+            reverse=True,
         )
         for i in range(V)
     }
@@ -102,3 +106,22 @@ def test_item_knn_when_items_pass_a_chunk_then_neighbours_stand_in_their_rows() 
     log = sequences([[item, item + 1] for item in range(2, num_items - 1)])
     fitted = ItemKNN.fit(log, candidates=np.arange(num_items) >= 2, num_neighbours=5)
     assert sorted(fitted.recommend(sequences([[2048]]), k=5, exclude_seen=True).item.tolist()) == [2047, 2049]
+
+
+def test_item_knn_when_neighbours_are_equal_then_codes_do_not_choose() -> None:
+    # Item 2 stands once beside each of 1,000 others; codes are popularity over a log that holds the test window.
+    num_items = 1_002
+    log = sequences([[2, item] for item in range(3, num_items)])
+    fitted = ItemKNN.fit(log, candidates=np.arange(num_items) >= 2, num_neighbours=100)
+    kept = fitted.similarity[[2]].indices
+    assert len(kept) == 100
+    # 100 of 999 drawn at random have a mean within 5 standard errors (27.4) of 502; the lowest codes have 52.5.
+    assert abs(kept.mean() - 502) < 5 * 27.4
+
+
+def test_tie_order_when_codes_differ_then_so_do_their_places() -> None:
+    found = tie_order(np.arange(100_000))
+    assert len(np.unique(found)) == 100_000
+    assert found.min() >= 0
+    assert found.max() < 1 << 32
+    assert abs(np.corrcoef(found, np.arange(100_000))[0, 1]) < 0.02

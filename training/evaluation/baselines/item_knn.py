@@ -97,7 +97,8 @@ def item_similarity(
     """Return each item's most similar candidates, float32 sparse ``[V, V]``, never the item itself.
 
     With n users of an item, similarity(i, j) = n(i and j) / (sqrt(n(i) n(j)) + shrinkage): the cosine,
-    drawn towards 0 where few users speak for it. Of equals the lower code is kept.
+    drawn towards 0 where few users speak for it. Of equals, a fixed hash of the code says which are kept: codes
+    themselves stand for popularity over the whole log, test window included.
     """
     ones = np.ones(sequences.num_events, np.float32)
     shape = (sequences.num_users, len(candidates))
@@ -118,10 +119,21 @@ def item_similarity(
     return sparse.csr_array(sparse.vstack(chunks, format="csr"))
 
 
+def tie_order(codes: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """Return a distinct number from 0 to 2**32 - 1 for each code, in an order that has nothing to do with theirs.
+
+    Source: the finaliser of MurmurHash3, which permutes 32-bit words.
+    """
+    word = codes.astype(np.uint32)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        word = (word ^ (word >> np.uint32(shift))) * np.uint32(factor)
+    return (word ^ (word >> np.uint32(16))).astype(np.int64)
+
+
 def _nearest(rows: sparse.csr_array, *, num_neighbours: int) -> sparse.csr_array:
     """Drop all but each row's largest values."""
-    # A value of 0 or more has bits that rise with it; the column breaks ties within the low 32 bits.
-    keys = (rows.data.view(np.int32).astype(np.int64) << 32) - rows.indices
+    # A value of 0 or more has bits that rise with it; the column's hash breaks ties within the low 32 bits.
+    keys = (rows.data.view(np.int32).astype(np.int64) << 32) | tie_order(rows.indices)
     for row in np.flatnonzero(np.diff(rows.indptr) > num_neighbours):
         span = slice(rows.indptr[row], rows.indptr[row + 1])
         far = np.argpartition(-keys[span], num_neighbours)[num_neighbours:]
