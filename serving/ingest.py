@@ -64,6 +64,8 @@ def _checked(content: Any, *, now: dt.datetime, knows_item: Callable[[str], bool
     if event.ts is not None and event.ts - now > _FUTURE:
         raise Refused(f"ts: expected an instant that has passed, found {event.ts.isoformat()}")
     ts_us = to_microseconds(event.ts or now)
+    if ts_us <= 0:  # 0 stands for an instant that is not known
+        raise Refused(f"ts: expected an instant after 1970, found {event.ts and event.ts.isoformat()}")
     own_id = event.event_id or content_id(event.user_id, event.event_type, event.item_id, ts_us)
     return LiveEvent(own_id, event.user_id, ts_us, event.event_type, event.item_id)
 

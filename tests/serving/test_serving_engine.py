@@ -223,16 +223,21 @@ def test_events_when_rows_are_wrong_then_each_is_refused_with_its_reason(engine:
         "not an object",
         {"user_id": "a", "event_type": "login"},
         event("gone", "item-1"),
+        event("a", "item-1", ts="0001-01-01T00:00:00+01:00"),  # in UTC, before the first year there is
+        event("a", "item-1", ts="1970-01-01T00:00:00Z"),
     )
     answer = engine.add_events(EventsRequest(events=rows))
     assert (answer.accepted, answer.duplicates) == (2, 1)
     reasons = {refused.row: refused.reason for refused in answer.rejected}
-    assert list(reasons) == [2, 3, 4, 5, 6, 7, 9]
+    assert list(reasons) == [2, 3, 4, 5, 6, 7, 9, 10, 11]
     assert reasons[2] == "item_id: the release knows no item 'nonsense'"
     assert reasons[3] == "item_id: expected one with event_type 'purchase', found none"
     assert reasons[4].endswith("Did you mean 'purchase'?")
     assert reasons[5].startswith("ts: expected an instant that has passed, found ")
     assert "erased" in reasons[9]
+    assert reasons[10] == "ts: expected an instant after 1970, found 0001-01-01T00:00:00+01:00"
+    assert reasons[11].startswith("ts: expected an instant after 1970, found ")
+    assert len(engine.customer("a").history) == 1
 
 
 def test_events_when_no_row_can_be_kept_then_it_is_the_callers_error(engine: Engine) -> None:
