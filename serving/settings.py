@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ import msgspec
 from features.errors import ConfigError
 
 SETTINGS_VARIABLE: Final = "FOOTFALL_SERVE"
+_LAST_PORT: Final = 65_535
 
 
 class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,8 +45,10 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         for name in ("port", "workers", "max_live_events", "max_body_bytes", "deadline_seconds", "max_batch"):
             value = getattr(self, name)
-            if value <= 0:
+            if not 0 < value < math.inf:
                 raise ConfigError(f"{name}: expected a number above 0, found {value}.")
+        if self.port > _LAST_PORT:
+            raise ConfigError(f"port: expected at most {_LAST_PORT}, found {self.port}; choose another.")
 
     @property
     def live_events_path(self) -> Path:
