@@ -107,9 +107,10 @@ class ItemIndex:
         codes = codes[~np.isin(codes, ask.excluded)] if len(ask.excluded) else codes
         scores = self.vectors[codes] @ user_vec  # [C]
         if len(codes) > ask.k:
-            best = np.argpartition(-scores, ask.k - 1)[: ask.k]
+            # All that tie with the last place stay until the codes decide.
+            best = scores >= np.partition(scores, -ask.k)[-ask.k]
             codes, scores = codes[best], scores[best]
-        order = np.lexsort((codes, -scores))
+        order = np.lexsort((codes, -scores))[: ask.k]
         return codes[order], scores[order].astype(np.float32)
 
     def _depth(self, ask: Ask) -> int:

@@ -77,6 +77,17 @@ def test_search_exactly_when_scores_tie_then_the_smaller_code_comes_first() -> N
     assert scores.tolist() == [1, 1, 1]
 
 
+def test_search_exactly_when_scores_tie_at_the_last_place_then_the_smaller_codes_are_kept() -> None:
+    vectors = np.zeros((502, 2), np.float32)
+    vectors[2:] = [1, 0]
+    vectors[300] = [0, 1]
+    flat = faiss.IndexFlatIP(2)
+    flat.add(vectors)
+    index = ItemIndex(vectors=vectors, index=flat, available=np.ones(502, bool))
+    codes, _ = index.search_exactly(np.array([1, 2], np.float32), Ask(k=5, excluded=np.zeros(0, np.int64)))
+    assert codes.tolist() == [300, 2, 3, 4, 5]
+
+
 def test_search_when_the_index_holds_only_candidates_then_no_other_item_is_answered() -> None:
     vectors = np.eye(8, dtype=np.float32)
     candidates = np.array([2, 5, 6])
