@@ -86,6 +86,7 @@ ENDPOINTS: Final = (
         path=_CUSTOMER,
         summary="Forget a customer, in this release and all others",
         answer=ErasureAnswer,
+        errors=(422,),
     ),
     Endpoint(
         method="POST",
@@ -239,8 +240,10 @@ class ServiceApp:
         return _json(await self._in(self._compute, partial(engine.customer, http.path_params["user_id"])))
 
     async def _erase(self, http: HttpRequest) -> Response:
-        engine = self._ready_engine
-        return _json(await self._in(self._storage, partial(engine.erase, http.path_params["user_id"])))
+        engine, user_id = self._ready_engine, http.path_params["user_id"]
+        if not user_id:
+            raise RequestError(422, "invalid_request", f"user_id: expected one at the end of {_CUSTOMER}, found none.")
+        return _json(await self._in(self._storage, partial(engine.erase, user_id)))
 
     async def _segments(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, SegmentsRequest)
