@@ -46,10 +46,11 @@ from serving.settings import ServeSettings
 
 _log = logging.getLogger(__name__)
 _PAGES: Final = Path(__file__).parent / "pages"
-# A browser refuses anything that a page would load from elsewhere, so that the pages work without the Internet.
+# A browser refuses anything that a page would load from elsewhere, so that the pages work without the Internet,
+# and shows them inside no other site's page, where a click could be led astray.
 _OWN_RESOURCES: Final = (
     "default-src 'none'; connect-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-    "script-src 'unsafe-inline'"
+    "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _CUSTOMER: Final = "/v1/customers/{user_id}"
 _WRONG: Final = (400, 413, 422)
@@ -257,7 +258,8 @@ class ServiceApp:
         return Response(self._document, media_type="application/json")
 
     async def _exposition(self, _: HttpRequest) -> Response:
-        assert self._metrics is not None
+        if self._metrics is None:
+            raise _still_starting()
         content = await self._in(self._storage, self._metrics.exposition)
         return Response(content, headers={"content-type": self._metrics.content_type})
 

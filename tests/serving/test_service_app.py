@@ -21,12 +21,16 @@ from serving.release_state import ReleaseState
 from serving.settings import ServeSettings
 
 
-def post(app: ServiceApp, path: str, body: object) -> httpx.Response:
+def call(app: ServiceApp, method: str, path: str, body: object = None) -> httpx.Response:
     async def send() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            return await client.post(path, json=body)
+            return await client.request(method, path, json=body)
 
     return asyncio.run(send())
+
+
+def post(app: ServiceApp, path: str, body: object) -> httpx.Response:
+    return call(app, "POST", path, body)
 
 
 def attached(state: ReleaseState, root: Path, settings: ServeSettings) -> ServiceApp:
@@ -44,6 +48,12 @@ def test_app_when_the_release_is_still_loading_then_it_says_try_again() -> None:
         answer = post(app, path, body)
         assert answer.status_code == 503
         assert answer.json()["error"]["code"] == "starting"
+    assert call(app, "GET", "/metrics").json()["error"]["code"] == "starting"
+
+
+def test_pages_when_opened_then_no_other_site_may_frame_them() -> None:
+    page = call(ServiceApp(ServeSettings(), version="test"), "GET", "/docs")
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
 
 
 def test_app_when_an_answer_takes_too_long_then_the_deadline_ends_it(tiny_state: ReleaseState, tmp_path: Path) -> None:
