@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features import columns as c
-from features.vocabulary import FIRST, UNKNOWN
+from features.vocabulary import UNKNOWN
 from serving.erasures import ErasureWatch
 from serving.errors import RequestError, missing_part
 from serving.histories import UserEvents, to_instant, to_microseconds, to_sequences
@@ -221,9 +221,6 @@ class Engine:
     def _because(self, events: UserEvents, codes: Ints) -> list[str]:
         """Name, for each item, the nearest item of the history."""
         seen = np.unique(events.item)
-        seen = seen[seen >= FIRST]
-        if not len(seen):
-            return [""] * len(codes)
         nearness = self._state.index.vectors[codes] @ self._state.index.vectors[seen].T  # [k, S]
         nearest = seen[nearness.argmax(axis=1)]  # [k]
         return [

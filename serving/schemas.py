@@ -11,6 +11,7 @@ from msgspec import Meta
 from features.columns import EVENT_TYPES
 
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
+Label = Annotated[str, Meta(min_length=1, max_length=1024)]
 Days = Annotated[int, Meta(ge=1, le=366)]
 Instant = Annotated[dt.datetime, Meta(tz=True, description="ISO 8601 with an offset, such as 2026-11-22T10:15:00Z")]
 EventType = Literal[EVENT_TYPES]  # type: ignore[valid-type]
@@ -36,8 +37,8 @@ class InlineEvent(Request, frozen=True, kw_only=True):
 class Filters(Request, frozen=True, kw_only=True):
     """Which items may be answered; all that are given must hold."""
 
-    category: Annotated[str | None, Meta(description="a path; `a/b` holds all of `a/b/c`")] = None
-    brand: str | None = None
+    category: Annotated[Label | None, Meta(description="a path; `a/b` holds all of `a/b/c`")] = None
+    brand: Label | None = None
     min_price: Annotated[int, Meta(ge=0)] | None = None
     max_price: Annotated[int | None, Meta(description="in minor units; items without a price are left out")] = None
 
@@ -82,7 +83,9 @@ class NewEvent(Request, frozen=True, kw_only=True):
     event_type: EventType
     item_id: Id | None = None
     ts: Annotated[Instant | None, Meta(description="time of receipt where left out")] = None
-    event_id: Annotated[Id | None, Meta(description="made from the event's content where left out")] = None
+    event_id: Annotated[
+        Id | None, Meta(description="made from the other fields where left out; without ts too, each sending counts")
+    ] = None
 
 
 class EventsRequest(Request, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from serving.schemas import EventsRequest, RecommendRequest
         (b'{"k": true}', 422, "k: expected `int`, got `bool`."),
         (b'{"user_id": ""}', 422, "user_id: expected `str` of length >= 1, found ''."),
         (b'{"user": "a"}', 422, "Object contains unknown field `user`. Did you mean 'user_id'?"),
+        (b'{"filters": {"brand": "' + b"a" * 2000 + b'"}}', 422, "filters.brand: expected `str` of length <= 1024"),
         (b"[]", 422, "body: expected `object`, got `array`."),
         (
             b'{"events": [{"event_type": "vew", "item_id": "a"}]}',
