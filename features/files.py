@@ -7,11 +7,11 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from features.asides import aside_of, sweep
 from features.errors import DataError
 
 _BLOCK_BYTES = 1 << 20
@@ -23,6 +23,7 @@ def staged_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
 
     An exception leaves ``target`` as it was. With ``replace`` an existing directory is moved aside
     first and deleted last; a crash between the two moves leaves it whole beside ``target``, as ``.NAME.*.retired``.
+    What a killed writer left of ``target`` is removed (see ``features.asides``).
 
     Raises:
         DataError: ``target`` exists and ``replace`` is false, or its parent is no directory.
@@ -34,13 +35,14 @@ def staged_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise DataError(f"{target.parent}: expected a directory, found a file; choose another place.") from None
-    staging = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.partial"
+    sweep(target.parent, target.name)
+    staging = aside_of(target)
     staging.mkdir()
     try:
         yield staging
         _sync_tree(staging)
         if target.exists():
-            retired = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.retired"
+            retired = aside_of(target, "retired")
             target.rename(retired)
             try:
                 staging.rename(target)
@@ -51,6 +53,7 @@ def staged_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
         else:
             staging.rename(target)
         _sync(target.parent)
+        sweep(target.parent, target.name)  # what was retired in vain, now that something is in its place
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -60,7 +63,8 @@ def staged_file(target: Path) -> Iterator[Path]:
     """Yield a path beside ``target``; what is written there becomes ``target`` when the block ends well."""
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.partial"
+    sweep(target.parent, target.name)
+    aside = aside_of(target)
     try:
         yield aside
         _sync(aside)
@@ -80,7 +84,8 @@ def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
+    sweep(path.parent, path.name)
+    aside = aside_of(path)
     try:
         with open(aside, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(content)

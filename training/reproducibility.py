@@ -15,6 +15,8 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
+from features.files import staged_file
+
 
 class RandomStates(pl.Callback):
     """Keep the random states of torch, numpy and Python in every checkpoint and set them again on resume.
@@ -55,9 +57,8 @@ class StepCheckpoint(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, *_args: Any) -> None:  # noqa: D102
         if not self._is_due(trainer.global_step):
             return
-        aside = self.path.with_name(f".{self.path.name}.partial")
-        trainer.save_checkpoint(aside)
-        aside.replace(self.path)
+        with staged_file(self.path) as aside:
+            trainer.save_checkpoint(aside)
 
     def _is_due(self, step: int) -> bool:
         """A rule of the step alone, so that a resumed training writes the checkpoints of one left alone."""

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from features.asides import sweep
 from features.errors import DataError, ReleaseError
 from features.files import read_json, sha256_of_file, staged_directory, write_json
 
@@ -137,6 +138,7 @@ def write_part(
     """
     created = dt.datetime.now(dt.UTC)
     name = version or version_name(created)
+    sweep(Path(root) / "parts" / kind)  # no later part will have the name of one that was cut off
     with staged_directory(Path(root) / "parts" / kind / name) as staging:
         draft = PartDraft(directory=staging)
         yield draft

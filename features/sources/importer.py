@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
 
+from features.asides import scratch_directory
 from features.contract.data_directory import write_data_directory
 from features.engine import connect, memory_explained, sql_name, sql_text
 from features.errors import ConfigError, DataError
@@ -52,14 +52,13 @@ def import_source(
     if not src.exists():
         raise DataError(f"{src}: expected a file or a directory, found none.")
     _one_file_serves_all(src, rules.tables)
-    out.parent.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".partial") as scratch,
+        scratch_directory(out.parent, f"{out.name}.import") as scratch,
         memory_explained(engine),
-        connect(engine, spill=Path(scratch) / "spill") as connection,
+        connect(engine, spill=scratch / "spill") as connection,
     ):
         tables = {
-            rule.table.name: _map_table(connection, src, rule, Path(scratch), minor_units=shop.minor_units)
+            rule.table.name: _map_table(connection, src, rule, scratch, minor_units=shop.minor_units)
             for rule in rules.tables
         }
         return write_data_directory(
