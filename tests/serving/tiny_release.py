@@ -190,6 +190,7 @@ def _customers_part(
             "lifecycle": np.array(["new", "active", "dormant"], object)[number % 3],
             "favourite_category": np.array(["food", "home", None], object)[number % 3],
             "monetary": np.where(number % 4 == 0, np.nan, number * 100.0),
+            "average_basket": number * 50.0 + 4831.46,
             "last_purchase_at": pd.Timestamp("2026-11-01", tz="UTC"),
             "tag_vip": number % 2 == 0,
         }
