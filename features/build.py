@@ -32,7 +32,7 @@ from features.catalog import ItemCatalog
 from features.contract.tables import ITEMS, SQL_TYPES
 from features.customers import CustomerTable
 from features.demand_panel import DemandPanel
-from features.engine import connect, memory_explained, sql_name, sql_text
+from features.engine import memory_explained, private_connection, sql_name, sql_text
 from features.errors import DataError
 from features.event_log import EventLog
 from features.files import read_json, sha256_of_file, staged_directory, write_json
@@ -162,7 +162,7 @@ class _Builder:
     def build(self, panel: PanelSettings) -> dict[str, Any]:
         with self._stage("event_log"):
             log = EventLog.build(self.data, self.out / EVENT_LOG_FILE, shop=self.shop, engine=self.engine)
-        with self._stage("sequences"), self._connection() as connection:
+        with self._stage("sequences"), private_connection(self.engine, beside=self.out) as connection:
             counts = self._build_sequences(connection, log)
         with self._stage("customers"):
             customers = CustomerTable.build(
@@ -233,11 +233,6 @@ class _Builder:
         started = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - started, 3)
-
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with contextlib.closing(connect(self.engine, spill=self.out / ".spill")) as connection:
-            yield connection
 
 
 def _fingerprint(log: EventLog, files: Mapping[str, str]) -> str:

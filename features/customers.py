@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
 import logging
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import columns as c
-from features.engine import connect
+from features.engine import private_connection
 from features.errors import DataError, UnknownId
 from features.event_log import EventLog
 from features.files import staged_file
@@ -98,10 +97,10 @@ class CustomerTable:
             items: the contract's items table, a Parquet file.
             as_of: last local day that is looked at; the log's last day where left out.
             settings: boundaries of the lifecycle; the defaults where left out.
-            engine: memory limit, threads.
+            engine: memory limit, threads, where to spill; beside the log where that is empty.
         """
         day, settings = as_of or event_log.last_day, settings or LifecycleSettings()
-        with contextlib.closing(connect(engine)) as connection:
+        with private_connection(engine, beside=event_log.path.parent) as connection:
             rows = event_log.relation(connection, purpose=c.ANALYTICS).filter(f"{c.LOCAL_DAY} <= DATE '{day}'")
             table = _join(connection, rows, connection.read_parquet(str(items)), as_of=day, settings=settings)
             frame = table.to_pandas(date_as_object=False, types_mapper=_nullable)

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 
+from features.asides import scratch_directory
 from features.errors import ConfigError
 from features.settings import EngineSettings
 
 
-def connect(settings: EngineSettings, *, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
+@contextlib.contextmanager
+def private_connection(settings: EngineSettings, *, beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection that spills into a directory of its own, for its owner alone, which is removed afterwards.
+
+    What is spilled are rows of the tables: personal data.
+
+    Args:
+        settings: memory limit, threads, and where to spill.
+        beside: directory to spill in when ``settings.temp_directory`` is empty.
+
+    Raises:
+        ConfigError: the memory limit or the number of threads is not one DuckDB understands.
+    """
+    with scratch_directory(Path(settings.temp_directory or beside), "spill") as spill:
+        own = dataclasses.replace(settings, temp_directory=str(spill))
+        with contextlib.closing(connect(own, spill=spill)) as connection:
+            yield connection
+
+
+def connect(settings: EngineSettings, *, spill: Path) -> duckdb.DuckDBPyConnection:
     """Return an in-memory connection that spills to disk at ``settings.memory_limit``.
 
     Sessions run in UTC, rows keep their order, and no extension is ever fetched from the network.
@@ -23,15 +43,14 @@ def connect(settings: EngineSettings, *, spill: Path | None = None) -> duckdb.Du
 
     Args:
         settings: memory limit, threads, and where to spill.
-        spill: where to spill when ``settings.temp_directory`` is empty; else the system's
-            temporary directory.
+        spill: where to spill when ``settings.temp_directory`` is empty; DuckDB makes it where missing.
 
     Raises:
         ConfigError: the memory limit or the number of threads is not one DuckDB understands.
     """
-    directory = settings.temp_directory or spill or Path(tempfile.gettempdir()) / f"footfall-{os.getpid()}"
+    directory = str(settings.temp_directory or spill)
     try:
-        connection = duckdb.connect(":memory:", config=_options(settings, directory=str(directory)))
+        connection = duckdb.connect(":memory:", config=_options(settings, directory=directory))
     except duckdb.Error as error:
         raise ConfigError(
             f"memory_limit: expected a size such as '4GB' or '512MB', found {settings.memory_limit!r} ({error})."

@@ -15,7 +15,6 @@ A row's flags are found with one instant a user and purpose: the first grant aft
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import hashlib
 import json
@@ -31,7 +30,7 @@ import pyarrow.parquet as pq
 
 from features import columns as c
 from features.contract.tables import CONSENTS, EVENTS, SQL_TYPES, Table
-from features.engine import connect, sql_name, sql_text
+from features.engine import private_connection, sql_name, sql_text
 from features.errors import ConfigError, DataError
 from features.files import staged_file
 from features.settings import EngineSettings, ShopSettings
@@ -90,7 +89,7 @@ class EventLog:
         Raises:
             DataError: a file is missing, empty or breaks the contract.
         """
-        with contextlib.closing(connect(engine, spill=Path(path).parent / ".spill")) as connection:
+        with private_connection(engine, beside=Path(path).parent) as connection:
             num_rows = _read_events(connection, Path(data) / "events.parquet")
             consents = Path(data) / "consents.parquet"
             _read_consents(connection, consents)

@@ -16,7 +16,6 @@ sale would give away which days those are, so it is no input of a day that is st
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import logging
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from features import columns as c
 from features.calendar_features import calendar_features
 from features.contract.tables import INVENTORY, ITEMS, PLAN, SQL_TYPES, Table
 from features.demand_panel import DemandPanel, Floats
-from features.engine import connect, sql_name, sql_text
+from features.engine import private_connection, sql_name, sql_text
 from features.errors import ConfigError, DataError
 from features.event_log import EventLog
 from features.settings import EngineSettings, ShopSettings
@@ -88,9 +87,9 @@ def build_panel(
         data: a data directory; ``items``, ``plan`` and ``inventory`` may be missing.
         shop: zone and country.
         settings: items and horizon.
-        engine: memory limit, threads.
+        engine: memory limit, threads, where to spill; beside the log where that is empty.
     """
-    with contextlib.closing(connect(engine)) as connection:
+    with private_connection(engine, beside=log.path.parent) as connection:
         _register(connection, log, Path(data), settings)
         first_day, last_day = _days_with_items(connection, log)
         grid = _Grid(connection=connection, first_day=first_day, last_day=last_day, horizon=settings.horizon)

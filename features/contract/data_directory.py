@@ -20,7 +20,7 @@ import pandas as pd
 from features import files
 from features.contract.check import TableCheck, parquet
 from features.contract.tables import TABLES, Table
-from features.engine import connect, memory_explained, sql_name, sql_text
+from features.engine import memory_explained, private_connection, sql_name, sql_text
 from features.errors import DataError, did_you_mean
 from features.settings import EngineSettings, ShopSettings
 
@@ -75,7 +75,7 @@ def write_data_directory(
     with files.staged_directory(out) as staging, memory_explained(engine):
         scratch = staging / ".scratch"
         (staging / REJECTS).mkdir()
-        with connect(engine, spill=scratch / "spill") as connection:
+        with private_connection(engine, beside=scratch) as connection:
             writer = _Writer(connection, staging=staging, scratch=scratch)
             counts = {name: writer.write(TABLES[name], rows) for name, rows in tables.items()}
         shutil.rmtree(scratch, ignore_errors=True)

@@ -28,7 +28,7 @@ from typing import Any, Final
 import duckdb
 
 from features.contract.data_directory import write_data_directory
-from features.engine import connect, sql_text
+from features.engine import private_connection, sql_text
 from features.errors import DataError
 from features.settings import EngineSettings, ShopSettings
 
@@ -82,7 +82,7 @@ def import_complete_journey(out: Path, *, engine: EngineSettings | None = None) 
     """
     engine = engine or EngineSettings()
     data = _package_data()
-    with connect(engine, spill=out.parent / f".{out.name}.spill") as connection:
+    with private_connection(engine, beside=out.parent) as connection:
         for name in FILES:
             connection.execute(
                 f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet({sql_text(data / f'{name}.parquet')})"

@@ -10,7 +10,7 @@ import duckdb
 
 from features.asides import scratch_directory
 from features.contract.data_directory import write_data_directory
-from features.engine import connect, memory_explained, sql_name, sql_text
+from features.engine import memory_explained, private_connection, sql_name, sql_text
 from features.errors import ConfigError, DataError
 from features.settings import EngineSettings, ShopSettings
 from features.sources.mapping import Format, TableMapping, load_mapping
@@ -55,7 +55,7 @@ def import_source(
     with (
         scratch_directory(out.parent, f"{out.name}.import") as scratch,
         memory_explained(engine),
-        connect(engine, spill=scratch / "spill") as connection,
+        private_connection(engine, beside=scratch) as connection,
     ):
         tables = {
             rule.table.name: _map_table(connection, src, rule, scratch, minor_units=shop.minor_units)

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from features import columns as c
 from features.build import FeatureSet, build_features
 from features.customers import CustomerTable
+from features.engine import connect
 from features.errors import ConfigError, DataError, UnknownId
 from features.files import sha256_of_file
 from features.panel_build import PanelSettings
@@ -231,3 +233,20 @@ def test_load_when_a_file_is_gone_then_named(tmp_path: Path, name: str) -> None:
 def test_panel_settings_when_they_make_no_sense_then_refused() -> None:
     with pytest.raises(ConfigError, match="expected min_purchases >= 1"):
         PanelSettings(min_purchases=0)
+
+
+def test_build_when_engines_connect_then_all_spill_within_the_staged_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spills = []
+
+    def connect_and_tell(settings: EngineSettings, *, spill: Path) -> duckdb.DuckDBPyConnection:
+        spills.append(Path(settings.temp_directory or spill))
+        return connect(settings, spill=spill)
+
+    monkeypatch.setattr("features.engine.connect", connect_and_tell)
+    data = write_shop(tmp_path / "data", shop=SHOP, events=_events(), items=ITEMS, consents=CONSENTS)
+    build_features(data, tmp_path / "features", engine=ENGINE, panel=PANEL)
+    assert len(spills) >= 4  # log, sequences, customers, panel
+    assert {spill.parent.parent for spill in spills} == {tmp_path}
+    assert not [path for path in (tmp_path / "features").rglob("*") if "spill" in path.name]
