@@ -18,7 +18,7 @@ from features.release import ReleaseStore
 from serving.erasures import ErasureWatch
 from serving.live_events import LiveEvents
 from serving.release_state import ReleaseState, open_release
-from serving.settings import ServeSettings
+from serving.settings import SUPERVISOR_VARIABLE, ServeSettings
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10
@@ -91,6 +91,7 @@ def _check_address(settings: ServeSettings) -> None:
 
 
 def _run(settings: ServeSettings) -> None:
+    os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
     # Imported late: BentoML reads its home, and our service its settings, from the environment.
     importlib.import_module("serving.service").FootfallService.inject_config()
     serve_http = importlib.import_module("_bentoml_impl.server").serve_http

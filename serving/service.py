@@ -20,7 +20,7 @@ from serving.live_events import LiveEvents
 from serving.logs import log_to_stderr
 from serving.metrics import ServiceMetrics
 from serving.release_state import ReleaseState
-from serving.settings import ServeSettings
+from serving.settings import SUPERVISOR_VARIABLE, ServeSettings
 
 _log = logging.getLogger(__name__)
 _PARENT_CHECK_SECONDS = 1.0
@@ -74,7 +74,8 @@ def build_engine(settings: ServeSettings) -> Engine:
 
 def _stop_with_parent() -> None:
     """End this worker when its supervisor is gone, so that no orphan holds the port."""
-    parent = os.getppid()
+    # Named by the supervisor: one that dies while a worker still starts is no longer its parent by now.
+    parent = int(os.environ.get(SUPERVISOR_VARIABLE) or os.getppid())
 
     def watch() -> None:
         while os.getppid() == parent:

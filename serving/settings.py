@@ -12,6 +12,7 @@ import msgspec
 from features.errors import ConfigError
 
 SETTINGS_VARIABLE: Final = "FOOTFALL_SERVE"
+SUPERVISOR_VARIABLE: Final = "FOOTFALL_SUPERVISOR_PID"
 _LAST_PORT: Final = 65_535
 
 

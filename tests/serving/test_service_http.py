@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -240,6 +241,21 @@ def test_events_when_the_server_is_killed_after_the_answer_then_they_are_kept(
     workers = workers_of(second)
     second.process.send_signal(signal.SIGKILL)
     _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
+
+
+def test_serve_when_the_supervisor_dies_while_its_workers_start_then_they_end_too(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = start_server(build(tmp_path / "store", num_items=20, num_users=3).store.root)
+    deadline = time.monotonic() + 60
+    while len(workers := workers_of(server)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(workers) == 2
+    server.process.send_signal(signal.SIGKILL)  # seconds before a worker has imported the service
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    for worker in alive:
+        worker.kill()
     assert not alive
 
 
