@@ -1,4 +1,16 @@
-"""From parts to the release that is served: registered versions, and the alias that marks one of them."""
+"""From parts to the release that is served: registered versions, and the alias that marks one of them.
+
+Two pointers name what is served: the registry's alias, and ``current.json`` for those who serve from the
+directory. They cannot move at once, so all that can be refused or fail comes first:
+
+    1  check every file     a damaged release moves nothing
+    2  register versions    nobody serves them yet
+    3  move the alias       the last step that a registry out of reach can stop
+    4  write current.json   one rename on the store's own disk
+
+A crash between 3 and 4 leaves two sound releases, one for each pointer. The same promotion run again takes up the
+release that was cut off; any later one moves both pointers.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +54,11 @@ def promote_release(store: Path, *, features: Path | None, versions: Mapping[Par
     if features is not None:  # personal data is written only once there is something to serve it with
         _write_customers(features, releases)
     parts = models | _chosen(releases, ("customers",), versions)
-    before = releases.current_id
-    release = releases.create(parts)
-    register_release(open_client(store), releases, release)
+    before, client = releases.current_id, open_client(store)
+    _tell_disagreement(client, before)
+    release = _cut_off(releases, parts) or releases.create(parts)
+    releases.open(release.release_id)
+    register_release(client, releases, release)
     releases.set_current(release.release_id)
     log.info("release %s is served from now on; before it: %s", release.release_id, before or "none")
     rows = {kind: {"version": part.version, "metrics": dict(part.metrics)} for kind, part in parts.items()}
@@ -76,6 +90,32 @@ def _register(client: MlflowClient, model: str, path: Path, run_id: str, tags: M
             return str(version.version)
     known_run = run_id if run_id and _run_exists(client, run_id) else None
     return str(client.create_model_version(model, source, run_id=known_run, tags=dict(tags)).version)
+
+
+def _cut_off(releases: ReleaseStore, parts: Mapping[PartKind, Part]) -> Release | None:
+    """Return the newest release if it has these very parts and has not come to be current."""
+    newest = releases.release_ids()[-1:]
+    if not newest or newest[0] == releases.current_id:
+        return None
+    try:
+        release = releases.open(newest[0])
+    except ReleaseError:  # not one to go on with
+        return None
+    same = {kind: part.sha256 for kind, part in release.parts.items()} == {k: part.sha256 for k, part in parts.items()}
+    return release if same else None
+
+
+def _tell_disagreement(client: MlflowClient, current: str | None) -> None:
+    try:
+        served = client.get_model_version_by_alias(RELEASE_MODEL, SERVING_ALIAS).tags.get(RELEASE_ID_TAG)
+    except MlflowException:  # no release has been registered yet
+        return
+    if served != current:
+        log.warning(
+            "the registry serves release %s, this directory %s: a promotion was cut off, or one of the two was moved "
+            "by hand; the new release is for both",
+            *(served, current or "none"),
+        )
 
 
 def _run_exists(client: MlflowClient, run_id: str) -> bool:

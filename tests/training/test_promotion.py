@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import ReleaseError
-from features.release import Part, PartKind, ReleaseStore, write_part
+from features.release import Part, PartKind, Release, ReleaseStore, write_part
 from features.release.registry import RELEASE_ID_TAG, RELEASE_MODEL, SERVING_ALIAS
 from training.promotion import promote_release
 from training.tracking import open_client
@@ -89,3 +89,69 @@ def test_promote_when_a_file_is_damaged_then_refuses_and_keeps_the_release_that_
     with pytest.raises(ReleaseError, match=r"file\.txt: damaged"):
         promote_release(tmp_path, features=None, versions=NEWEST)
     assert ReleaseStore(root=tmp_path).current_id == served
+
+
+def served(store: Path) -> tuple[str | None, str]:
+    """What the directory and what the registry serves."""
+    alias = open_client(store).get_model_version_by_alias(RELEASE_MODEL, SERVING_ALIAS)
+    return ReleaseStore(root=store).current_id, alias.tags[RELEASE_ID_TAG]
+
+
+def test_promote_when_cut_off_between_alias_and_directory_then_run_again_it_ends_what_was_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_part(tmp_path, "retrieval", "1")
+    first = promote_release(tmp_path, features=None, versions=NEWEST)["release_id"]
+    make_part(tmp_path, "retrieval", "2")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ReleaseStore, "set_current", killed)
+        with pytest.raises(KeyboardInterrupt):
+            promote_release(tmp_path, features=None, versions=NEWEST)
+    directory, cut_off = served(tmp_path)
+    assert directory == first != cut_off
+    assert not caplog.records
+    again = promote_release(tmp_path, features=None, versions=NEWEST)
+    assert again["release_id"] == cut_off
+    assert again["replaces"] == first
+    assert served(tmp_path) == (cut_off, cut_off)
+    assert "a promotion was cut off" in caplog.text
+    assert len(ReleaseStore(root=tmp_path).release_ids()) == 2
+
+
+def test_promote_when_cut_off_and_another_follows_then_both_serve_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_part(tmp_path, "retrieval", "1")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ReleaseStore, "set_current", killed)
+        with pytest.raises(KeyboardInterrupt):
+            promote_release(tmp_path, features=None, versions=NEWEST)
+    make_part(tmp_path, "retrieval", "2")
+    release = promote_release(tmp_path, features=None, versions=NEWEST)["release_id"]
+    assert served(tmp_path) == (release, release)
+
+
+def test_promote_when_a_file_is_damaged_after_it_was_chosen_then_neither_pointer_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_part(tmp_path, "retrieval", "1")
+    first = promote_release(tmp_path, features=None, versions=NEWEST)["release_id"]
+    part = make_part(tmp_path, "retrieval", "2")
+    create = ReleaseStore.create
+
+    def damages(self: ReleaseStore, parts: dict[PartKind, Part]) -> Release:
+        (part.directory / "file.txt").write_text("y")
+        return create(self, parts)
+
+    monkeypatch.setattr(ReleaseStore, "create", damages)
+    with pytest.raises(ReleaseError, match=r"file\.txt: damaged"):
+        promote_release(tmp_path, features=None, versions=NEWEST)
+    assert served(tmp_path) == (first, first)
