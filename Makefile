@@ -33,7 +33,8 @@ clean: ## remove the environment and what the demo wrote
 	rm -rf $(VENV) demo footfall-store
 
 $(READY): pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --upgrade "pip>=24" "setuptools>=77"
-	$(BIN)/python -m pip install -e ".[test]"
-	touch $(READY)
+	@echo "Setting up $(VENV): about 3 GB of packages, a few minutes"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=24" "setuptools>=77"
+	@$(BIN)/python -m pip install --quiet -e ".[test]"
+	@touch $(READY)
