@@ -42,7 +42,8 @@ def promote_release(store: Path, *, features: Path | None, versions: Mapping[Par
         versions: version of each part; empty means the newest; a kind the store has none of is left out.
 
     Returns:
-        ids of the release and of the one it replaces, and each part's version and metrics.
+        ids of the release and of the one it replaces, each part's version, metrics and data fingerprint, and
+        warnings: parts may come from different data, such as last night's customers beside last week's model.
 
     Raises:
         ReleaseError: there is no retrieval part, a version does not exist, or a file is damaged.
@@ -61,8 +62,25 @@ def promote_release(store: Path, *, features: Path | None, versions: Mapping[Par
     register_release(client, releases, release)
     releases.set_current(release.release_id)
     log.info("release %s is served from now on; before it: %s", release.release_id, before or "none")
-    rows = {kind: {"version": part.version, "metrics": dict(part.metrics)} for kind, part in parts.items()}
-    return {"release_id": release.release_id, "replaces": before, "parts": rows}
+    return {
+        "release_id": release.release_id,
+        "replaces": before,
+        "parts": {kind: _row(part) for kind, part in parts.items()},
+        "warnings": _warnings(parts),
+    }
+
+
+def _row(part: Part) -> dict[str, Any]:
+    return {"version": part.version, "metrics": dict(part.metrics), "data_fingerprint": part.data_fingerprint}
+
+
+def _warnings(parts: Mapping[PartKind, Part]) -> list[str]:
+    if len({part.data_fingerprint for part in parts.values()}) == 1:
+        return []
+    found = ", ".join(f"{kind} {part.data_fingerprint[:12]}" for kind, part in parts.items())
+    text = f"the parts were made from different data ({found}); if that is not meant, train or promote from the same features"
+    log.warning("%s", text)
+    return [text]
 
 
 def register_release(client: MlflowClient, releases: ReleaseStore, release: Release) -> None:

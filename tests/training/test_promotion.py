@@ -20,9 +20,9 @@ def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-def make_part(store: Path, kind: PartKind, version: str, content: str = "x") -> Part:
-    with write_part(store, kind, data_fingerprint="f", version=version) as draft:
-        (draft.directory / "file.txt").write_text(content)
+def make_part(store: Path, kind: PartKind, version: str, *, data: str = "f") -> Part:
+    with write_part(store, kind, data_fingerprint=data, version=version) as draft:
+        (draft.directory / "file.txt").write_text("x")
         draft.metrics["recall@20"] = 0.25
     return ReleaseStore(root=store).open_part(kind, version)
 
@@ -53,6 +53,19 @@ def test_promote_when_one_part_is_new_then_the_others_stay_and_are_not_registere
         for model in ("footfall-retrieval", "footfall-demand", "footfall-release")
     }
     assert counts == {"footfall-retrieval": 1, "footfall-demand": 2, "footfall-release": 2}
+
+
+def test_promote_when_parts_come_from_different_data_then_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_part(tmp_path, "retrieval", "1", data="a" * 64)
+    make_part(tmp_path, "demand", "1", data="a" * 64)
+    assert promote_release(tmp_path, features=None, versions=NEWEST)["warnings"] == []
+    assert not caplog.records
+    make_part(tmp_path, "demand", "2", data="b" * 64)
+    (warning,) = promote_release(tmp_path, features=None, versions=NEWEST)["warnings"]
+    assert "different data (retrieval aaaaaaaaaaaa, demand bbbbbbbbbbbb)" in warning
+    assert warning in caplog.text
 
 
 def test_promote_when_a_version_is_named_then_takes_that_one(tmp_path: Path) -> None:
