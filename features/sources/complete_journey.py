@@ -12,6 +12,9 @@ times price is money again; smaller ones are single fills already.
 
 *Price* is what the customer paid for one unit, after the store's discounts: sales value / quantity.
 
+*An item's price* in the catalogue is its median over the whole year, since the source has no price list, and so are
+the price bands that follow from it: a model that is tested on the year's last weeks knows a little of them.
+
 *Brand* is the maker: ``National 544`` or ``Private 69`` (kind and ``manufacturer_id``), since the
 source's own brand knows only the two kinds.
 
@@ -65,6 +68,7 @@ NOT_FOR_SALE: Final = ("COUPON/MISC ITEMS", "COUPONS/STORE & MFG", "COUPON", "FU
 ASSUMPTIONS: Final = (
     "Times are stored in UTC; the shop is in America/New_York (weeks begin at its midnight, summer and winter).",
     "Fuel lines of 100 units or more count thousandths of a gallon; they are given in whole gallons, at least one.",
+    "An item's price, and so its price band, is the year's median: a small look-ahead of recommendation models alone.",
     f"The promotion plan is announced {ANNOUNCED_DAYS} days before its week begins, as weekly ads are; the data does not say.",
     f"The plan holds items with at least {MIN_PLAN_LINES} till lines in the year.",
     "display, mailer and promotion (either) are shares of the stores that promoted anything in that week.",

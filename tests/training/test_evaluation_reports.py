@@ -81,12 +81,17 @@ def test_evaluate_retrieval_when_everybody_only_repeats_then_the_table_of_new_it
         for day in range(100)
     ]
     data = write_shop(tmp_path / "data", events=rows)
+    (data / "about.json").write_text(
+        json.dumps({"source": "tills", "assumptions": ["Times are UTC.", "<Prices> too."]})
+    )
     build_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
     found = evaluate_retrieval(tmp_path / "features", tmp_path / "store", resamples=20)
     assert "new" not in found
     assert found["all"]["personal frequency"]["mean"] == 1
     assert "no table of 'new' items" in caplog.text
-    assert "what customers choose next, repeats counted" in Path(found["report"]).read_text()
+    page = Path(found["report"]).read_text()
+    assert "what customers choose next, repeats counted" in page
+    assert "Times are UTC. &lt;Prices&gt; too." in page
 
 
 @pytest.fixture(scope="module")

@@ -244,6 +244,9 @@ def _protocol(subject: _Subject, *, num_candidates: int) -> dict[str, Any]:
         f"{split.test.num_users:,} customers with a history and an answer; {split.num_unasked:,} customers "
         "without any history could not be asked"
     )
+    assumptions = subject.features.about.get("data", {}).get("assumptions")
+    if assumptions:
+        facts["What the source assumes"] = " ".join(assumptions)
     return {
         "name": split.protocol,
         "label": _PROTOCOLS[split.protocol],

