@@ -74,8 +74,8 @@ KEYS = {"item_days": [c.ITEM_ID, c.LOCAL_DAY]}
 
 
 @pytest.fixture(scope="module")
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(EngineSettings(memory_limit="500MB", threads=1)) as opened:
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(EngineSettings(memory_limit="500MB", threads=1), spill=tmp_path_factory.mktemp("spill")) as opened:
         yield opened
 
 
