@@ -26,14 +26,18 @@ class CustomerBook:
         rows: the customer table; all columns but the user id.
         users: row ``r`` is code ``r + 2``.
         as_of: the instant that the rows describe, as the part states it.
+        currency: ISO 4217 code of the money columns; ``None`` where the part does not say.
+        minor_units: minor units, in which the money columns count, in one unit of the currency.
     """
 
     rows: pa.Table
     users: Vocabulary
     as_of: str | None
+    currency: str | None = None
+    minor_units: int = 1
 
     @classmethod
-    def load(cls, path: Path, *, as_of: str | None) -> CustomerBook:
+    def load(cls, path: Path, *, as_of: str | None, currency: str | None = None, minor_units: int = 1) -> CustomerBook:
         """Map a customers file.
 
         Raises:
@@ -43,7 +47,8 @@ class CustomerBook:
         if c.USER_ID not in table.column_names:
             raise ReleaseError(f"{path}: expected a column {c.USER_ID!r}, found {table.column_names}.")
         users = Vocabulary.from_ids(table[c.USER_ID].cast(pa.string()).to_pylist())
-        return cls(rows=table.drop_columns([c.USER_ID]), users=users, as_of=as_of)
+        rows = table.drop_columns([c.USER_ID])
+        return cls(rows=rows, users=users, as_of=as_of, currency=currency, minor_units=minor_units)
 
     def profile(self, user_id: str) -> dict[str, Any] | None:
         """Return a customer's row as JSON values, ``None`` where there is none."""

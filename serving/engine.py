@@ -107,6 +107,8 @@ class Engine:
             profile=profile,
             history=history,
             as_of=state.customers.as_of,
+            currency=state.customers.currency,
+            minor_units=state.customers.minor_units,
             release_id=state.release_id,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import ipaddress
 import logging
 import os
 import socket
@@ -37,6 +38,7 @@ def serve(settings: ServeSettings) -> int:
     """
     pinned = _pinned(settings)
     _check_address(pinned)
+    _warn_if_reachable(pinned.host)
     os.environ.update(_ONE_THREAD)
     _check_release(pinned)
     with tempfile.TemporaryDirectory(prefix="footfall-serve-") as home:
@@ -76,6 +78,15 @@ def _address_of(host: str) -> str:
         return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
     except OSError:
         raise ConfigError(f"host: expected an address of this machine such as 127.0.0.1, found {host!r}.") from None
+
+
+def _warn_if_reachable(host: str) -> None:
+    if not ipaddress.ip_address(host.split("%", maxsplit=1)[0]).is_loopback:
+        _log.warning(
+            "%s: other machines can reach this address, and the service asks nobody who they are; "
+            "put a proxy with a login in front that lets only the shop's app through.",
+            host,
+        )
 
 
 def _check_address(settings: ServeSettings) -> None:

@@ -126,7 +126,12 @@ def open_release(store: ReleaseStore, release_id: str = "") -> Release:
 
 def _customer_book(part: Part) -> CustomerBook:
     as_of = part.about.get("as_of")
-    return CustomerBook.load(part.path(layout.CUSTOMERS), as_of=None if as_of is None else str(as_of))
+    return CustomerBook.load(
+        part.path(layout.CUSTOMERS),
+        as_of=None if as_of is None else str(as_of),
+        currency=part.about.get("currency"),
+        minor_units=int(part.about.get("minor_units", 1)),
+    )
 
 
 def _known_event_types(names: Iterable[str]) -> npt.NDArray[np.bool_]:

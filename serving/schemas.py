@@ -126,6 +126,8 @@ class CustomerAnswer(Answer, frozen=True, kw_only=True):
     profile: Annotated[dict[str, Any] | None, Meta(description="the customer table's row; null for someone new")]
     history: Annotated[list[HistoryEvent], Meta(description="newest first")]
     as_of: str | None
+    currency: Annotated[str | None, Meta(description="ISO 4217 code of the profile's money")]
+    minor_units: Annotated[int, Meta(description="minor units, in which money counts, in one unit of the currency")]
     release_id: str
 
 

@@ -43,7 +43,12 @@ def write_customers_part(
         to_forget = table.frame[c.USER_ID].map(lambda user: user in erased).astype(bool)
         known = table.frame[~to_forget]
         dataclasses.replace(table, frame=known.reset_index(drop=True)).save(draft.directory / layout.CUSTOMERS)
-        draft.about.update(as_of=table.as_of.isoformat(), num_customers=len(known))
+        draft.about.update(
+            as_of=table.as_of.isoformat(),
+            num_customers=len(known),
+            currency=features.shop.currency,
+            minor_units=features.shop.minor_units,
+        )
     part = store.latest_part("customers")
     assert part is not None, "a part was just written"
     log.info("customers part %s: %d customers, %d erased", part.version, len(known), int((~kept).sum()))

@@ -179,7 +179,7 @@ def test_pages_when_a_browser_shows_them_then_they_are_filled_in(
         return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
 
     console = shown("/")
-    for label, value in (("Stage", "new"), ("Average basket", "4,831 minor units"), ("Vip", "yes")):
+    for label, value in (("Stage", "new"), ("Average basket", "€48.31"), ("Vip", "yes")):
         assert f"<dt>{label}</dt><dd>{value}</dd>" in console
     assert "<dt>Spent in all</dt>" not in console  # user-0's is not known
     assert console.count("Thing number") > 12  # titles of recommendations and of the history

@@ -207,7 +207,7 @@ def _customers_part(
             price_band=histories.price_band,
         )
         own_sequences.save(draft.directory / layout.HISTORIES)
-        draft.about.update(as_of="2026-11-20T00:00:00+00:00")
+        draft.about.update(as_of="2026-11-20T00:00:00+00:00", currency="EUR", minor_units=100)
     return _newest(store, "customers")
 
 
