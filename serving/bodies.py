@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from starlette.requests import Request as HttpRequest
 
+from features.columns import EVENT_TYPES
 from features.errors import did_you_mean
 from serving.errors import RequestError
 
@@ -44,7 +45,7 @@ def decode_body(body: bytes, kind: type[T]) -> T:
     try:
         return _decoded(body, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        message = f"Expected a JSON object in UTF-8, found {_short(body)} ({error}); see /docs for the fields."
+        message = f"Expected a JSON object in UTF-8, found {_short(body.decode(errors='replace'))} ({error}); see /docs for the fields."
         raise RequestError(400, "invalid_json", message) from None
 
 
@@ -53,20 +54,31 @@ def _decoded(body: bytes, kind: type[T]) -> T:
         return _decoder(kind).decode(body)
     except msgspec.ValidationError as error:
         # The first field that does not fit ends the decoding; what stands behind it may be no JSON at all.
-        raise RequestError(422, "invalid_request", _explained(str(error), msgspec.json.decode(body), kind)) from None
+        reason = explain(str(error), msgspec.json.decode(body), kind)
+        raise RequestError(422, "invalid_request", f"{reason} See /docs for the fields.") from None
 
 
-def _explained(error: str, content: Any, kind: type) -> str:
-    """Turn msgspec's ``Expected `int` <= 1000 - at `$.k``` into ``k: expected `int` <= 1000, found 5000.``."""
+def explain(error: str, content: Any, kind: type) -> str:
+    """Turn msgspec's ``Expected `int` <= 1000 - at `$.k``` into ``k: expected `int` <= 1000, found 5000.``.
+
+    Args:
+        error: what msgspec says.
+        content: what was sent.
+        kind: what was expected.
+    """
     unknown = _UNKNOWN_FIELD.search(error)
     if unknown:
         fields = _field_names(kind)
-        return f"{error}.{did_you_mean(unknown[1], fields)} See /docs for the fields."
+        return f"{error}.{did_you_mean(unknown[1], fields)}"
     path = _PATH.search(error)
     where = path[1] if path else ""
+    if error.startswith("Invalid enum value"):
+        value = _at(content, where)
+        hint = did_you_mean(str(value), EVENT_TYPES)
+        return f"{where}: expected one of {', '.join(EVENT_TYPES)}, found {_short(value)}.{hint}"
     expected = _PATH.sub("", error)
     found = "" if "got" in expected else f", found {_short(_at(content, where))}"
-    return f"{where or 'body'}: {expected[:1].lower()}{expected[1:]}{found}. See /docs for the fields."
+    return f"{where or 'body'}: {expected[:1].lower()}{expected[1:]}{found}."
 
 
 def _field_names(kind: type) -> list[str]:

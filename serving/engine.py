@@ -53,6 +53,7 @@ class _Question:
     events: UserEvents  # stored, live and inline, of the types and items that the tower knows
     has_stored: bool
     unknown_items: list[str]
+    unread_event_types: list[str]
     ask: Ask
 
 
@@ -133,7 +134,13 @@ class Engine:
 
     def add_events(self, request: EventsRequest) -> EventsAnswer:
         """Keep new events; they are on disk when this returns, and the next answer sees them."""
-        return ingest(request, live=self._live, erased=self._erased, knows_item=self._state.item_codes.__contains__)
+        return ingest(
+            request,
+            live=self._live,
+            erased=self._erased,
+            knows_item=self._state.item_codes.__contains__,
+            reads=self._reads,
+        )
 
     def erase(self, user_id: str) -> ErasureAnswer:
         """Forget a customer, from now on and whatever release is loaded."""
@@ -156,8 +163,12 @@ class Engine:
             events=_known_types(events, self._state.knows_event_type),
             has_stored=len(stored) > 0,
             unknown_items=unknown,
+            unread_event_types=sorted({e.event_type for e in request.events if not self._reads(e.event_type)}),
             ask=Ask(k=request.k, excluded=excluded, allowed=allowed),
         )
+
+    def _reads(self, event_type: str) -> bool:
+        return bool(self._state.knows_event_type[c.EVENT_TYPE_CODES[event_type]])
 
     def _stored(self, user_id: str | None) -> UserEvents:
         histories = self._state.histories
@@ -250,6 +261,7 @@ class Engine:
             release_id=state.release_id,
             model_version=state.model_version,
             unknown_items=question.unknown_items,
+            unread_event_types=question.unread_event_types,
         )
 
     def _name(self, code: int) -> str:

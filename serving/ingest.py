@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from features import columns as c
-from features.errors import did_you_mean
+from serving.bodies import explain
 from serving.erasures import ErasureWatch
 from serving.errors import RequestError
 from serving.histories import to_microseconds
@@ -25,9 +25,21 @@ class Refused(ValueError):
 
 
 def ingest(
-    request: EventsRequest, *, live: LiveEvents, erased: ErasureWatch, knows_item: Callable[[str], bool]
+    request: EventsRequest,
+    *,
+    live: LiveEvents,
+    erased: ErasureWatch,
+    knows_item: Callable[[str], bool],
+    reads: Callable[[str], bool],
 ) -> EventsAnswer:
     """Keep a batch of events; accepted rows are on disk when this returns.
+
+    Args:
+        request: rows as they came.
+        live: where events are kept.
+        erased: customers whose events are refused.
+        knows_item: whether the release holds an item.
+        reads: whether the release's model was trained on an event type.
 
     Raises:
         RequestError: not one row could be kept.
@@ -44,11 +56,12 @@ def ingest(
     reason = "user_id: this customer was erased; events are no longer kept under this id"
     rejected += [RejectedEvent(row=good[position][0], reason=reason) for position in added.refused_rows]
     if len(rejected) == len(request.events):
-        raise RequestError(422, "no_event_accepted", f"All {len(rejected)} rows were refused; {_examples(rejected)}")
+        raise RequestError(422, "no_event_accepted", f"No row could be kept; {_examples(rejected)}")
     return EventsAnswer(
         accepted=added.num_accepted,
         duplicates=added.num_duplicates,
         rejected=sorted(rejected, key=lambda refusal: refusal.row),
+        unread_event_types=sorted({event.event_type for _, event in good if not reads(event.event_type)}),
     )
 
 
@@ -56,7 +69,7 @@ def _checked(content: Any, *, now: dt.datetime, knows_item: Callable[[str], bool
     try:
         event = msgspec.convert(content, NewEvent)
     except msgspec.ValidationError as error:
-        raise Refused(f"{error}{_closest_type(content)}") from None
+        raise Refused(explain(str(error), content, NewEvent)) from None
     if event.item_id is None and event.event_type in c.ITEM_EVENT_TYPES:
         raise Refused(f"item_id: expected one with event_type {event.event_type!r}, found none")
     if event.item_id is not None and not knows_item(event.item_id):
@@ -68,13 +81,6 @@ def _checked(content: Any, *, now: dt.datetime, knows_item: Callable[[str], bool
         raise Refused(f"ts: expected an instant after 1970, found {event.ts and event.ts.isoformat()}")
     own_id = event.event_id or content_id(event.user_id, event.event_type, event.item_id, ts_us)
     return LiveEvent(own_id, event.user_id, ts_us, event.event_type, event.item_id)
-
-
-def _closest_type(content: Any) -> str:
-    found = content.get("event_type") if isinstance(content, dict) else None
-    if not isinstance(found, str) or found in c.EVENT_TYPES:
-        return ""
-    return f".{did_you_mean(found, c.EVENT_TYPES)}"
 
 
 def _examples(rejected: list[RejectedEvent]) -> str:

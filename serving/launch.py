@@ -103,6 +103,8 @@ def _check_address(settings: ServeSettings) -> None:
 
 def _run(settings: ServeSettings) -> None:
     os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
+    # The process manager tells of its sockets and loops; who serves wants to hear of trouble only.
+    logging.getLogger("circus").setLevel(logging.WARNING)
     # Imported late: BentoML reads its home, and our service its settings, from the environment.
     importlib.import_module("serving.service").FootfallService.inject_config()
     serve_http = importlib.import_module("_bentoml_impl.server").serve_http

@@ -74,6 +74,9 @@ class RecommendAnswer(Answer, frozen=True, kw_only=True):
     release_id: str
     model_version: str
     unknown_items: Annotated[list[str], Meta(description="inline events' items that the release does not know")] = []
+    unread_event_types: Annotated[
+        list[str], Meta(description="inline events' types that the model was not trained on and does not read")
+    ] = []
 
 
 class NewEvent(Request, frozen=True, kw_only=True):
@@ -107,6 +110,9 @@ class EventsAnswer(Answer, frozen=True, kw_only=True):
     accepted: int
     duplicates: int
     rejected: list[RejectedEvent] = []
+    unread_event_types: Annotated[
+        list[str], Meta(description="accepted types that this release's model was not trained on and does not read")
+    ] = []
 
 
 class HistoryEvent(Answer, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ from serving.schemas import EventsRequest, RecommendRequest
         (
             b'{"events": [{"event_type": "vew", "item_id": "a"}]}',
             422,
-            "events[0].event_type: invalid enum value 'vew', found 'vew'.",
+            "found 'vew'. Did you mean 'view'?",
         ),
         (
             b'{"events": [{"event_type": "view", "item_id": "a", "ts": "2026-11-22"}]}',
@@ -36,7 +36,7 @@ from serving.schemas import EventsRequest, RecommendRequest
             "events[0].ts: invalid RFC3339 encoded datetime, found '2026-11-22'.",
         ),
         (b'{"k": ', 400, "Expected a JSON object in UTF-8, found"),
-        (b"", 400, "Expected a JSON object in UTF-8, found b''"),
+        (b"", 400, "Expected a JSON object in UTF-8, found ''"),
         (b"\xff\xfe", 400, "Expected a JSON object in UTF-8, found"),
         (b'{"k": 0, ', 400, "Expected a JSON object in UTF-8, found"),
         (b'{"k": 0, "user_id": "\xff"}', 400, "Expected a JSON object in UTF-8, found"),

@@ -46,7 +46,7 @@ def test_recommend_when_asked_over_http_then_items_come_with_their_origin(http: 
     body = answer.json()
     assert len(ids(answer)) == 3
     assert body["strategy"] == "history"
-    assert set(body) == {"items", "strategy", "release_id", "model_version", "unknown_items"}
+    assert set(body) == {"items", "strategy", "release_id", "model_version", "unknown_items", "unread_event_types"}
     assert set(body["items"][0]) == {"item_id", "score", "title", "reason"}
 
 
@@ -66,8 +66,8 @@ def test_each_endpoint_when_asked_well_then_it_answers(http: httpx.Client) -> No
     [
         ("/v1/recommend", b'{"k": 100000}', (422, "invalid_request", "k: expected `int` <= 1000, found 100000.")),
         ("/v1/recommend", b'{"k": -1}', (422, "invalid_request", "k: expected `int` >= 1, found -1.")),
-        ("/v1/recommend", b"{not json", (400, "invalid_json", "Expected a JSON object in UTF-8, found b'{not json'")),
-        ("/v1/recommend", b"", (400, "invalid_json", "Expected a JSON object in UTF-8, found b''")),
+        ("/v1/recommend", b"{not json", (400, "invalid_json", "Expected a JSON object in UTF-8, found '{not json'")),
+        ("/v1/recommend", b"", (400, "invalid_json", "Expected a JSON object in UTF-8, found ''")),
         (
             "/v1/recommend",
             b'{"events": [{"event_type": "view", "item_id": "nope"}]}',
@@ -140,7 +140,12 @@ def test_event_when_acknowledged_then_the_next_answer_of_any_worker_sees_it(serv
 
 def test_events_when_sent_again_then_they_count_once(http: httpx.Client) -> None:
     batch = {"events": [view("again", "item-1", event_id=f"again-{n}", ts="2026-11-20T10:00:00Z") for n in range(5)]}
-    assert http.post("/v1/events", json=batch).json() == {"accepted": 5, "duplicates": 0, "rejected": []}
+    assert http.post("/v1/events", json=batch).json() == {
+        "accepted": 5,
+        "duplicates": 0,
+        "rejected": [],
+        "unread_event_types": [],
+    }
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda _: httpx.post(f"{http.base_url}/v1/events", json=batch), range(8)))
     assert all(answer.json()["duplicates"] == 5 for answer in answers)

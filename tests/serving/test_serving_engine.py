@@ -175,6 +175,14 @@ def test_recommend_when_the_segment_has_too_few_favourites_then_the_shops_fill_t
     assert all(better.score >= worse.score for better, worse in pairwise(answer.items))
 
 
+def test_answers_when_the_model_does_not_read_an_event_type_then_they_name_it(engine: Engine) -> None:
+    inline = (InlineEvent(event_type="impression", item_id="item-1"), InlineEvent(event_type="view", item_id="item-2"))
+    found = ask(engine, events=inline)
+    assert found.unread_event_types == ["impression"]
+    kept = engine.add_events(EventsRequest(events=(event("a", "item-1", event_type="impression"),)))
+    assert (kept.accepted, kept.unread_event_types) == (1, ["impression"])
+
+
 def test_recommend_when_no_inline_item_is_known_then_it_says_which(engine: Engine) -> None:
     events = (InlineEvent(event_type="view", item_id="nonsense"),)
     with pytest.raises(RequestError, match="expected at least one item of the release, found none, such as 'nonsense'"):
@@ -241,7 +249,7 @@ def test_events_when_rows_are_wrong_then_each_is_refused_with_its_reason(engine:
 
 
 def test_events_when_no_row_can_be_kept_then_it_is_the_callers_error(engine: Engine) -> None:
-    with pytest.raises(RequestError, match="All 1 rows were refused; row 0: item_id: the release knows no item 'x'"):
+    with pytest.raises(RequestError, match="No row could be kept; row 0: item_id: the release knows no item 'x'"):
         engine.add_events(EventsRequest(events=(event("a", "x"),)))
 
 
