@@ -43,7 +43,9 @@ class StepCheckpoint(pl.Callback):
     """Write ``path`` every so many steps: the old file or the new one, whatever happens meanwhile.
 
     A step after which validation is due is passed over for the next one: Lightning would resume
-    behind the validation and never make up for it.
+    behind the validation and never make up for it. Where every step is validated there is no such
+    step, and the checkpoint is written when the validation has ended; callbacks that keep score
+    must come before this one. After the last step there is nothing left to resume.
 
     Args:
         path: the checkpoint, one file that is replaced.
@@ -55,17 +57,35 @@ class StepCheckpoint(pl.Callback):
         self.path, self.every_steps, self.validation_steps = Path(path), every_steps, validation_steps
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_args: Any) -> None:  # noqa: D102
-        if not self._is_due(trainer.global_step):
+        if not self._waits_for_validation(trainer):
+            self._write_if_due(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, *_args: Any) -> None:  # noqa: D102
+        if self._waits_for_validation(trainer):
+            self._write_if_due(trainer)
+
+    def _waits_for_validation(self, trainer: pl.Trainer) -> bool:
+        return self.validation_steps == 1 and trainer.enable_validation
+
+    def _write_if_due(self, trainer: pl.Trainer) -> None:
+        if not self._is_due(trainer.global_step) or trainer.should_stop or _is_last_step(trainer):
             return
         with staged_file(self.path) as aside:
             trainer.save_checkpoint(aside)
 
     def _is_due(self, step: int) -> bool:
         """A rule of the step alone, so that a resumed training writes the checkpoints of one left alone."""
+        if self.validation_steps == 1:
+            return step % self.every_steps == 0
         if step % self.validation_steps == 0:
             return False
         put_off = (step - 1) % self.validation_steps == 0 and step > 1
         return step % self.every_steps == 0 or (put_off and (step - 1) % self.every_steps == 0)
+
+
+def _is_last_step(trainer: pl.Trainer) -> bool:
+    limits = [limit for limit in (trainer.max_steps, trainer.num_training_batches) if limit > 0]
+    return bool(limits) and trainer.global_step >= min(limits)
 
 
 def random_states() -> dict[str, Any]:

@@ -186,12 +186,11 @@ def _run(module: RetrievalModule, directory: Path, tracker: Any) -> int:
     config, checkpoint = module.config, directory / CHECKPOINT_FILE
     interval = validation_interval(module.batches, config)
     best = KeepBest(directory / WEIGHTS_FILE)
-    callbacks: list[pl.Callback] = [
-        RandomStates(),
-        StepCheckpoint(checkpoint, every_steps=config.schedule.checkpoint_steps, validation_steps=interval),
-    ]
+    callbacks: list[pl.Callback] = [RandomStates()]
     if module.questions is not None:
         callbacks += [best, EarlyStopping(METRIC, mode="max", patience=config.schedule.patience)]
+    every = config.schedule.checkpoint_steps
+    callbacks.append(StepCheckpoint(checkpoint, every_steps=every, validation_steps=interval))
     if sys.stderr.isatty():
         callbacks.append(TQDMProgressBar())
     resumed = _step_of(checkpoint)
