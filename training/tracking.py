@@ -42,7 +42,7 @@ class TrackedRun:
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Record parameters; nested mappings and dataclasses become dotted names."""
-        for name, value in _flattened(values):
+        for name, value in flattened(values):
             self.client.log_param(self.run_id, name, str(value)[:_MAX_PARAM_CHARACTERS])
 
     def log_metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
@@ -151,10 +151,11 @@ def _new_experiment(client: MlflowClient, name: str, store: Path) -> str:
     return str(client.create_experiment(name, artifact_location=location))
 
 
-def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings and dataclasses under dotted names."""
     for name, value in values.items():
         nested = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
         if isinstance(nested, Mapping):
-            yield from _flattened(nested, f"{prefix}{name}.")
+            yield from flattened(nested, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", nested

@@ -113,7 +113,7 @@ def test_train_demand_when_it_broke_after_choosing_then_resume_goes_on_and_ends_
         with pytest.raises(KeyboardInterrupt):
             train_demand(features, tmp_path, CONFIG)
     (run_id,) = (path.name for path in (tmp_path / "runs").iterdir())
-    with pytest.raises(ConfigError, match="had other settings or data"):
+    with pytest.raises(ConfigError, match=r"resume: model\.seed: the run was started with 0, found 1"):
         train_demand(features, tmp_path, dataclasses.replace(CONFIG, seed=1), resume=run_id)
     with monkeypatch.context() as patch:  # cut off a second time, after the export
         patch.setattr("training.demand.fit.TrackedRun.log_artifacts", breaks)

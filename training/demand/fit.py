@@ -29,7 +29,8 @@ from training.demand.forecast import forecast
 from training.demand.inputs import PanelInputs
 from training.demand.model import DemandModel
 from training.demand.trainer import Fitted, fit_model
-from training.tracking import TrackedRun, tracked_run
+from training.resuming import check_same_settings, tracked_training
+from training.tracking import TrackedRun
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
     store, about_run = Path(store), _about_run(config, found.fingerprint)
     if resume is not None:  # before the run is opened, so that a mistake leaves it as it was
         _check_resumed(store / "runs" / resume, about_run)
-    with tracked_run(store, EXPERIMENT, name="demand", run_id=resume) as run:
+    with tracked_training(store, EXPERIMENT, name="demand", resume=resume) as run:
         work = _work_directory(store / "runs" / run.run_id, about_run)
         if resume is None:
             run.log_params(dataclasses.asdict(config))
@@ -210,8 +211,7 @@ def _check_resumed(work: Path, about: dict[str, Any]) -> None:
     run_id, marker = work.name, work / MARKER_FILE
     if not marker.exists():
         raise ConfigError(f"resume: expected an unfinished demand training of run {run_id!r}, found none in {work}.")
-    if read_json(marker) != about:
-        raise ConfigError(f"resume: run {run_id!r} had other settings or data; resume with those, or start a new run.")
+    check_same_settings(run_id, read_json(marker), about)
 
 
 def _about_run(config: DemandConfig, fingerprint: str) -> dict[str, Any]:

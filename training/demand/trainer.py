@@ -21,6 +21,7 @@ from training.demand.inputs import PanelInputs
 from training.demand.model import DemandModel
 from training.demand.module import DemandModule
 from training.reproducibility import RandomStates, StepCheckpoint
+from training.resuming import interrupts_of
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,8 @@ def _run(
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint.*")
         # Lightning 2.6 calls what torch 2.13 has deprecated.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        trainer.fit(module, ckpt_path=resumed, weights_only=True)
+        with interrupts_of(trainer):
+            trainer.fit(module, ckpt_path=resumed, weights_only=True)
     if best.weights:
         return {"steps": best.steps, "score": best.score}, best.weights
     return {"steps": trainer.global_step, "score": None}, dict(module.model.state_dict())

@@ -31,10 +31,11 @@ from features.release import Part, ReleaseStore, write_part
 from features.release.erasure import ErasedUsers
 from features.sequences import Sequences
 from features.splits import Split
+from training.resuming import check_same_settings, tracked_training
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.export import favourites, write_files
 from training.retrieval.learn import Learned, Lesson, candidate_items, learn
-from training.tracking import TrackedRun, tracked_run
+from training.tracking import TrackedRun
 
 EXPERIMENT: Final = "footfall-retrieval"
 CONFIG_FILE: Final = "config.json"
@@ -68,7 +69,7 @@ def train_retrieval(
     settings = _settings(config, feature_set.fingerprint, num_forgotten)
     if resume is not None:
         _check_resumed(store / "runs" / resume, settings)
-    with tracked_run(store, EXPERIMENT, name="two-tower", run_id=resume) as run:
+    with tracked_training(store, EXPERIMENT, name="two-tower", resume=resume) as run:
         directory = store / "runs" / run.run_id
         if (directory / CONFIG_FILE).exists():  # `mlflow run` too can come back to a run that was begun
             _check_resumed(directory, settings)
@@ -247,10 +248,4 @@ def _check_resumed(directory: Path, now: dict[str, Any]) -> None:
     if not path.exists():
         known = sorted(p.parent.name for p in directory.parent.glob(f"*/{CONFIG_FILE}"))
         raise ConfigError(f"resume: expected a run of this store, found {directory.name!r}; its runs: {known}.")
-    started = {"num_forgotten": 0} | read_json(path)
-    for name, value in now.items():
-        if started[name] != value:
-            raise ConfigError(
-                f"resume: expected the {name} that run {directory.name} was started with, {started[name]!r}, "
-                f"found {value!r}; resume with the same settings and features, or start a new run."
-            )
+    check_same_settings(directory.name, {"num_forgotten": 0} | read_json(path), now)

@@ -25,6 +25,7 @@ from features.files import read_json, write_json
 from features.sequences import Sequences
 from features.splits import Holdout
 from training.reproducibility import RandomStates, StepCheckpoint
+from training.resuming import interrupts_of
 from training.retrieval.batches import TrainingBatches
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.module import METRIC, KeepBest, RetrievalModule
@@ -214,7 +215,8 @@ def _run(module: RetrievalModule, directory: Path, tracker: Any) -> int:
             default_root_dir=directory,
             deterministic=True,
         )
-        trainer.fit(module, ckpt_path=str(checkpoint) if resumed else None, weights_only=True)
+        with interrupts_of(trainer):
+            trainer.fit(module, ckpt_path=str(checkpoint) if resumed else None, weights_only=True)
     if module.questions is None:
         best.keep(module, trainer.global_step)
     values = {"steps": best.step, "score": max(best.score, 0.0), "last_step": trainer.global_step}
