@@ -94,6 +94,11 @@ def build_panel(
         first_day, last_day = _days_with_items(connection, log)
         grid = _Grid(connection=connection, first_day=first_day, last_day=last_day, horizon=settings.horizon)
         panel = _panel(grid, shop)
+    if panel.num_items == 0:
+        logger.warning(
+            "panel: no item has %d purchases; no demand model can be trained: lower panel.min_purchases",
+            settings.min_purchases,
+        )
     logger.info(
         "panel: %d items (at least %d purchases, at most %d items) x %d days + %d ahead, %.1f%% of days missing",
         *(panel.num_items, settings.min_purchases, settings.max_items, panel.num_periods, settings.horizon),

@@ -143,10 +143,21 @@ def test_resume_when_there_is_nothing_to_resume_then_says_so(features, trained):
     client.set_terminated(result["run_id"], status="FINISHED")
 
 
+def test_train_demand_when_no_item_sells_enough_then_both_commands_say_what_to_set(tmp_path, caplog):
+    events = [event("u", "purchase", utc("2024-03-01 10:00"), "a", quantity=1, price=100)]
+    data = write_shop(tmp_path / "data", events=events)
+    build_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
+    (warning,) = (record.message for record in caplog.records if record.levelname == "WARNING")
+    assert warning.startswith("panel: no item has 30 purchases")
+    advice = r"no item has 30 purchases .*rebuild with `footfall features DATA OUT --panel\.min_purchases 5`"
+    with pytest.raises(DataError, match=advice):
+        train_demand(tmp_path / "features", tmp_path / "store", CONFIG)
+
+
 def test_windows_when_laid_out_then_they_neither_overlap_nor_pass_the_end():
     windows = Windows.of(100, small_config(horizon=7, validation_windows=2, test_windows=1))
     assert windows == Windows(fit_until=79, validation=(79, 86), test=(93,))
-    with pytest.raises(DataError, match="expected at least 56 periods for 3 windows of 7, found 40"):
+    with pytest.raises(DataError, match=r"at least 56 periods for 3 windows of 7, found 40.*--model.test_windows"):
         Windows.of(40, small_config(horizon=7, validation_windows=2, test_windows=1))
 
 

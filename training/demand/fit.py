@@ -67,7 +67,7 @@ class Windows:
             raise DataError(
                 f"Demand: expected at least {config.min_history + (count + 1) * config.horizon} periods for "
                 f"{count} windows of {config.horizon}, found {num_periods}; bring more history, or set fewer windows "
-                "or a shorter horizon."
+                "(--model.validation_windows, --model.test_windows) or a shorter horizon (--model.horizon)."
             )
         origins = tuple(first + window * config.horizon for window in range(count))
         return cls(
@@ -94,7 +94,7 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
     found = FeatureSet.load(Path(features))
     panel = found.panel
     if panel.num_items == 0:
-        raise DataError("Demand: expected a panel with items, found none; check the panel's settings.")
+        raise DataError(_empty_panel(found))
     inputs = PanelInputs.from_panel(panel, config)
     windows = Windows.of(panel.num_periods, config)
     store, about_run = Path(store), _about_run(config, found.fingerprint)
@@ -128,6 +128,16 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
         "metrics": metrics,
         "report": report,
     }
+
+
+def _empty_panel(found: FeatureSet) -> str:
+    needed = found.about["settings"]["panel"]["min_purchases"]
+    if needed == 1:
+        return "Demand: expected items to forecast, found that no item has a purchase; bring a log with purchases."
+    return (
+        f"Demand: expected items to forecast, found that no item has {needed} purchases (panel.min_purchases); "
+        f"rebuild with `footfall features DATA OUT --panel.min_purchases {min(5, needed // 2)}`."
+    )
 
 
 def evaluate_demand(model: DemandModel, inputs: PanelInputs, origins: tuple[int, ...]) -> dict[str, Any]:
