@@ -115,6 +115,10 @@ def test_evaluate_retrieval_when_tracked_then_no_customers_history_leaves_the_st
     here = store / "runs" / run_id / "report"
     report = json.loads((here / "retrieval.json").read_text())
     assert len(report["examples"]) == 10
+    (curve,) = report["learning_curve"]
+    assert curve["metric"] == "validation_ndcg@10"
+    tracked = open_client(store).get_metric_history(run_id, "validation_ndcg_at_10")
+    assert curve["points"] == [[point.step, point.value] for point in tracked]
     there = Path(open_client(store).download_artifacts(run_id, "report"))
     assert sorted(path.name for path in there.iterdir()) == ["retrieval.html", "retrieval.json"]
     uploaded = json.loads((there / "retrieval.json").read_text())

@@ -82,6 +82,10 @@ def test_train_retrieval_when_run_then_both_parts_one_run_and_a_refit_on_all_dat
     assert [run.info.run_id for run in runs] == [result["run_id"]]
     assert runs[0].info.status == "FINISHED"
     assert "loss" in runs[0].data.metrics
+    history = client.get_metric_history(result["run_id"], "validation_ndcg_at_10")
+    assert len({point.step for point in history}) == len(history) > 1
+    best = runs[0].data.metrics["best_validation_ndcg_at_10"]
+    assert best == result["validation"]["ndcg@10"] == pytest.approx(max(point.value for point in history))
 
     # Resumed after its end, it finds every stage done, and the run and the parts stay as they are,
     # though another run has written a newer part that is damaged.

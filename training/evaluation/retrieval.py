@@ -275,10 +275,10 @@ def _learning_curve(subject: _Subject) -> list[dict[str, Any]]:
     """Return the validation metric by step, as tracked while training."""
     if subject.run_id is None:
         return []
-    # Lightning's MLflow logger drops the characters that MLflow refuses: "ndcg@10" is tracked as "ndcg10".
-    history = open_client(subject.store).get_metric_history(subject.run_id, METRIC.replace("@", ""))
+    history = open_client(subject.store).get_metric_history(subject.run_id, METRIC)
     points = sorted({(int(point.step), float(point.value)) for point in history})
-    return [{"metric": METRIC, "points": [list(point) for point in points]}] if len(points) > 1 else []
+    curve = {"metric": METRIC.replace("_at_", "@"), "points": [list(point) for point in points]}
+    return [curve] if len(points) > 1 else []
 
 
 def _metrics_to_log(report: Mapping[str, Any]) -> dict[str, float]:

@@ -81,7 +81,7 @@ def train_retrieval(
         )
         result = training.result() | {"seconds": round(time.perf_counter() - started, 1)}
         write_json(directory / RESULT_FILE, result)
-        run.log_metrics({"validation_ndcg@10": result["validation"]["ndcg@10"], "steps": result["steps"]})
+        run.log_metrics({"best_validation_ndcg@10": result["validation"]["ndcg@10"], "steps": result["steps"]})
         run.log_artifacts(Path(result["part"]), "retrieval")
     return result
 

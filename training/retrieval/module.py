@@ -21,7 +21,7 @@ from training.retrieval.losses import softmax_loss
 from training.retrieval.questions import Questions
 from training.retrieval.towers import TwoTower
 
-METRIC = "validation_ndcg@10"
+METRIC = "validation_ndcg_at_10"  # MLflow allows no @ in names
 
 
 class RetrievalModule(pl.LightningModule):
