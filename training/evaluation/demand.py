@@ -149,6 +149,7 @@ def _items(found: FeatureSet, part: Part, *, seed: int) -> list[dict[str, Any]]:
     days = [day.date().isoformat() for day in panel.periods[-past:]]
     return [
         {
+            "item_id": str(panel.item_ids[row]),
             "title": _title(found, str(panel.item_ids[row])),
             "past_days": days,
             "past_units": [None if np.isnan(units) else float(units) for units in panel.units[row, -past:]],

@@ -54,11 +54,15 @@ class ItemNames:
     vocabulary: Vocabulary
     catalog: ItemCatalog
 
+    def id_of(self, code: int) -> str:
+        """Return the id, blank where the item is unknown."""
+        return "" if code < FIRST else str(self.vocabulary.ids[code - FIRST])
+
     def of(self, code: int) -> str:
         """Return the title, else the last part of the category with the id, else the id."""
         if code < FIRST:
             return "unknown item"
-        item_id = str(self.vocabulary.ids[code - FIRST])
+        item_id = self.id_of(code)
         leaf = str(self.catalog.category[code]).rsplit("/", 1)[-1]
         return str(self.catalog.title[code]) or f"{leaf} {item_id}".strip()
 
@@ -124,4 +128,6 @@ def _latest(items: npt.NDArray[np.integer], num_items: int) -> Sequence[int]:
 
 
 def _titles(codes: Any, names: ItemNames, hits: Container[int]) -> list[dict[str, Any]]:
-    return [{"title": names.of(int(code)), "hit": int(code) in hits} for code in codes]
+    return [
+        {"item_id": names.id_of(int(code)), "title": names.of(int(code)), "hit": int(code) in hits} for code in codes
+    ]

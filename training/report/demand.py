@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from training.report import demand_figures as figures
 from training.report.page import number, percent, write_page
 
 Row = Mapping[str, Any]
+_IN_WORDS: Final = {
+    "empirical quantiles": "each item's own past spread (empirical quantiles)",
+    "seasonal naive": "repeating the last season (seasonal naive)",
+}
 
 
 def write_demand_page(path: Path, report: Mapping[str, Any]) -> None:
@@ -35,9 +39,9 @@ def page_title(report: Mapping[str, Any]) -> str:
     ours = row["metrics"]["wql"]
     name, best = min(((name, other["metrics"]["wql"]) for name, other in models.items()), key=lambda pair: pair[1])
     if name == report["gate"] and row["less_gate"] and row["less_gate"][1] <= 0 <= row["less_gate"][2]:
-        return f"The demand model's forecasts cannot be told apart from {name} (WQL {ours:.3f} and {best:.3f})"
+        return f"The demand model's forecasts cannot be told apart from {_IN_WORDS.get(name, name)} (WQL {ours:.3f} and {best:.3f})"
     share, word = (1 - ours / best, "closer to") if ours < best else (ours / best - 1, "further from")
-    return f"The demand model's forecasts are {percent(share, 0)} {word} what sold than {name}"
+    return f"The demand model's forecasts are {percent(share, 0)} {word} what sold than {_IN_WORDS.get(name, name)}"
 
 
 def _summary(report: Mapping[str, Any]) -> str:

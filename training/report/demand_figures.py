@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from markupsafe import Markup
@@ -13,6 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from training.report.figures import PALETTE, drawing, looks, to_svg
 
 Row = Mapping[str, Any]
+_FOUR_IN_FIVE: Final = "light and dark: 4 outcomes in 5"
+_TWO_IN_FIVE: Final = "dark: 2 outcomes in 5"
 
 
 def wql_forest(models: Sequence[Row]) -> Markup:
@@ -39,12 +41,13 @@ def fan(item: Row) -> Markup:
     past, ahead = np.array(item["past_days"], "datetime64[D]"), np.array(item["days"], "datetime64[D]")
     sold = np.array(item["past_units"], dtype=np.float64)  # None becomes NaN, which leaves a gap
     quantiles = item["quantiles"]
-    with drawing(2.5) as (figure, axes):
+    with drawing(2.8) as (figure, axes):
         axes.plot(past, sold, color="#5c6660", linewidth=1.2, marker=".", markersize=4, label="sold")
-        axes.fill_between(ahead, quantiles["0.1"], quantiles["0.9"], color=PALETTE[1], alpha=0.22, linewidth=0)
-        axes.fill_between(ahead, quantiles["0.3"], quantiles["0.7"], color=PALETTE[1], alpha=0.35, linewidth=0)
+        axes.fill_between(ahead, quantiles["0.1"], quantiles["0.9"], color=PALETTE[1], alpha=0.22, linewidth=0, label=_FOUR_IN_FIVE)
+        axes.fill_between(ahead, quantiles["0.3"], quantiles["0.7"], color=PALETTE[1], alpha=0.35, linewidth=0, label=_TWO_IN_FIVE)
         axes.plot(ahead, quantiles["0.5"], color=PALETTE[1], label="median ahead")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, max(1.05, axes.get_ylim()[1]))
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(DateFormatter("%-d %b"))  # type: ignore[no-untyped-call]
         axes.set_ylabel("units")

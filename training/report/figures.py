@@ -19,8 +19,10 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 WIDTH_INCHES: Final = 4.6
+_SIDE_INCHES: Final = 0.14  # browsers set the last tick's label in wider letters than the layout reckons with
 _INK, _MUTED, _GRID, _GROUND = "#010203", "#040506", "#070809", "#0a0b0c"
 _VARIABLES: Final = {_INK: "--ink", _MUTED: "--muted", _GRID: "--line", _GROUND: "--panel"}
 # Wong 2011, "Points of view: color blindness", Nature Methods 8:441; black and yellow left out, as they
@@ -70,7 +72,7 @@ def looks(names: Sequence[str]) -> dict[str, Look]:
 def drawing(height_inches: float) -> Iterator[tuple[Figure, Axes]]:
     """Yield an empty figure of the page's width in the page's style."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+        figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout=ConstrainedLayoutEngine(w_pad=_SIDE_INCHES))
         yield figure, figure.add_subplot()
 
 

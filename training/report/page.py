@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from features.files import write_bytes
+
+_METRIC_NAMES: Final = {
+    "recall": "Recall@{k}",
+    "capped_recall": "Recall, capped at {k}",
+    "hit_rate": "Hit rate@{k}",
+    "ndcg": "NDCG@{k}",
+    "mrr": "MRR@{k}",
+    "coverage": "Coverage@{k}",
+    "novelty": "Novelty@{k}, bits",
+    "mean_popularity": "Events of a shown item, first {k}",
+}
 
 
 def render(template: str, **context: Any) -> str:
@@ -59,6 +71,27 @@ def number(value: float) -> str:
     return f"{value:,.2f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """Return a difference with its sign, a true minus.
+
+    >>> signed(-0.0273), signed(0.2)
+    ('−0.027', '+0.200')
+    """
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def metric_name(key: str) -> str:
+    """Return what people call a metric; a key that is unknown stays as it is.
+
+    >>> metric_name("capped_recall@20"), metric_name("validation_ndcg@10"), metric_name("loss")
+    ('Recall, capped at 20', 'NDCG@10', 'loss')
+    """
+    found = re.fullmatch(r"(?:validation_)?([a-z_]+)@(\d+)", key)
+    if found is None or found[1] not in _METRIC_NAMES:
+        return key
+    return _METRIC_NAMES[found[1]].format(k=found[2])
+
+
 def when(instant_us: int) -> str:
     """Return a UTC instant in microseconds as date and time.
 
@@ -77,6 +110,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "points": points, "number": number, "when": when}
+    environment.filters |= {"percent": percent, "points": points, "number": number, "signed": signed, "when": when}
+    environment.filters["metric_name"] = metric_name
     environment.globals["digits_for"] = digits_for
     return environment

@@ -8,11 +8,10 @@ from typing import Any, Final
 
 from training.report import retrieval_figures as figures
 from training.report.figures import Look, looks
-from training.report.page import digits_for, percent, points, write_page
+from training.report.page import digits_for, metric_name, percent, points, write_page
 
 Row = Mapping[str, Any]
 _METRIC: Final = "recall@20"
-_SLICE_MODELS: Final = 3
 _TITLES: Final = {
     "new": ("Items new to the customer", "Neither lists nor answers hold anything that the customer had met before."),
     "all": ("Everything, repeats counted", "Lists may repeat what the customer knows, and repeats count as answers."),
@@ -107,7 +106,7 @@ def _figures(table: Row, styles: Mapping[str, Look]) -> list[dict[str, Any]]:
             "Up finds more, right shows more of the catalogue: top right is best.",
         ),
     ]
-    models = [row["model"] for row in rows][:_SLICE_MODELS]
+    models = [row["model"] for row in rows]
     for group in dict.fromkeys(part["group"] for part in table["slices"]):
         parts = [part for part in table["slices"] if part["group"] == group]
         shown.append((figures.slices(parts, styles, models), f"The same lists, cut by {group.lower()}."))
@@ -115,7 +114,7 @@ def _figures(table: Row, styles: Mapping[str, Look]) -> list[dict[str, Any]]:
 
 
 def _learning(curve: Row) -> dict[str, Any]:
-    svg = figures.learning_curve([(int(step), float(value)) for step, value in curve["points"]], metric=curve["metric"])
+    svg = figures.learning_curve([(int(step), float(value)) for step, value in curve["points"]], metric=metric_name(curve["metric"]))
     return {"svg": svg, "caption": "On the validation window, which the test window does not touch."}
 
 

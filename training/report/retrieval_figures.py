@@ -76,9 +76,9 @@ def accuracy_and_coverage(rows: Sequence[Row], styles: Mapping[str, Look]) -> Ma
 
 
 def slices(parts: Sequence[Row], styles: Mapping[str, Look], models: Sequence[str]) -> Markup:
-    """Draw Recall@20 of some models in every slice of one group."""
+    """Draw Recall@20 of each model in every slice of one group."""
     step = 1 / (len(models) + 1.5)
-    with drawing(0.9 + 0.62 * len(parts)) as (figure, axes):
+    with drawing(0.9 + (0.3 + 0.11 * len(models)) * len(parts)) as (figure, axes):
         for row, part in enumerate(reversed(parts)):
             for index, name in enumerate(models):
                 found, look = part[_HEADLINE][name], styles[name]
@@ -106,8 +106,8 @@ def learning_curve(points: Sequence[tuple[int, float]], *, metric: str) -> Marku
     with drawing(2.6) as (figure, axes):
         axes.plot(steps, values, color="#D55E00", marker="o", markersize=4)
         axes.set_xlabel("training step")
-        axes.set_ylabel(metric)
+        axes.set_ylabel(f"{metric} on the\nvalidation window")
         axes.ticklabel_format(style="plain", axis="x", useOffset=False)
     best = max(range(len(values)), key=values.__getitem__)
     text = f"{metric} is highest, {values[best]:.4g}, at step {steps[best]:,}."
-    return to_svg(figure, title=f"{metric} while training", description=text)
+    return to_svg(figure, title=f"{metric} on the validation window while training", description=text)
