@@ -161,7 +161,10 @@ def test_evaluate_demand_when_a_run_is_named_then_its_page_is_written_and_tracke
     assert report["items"][0]["quantiles"]["0.5"] == [5.0, 5.0, 5.0]
     assert report["items"][0]["decision"] == {"reorder_point": 12.0, "lead_time_days": 7.0}
     assert report["protocol"]["facts"]["Intervals"] == "95%, 1,234 draws of items"
-    assert "17% closer to what sold than each item&#39;s own past spread (empirical quantiles)" in Path(result["report"]).read_text()
+    assert (
+        "17% closer to what sold than each item&#39;s own past spread (empirical quantiles)"
+        in Path(result["report"]).read_text()
+    )
     tracked = {file.path for file in open_client(tmp_path).list_artifacts(run_id, "report")}
     assert tracked == {"report/demand.json", "report/demand.html"}
 

@@ -43,8 +43,12 @@ def fan(item: Row) -> Markup:
     quantiles = item["quantiles"]
     with drawing(2.8) as (figure, axes):
         axes.plot(past, sold, color="#5c6660", linewidth=1.2, marker=".", markersize=4, label="sold")
-        axes.fill_between(ahead, quantiles["0.1"], quantiles["0.9"], color=PALETTE[1], alpha=0.22, linewidth=0, label=_FOUR_IN_FIVE)
-        axes.fill_between(ahead, quantiles["0.3"], quantiles["0.7"], color=PALETTE[1], alpha=0.35, linewidth=0, label=_TWO_IN_FIVE)
+        axes.fill_between(
+            ahead, quantiles["0.1"], quantiles["0.9"], color=PALETTE[1], alpha=0.22, linewidth=0, label=_FOUR_IN_FIVE
+        )
+        axes.fill_between(
+            ahead, quantiles["0.3"], quantiles["0.7"], color=PALETTE[1], alpha=0.35, linewidth=0, label=_TWO_IN_FIVE
+        )
         axes.plot(ahead, quantiles["0.5"], color=PALETTE[1], label="median ahead")
         axes.set_ylim(0, max(1.05, axes.get_ylim()[1]))
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))

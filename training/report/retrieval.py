@@ -114,7 +114,9 @@ def _figures(table: Row, styles: Mapping[str, Look]) -> list[dict[str, Any]]:
 
 
 def _learning(curve: Row) -> dict[str, Any]:
-    svg = figures.learning_curve([(int(step), float(value)) for step, value in curve["points"]], metric=metric_name(curve["metric"]))
+    svg = figures.learning_curve(
+        [(int(step), float(value)) for step, value in curve["points"]], metric=metric_name(curve["metric"])
+    )
     return {"svg": svg, "caption": "On the validation window, which the test window does not touch."}
 
 
