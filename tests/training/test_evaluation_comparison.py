@@ -123,7 +123,7 @@ def examples(forgotten: frozenset[str]) -> list[dict]:
 def test_examples_when_made_then_history_is_latest_first_and_hits_are_marked() -> None:
     short, long = examples(frozenset())
     assert [item["title"] for item in long["history"]] == ["sku7", "sku8"]
-    assert long["lists"]["personal frequency"][0] == {"title": "sku7", "hit": True}
+    assert long["lists"]["personal frequency"][0] == {"item_id": "sku7", "title": "sku7", "hit": True}
     assert (short["num_events"], long["num_events"], short["num_answers"]) == (1, 3, 2)
 
 
