@@ -11,7 +11,11 @@ ITEM_VECTORS: Final = "item_vectors.npy"  # float32 [V, d], unit length; rows PA
 INDEX: Final = "index.faiss"  # inner product; FAISS ids are item codes
 USER_TOWER: Final = "user_tower.onnx"  # item, event_type, gap, price_band int64 [B, L] -> user_vecs float32 [B, d]
 FAVOURITES: Final = "favourites.parquet"  # item_code, score, category: the shop's recent bestsellers, best first
-# about: dim, max_length, event_types, num_price_bands
+BOUGHT_TOGETHER: Final = "bought_together.parquet"  # item_code, neighbour_code, score, support, lift; best first an item
+TRENDING: Final = "trending.parquet"  # item_code, score, category: what gains ground now, best first
+REPURCHASE: Final = "repurchase.parquet"  # by item code: how likely, and after how long, a buyer buys it again
+BLEND: Final = "blend.json"  # how the for_you list weighs what is bought again against what is new
+# about: dim, max_length, event_types, num_price_bands, as_of_us
 
 # customers/
 CUSTOMERS: Final = "customers.parquet"  # the CustomerTable, one row a user
