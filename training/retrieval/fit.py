@@ -57,7 +57,8 @@ def train_retrieval(
         resume: id of a run that was cut off; it goes on from its last checkpoint in the same MLflow run.
 
     Returns:
-        ``run_id, part, version, evaluated_part, steps, validation, num_candidates, seconds, positions_per_second``.
+        ``run_id, part, version, evaluated_part, steps, validation, num_candidates, seconds, positions_per_second,
+        features``.
 
     Raises:
         ConfigError: ``resume`` names no run of this store, or one with other settings, data or erased users.
@@ -80,6 +81,7 @@ def train_retrieval(
             feature_set=feature_set, sequences=sequences, store=store, directory=directory, config=config, run=run
         )
         result = training.result() | {"seconds": round(time.perf_counter() - started, 1)}
+        result |= {"features": str(feature_set.directory.resolve())}  # where a promotion finds its window
         write_json(directory / RESULT_FILE, result)
         run.log_metrics({"best_validation_ndcg@10": result["validation"]["ndcg@10"], "steps": result["steps"]})
         run.log_artifacts(Path(result["part"]), "retrieval")
@@ -138,6 +140,41 @@ def target_codes(sequences: Sequences, config: RetrievalConfig) -> tuple[int, ..
     return wanted if np.isin(sequences.event_type, wanted).any() else ()
 
 
+def lesson_of(
+    feature_set: FeatureSet,
+    fit: Sequences,
+    *,
+    as_of_us: int,
+    config: RetrievalConfig,
+    split: Split | None = None,
+) -> Lesson:
+    """Return what is learned from ``fit``, validated on the split's validation window where one is given.
+
+    Args:
+        feature_set: catalogue and shop.
+        fit: sequences to learn from.
+        as_of_us: end of what ``fit`` holds; 0 without instants.
+        config: which items are candidates.
+        split: whose validation window chooses the step; ``None`` for a refit.
+
+    Raises:
+        DataError: no item can be recommended.
+    """
+    candidates = candidate_items(fit, feature_set.catalog, as_of_us=as_of_us, config=config)
+    if len(candidates) == 0:
+        raise DataError(
+            f"Expected items with at least {config.min_item_events} events to recommend, found none; "
+            "lower min_item_events."
+        )
+    return Lesson(
+        fit=fit,
+        validation=split.validation if split else None,
+        catalog=feature_set.catalog,
+        candidates=candidates,
+        num_price_bands=feature_set.shop.num_price_bands,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Training:
     """The stages of one run; a stage that an earlier attempt finished is read back."""
@@ -154,17 +191,21 @@ class _Training:
         split = split_for(self.sequences, self.config, last_us=last_us)
         # What the weights may know ends at the first cut-off; what a test query holds ends at the second.
         fit_until_us = split.cutoffs_us[0] if split.cutoffs_us else 0
-        lesson = self._lesson(split.fit, fit_until_us, split)
+        lesson = lesson_of(self.feature_set, split.fit, as_of_us=fit_until_us, config=self.config, split=split)
         learned = learn(lesson, self.config, self.directory / "fit", tracker=self.run.logger)
         logger.info("learned: %d steps, validation NDCG@10 %.4f, %.0f s", learned.steps, learned.score, learned.seconds)
-        about = self._about("fit", fit_until_us, learned.score)
+        # The step at which learning stopped was chosen on the validation window: that counts as seen.
+        about = self._about(
+            "fit", fit_until_us, learned.score, seen_until_us=split.cutoffs_us[1] if split.cutoffs_us else 0
+        )
         evaluated = self._export(learned, lesson, self.directory / "evaluated", about)
         if self.config.refit:
             end_us = last_us + 1 if last_us else 0
-            whole = self._lesson(self.sequences, end_us, None)
+            whole = lesson_of(self.feature_set, self.sequences, as_of_us=end_us, config=self.config)
             again = learn(whole, self.config, self.directory / "refit", num_steps=max(1, learned.steps))
             logger.info("learned again from all data: %d steps, %.0f s", again.steps, again.seconds)
-            exported = self._export(again, whole, self.store, self._about("all", end_us, learned.score))
+            about = self._about("all", end_us, learned.score, seen_until_us=end_us)
+            exported = self._export(again, whole, self.store, about)
         else:
             exported = self._export(learned, lesson, self.store, about)
         return {
@@ -177,22 +218,6 @@ class _Training:
             "num_candidates": len(lesson.candidates),
             "positions_per_second": round(learned.positions_per_second),
         }
-
-    def _lesson(self, fit: Sequences, as_of_us: int, split: Split | None) -> Lesson:
-        catalog = self.feature_set.catalog
-        candidates = candidate_items(fit, catalog, as_of_us=as_of_us, config=self.config)
-        if len(candidates) == 0:
-            raise DataError(
-                f"Expected items with at least {self.config.min_item_events} events to recommend, found none; "
-                "lower min_item_events."
-            )
-        return Lesson(
-            fit=fit,
-            validation=split.validation if split else None,
-            catalog=catalog,
-            candidates=candidates,
-            num_price_bands=self.feature_set.shop.num_price_bands,
-        )
 
     def _export(self, learned: Learned, lesson: Lesson, root: Path, about: dict[str, Any]) -> Part:
         """Write a part, or return the one that this run has written already."""
@@ -222,7 +247,7 @@ class _Training:
         assert part is not None
         return part
 
-    def _about(self, trained_on: str, as_of_us: int, score: float) -> dict[str, Any]:
+    def _about(self, trained_on: str, as_of_us: int, score: float, *, seen_until_us: int) -> dict[str, Any]:
         shop = self.feature_set.shop
         return {
             "model": "two_tower",
@@ -232,6 +257,7 @@ class _Training:
             "num_price_bands": shop.num_price_bands,
             "trained_on": trained_on,
             "as_of_us": as_of_us,
+            "seen_until_us": seen_until_us,
             "validation_ndcg@10": score,
             "config": dataclasses.asdict(self.config),
         }

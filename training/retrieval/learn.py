@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -80,7 +80,13 @@ class Learned:
 
 
 def learn(
-    lesson: Lesson, config: RetrievalConfig, directory: Path, *, num_steps: int = 0, tracker: Any = False
+    lesson: Lesson,
+    config: RetrievalConfig,
+    directory: Path,
+    *,
+    num_steps: int = 0,
+    tracker: Any = False,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> Learned:
     """Train in ``directory``, going on from its checkpoint where one is there.
 
@@ -90,6 +96,7 @@ def learn(
         directory: holds checkpoint and weights; a finished one is only read.
         num_steps: exactly so many, without validation; 0 for early stopping.
         tracker: a Lightning logger, or ``False``.
+        callbacks: told of every validation, after its score is kept.
     """
     directory.mkdir(parents=True, exist_ok=True)
     pl.seed_everything(config.seed, verbose=False)
@@ -97,7 +104,7 @@ def learn(
     module = build_module(lesson, config, num_steps=num_steps)
     started, first_step = time.perf_counter(), 0
     if not (directory / DONE_FILE).exists():
-        first_step = _run(module, directory, tracker)
+        first_step = _run(module, directory, tracker, callbacks)
     seconds = time.perf_counter() - started
     done = read_json(directory / DONE_FILE)
     towers = module.towers
@@ -182,7 +189,7 @@ def _content(catalog: ItemCatalog, config: RetrievalConfig) -> ItemContent | Non
     return ItemContent.from_catalog(catalog, num_title_buckets=config.tower.num_title_buckets)
 
 
-def _run(module: RetrievalModule, directory: Path, tracker: Any) -> int:
+def _run(module: RetrievalModule, directory: Path, tracker: Any, told: Sequence[pl.Callback]) -> int:
     """Train to the end and write weights and ``done.json``; return the step it started from."""
     config, checkpoint = module.config, directory / CHECKPOINT_FILE
     interval = validation_interval(module.batches, config)
@@ -191,6 +198,7 @@ def _run(module: RetrievalModule, directory: Path, tracker: Any) -> int:
     if module.questions is not None:
         callbacks += [best, EarlyStopping(METRIC, mode="max", patience=config.schedule.patience)]
     every = config.schedule.checkpoint_steps
+    callbacks += told
     callbacks.append(StepCheckpoint(checkpoint, every_steps=every, validation_steps=interval))
     if sys.stderr.isatty():
         callbacks.append(TQDMProgressBar())
