@@ -24,6 +24,7 @@ class ItemCatalog:
         title: str ``[V]``, ``""`` where unknown.
         category: category path ``a/b/c``, str ``[V]``, ``""`` where unknown.
         brand: str ``[V]``, ``""`` where unknown.
+        labels: whatever else describes an item, such as material or season, separated by ``|``; str ``[V]``.
         price: minor units, int64 ``[V]``, -1 where unknown.
         price_band: int8 ``[V]``, 1 (cheapest) upwards within the top-level category, 0 where unknown.
         available: bool ``[V]``; may be shown.
@@ -33,6 +34,7 @@ class ItemCatalog:
     title: npt.NDArray[np.object_]
     category: npt.NDArray[np.object_]
     brand: npt.NDArray[np.object_]
+    labels: npt.NDArray[np.object_]
     price: Ints
     price_band: Ints
     available: npt.NDArray[np.bool_]
@@ -67,6 +69,7 @@ class ItemCatalog:
             title=np.concatenate([blank_text, _text(rows, c.TITLE)]),
             category=np.concatenate([blank_text, category]),
             brand=np.concatenate([blank_text, _text(rows, c.BRAND)]),
+            labels=np.concatenate([blank_text, _text(rows, c.LABELS)]),
             price=np.concatenate([blank - 1, price]).astype(np.int64),
             price_band=np.concatenate([blank, price_bands(price, category, num_price_bands)]).astype(np.int8),
             available=np.concatenate([blank > 0, active]),
@@ -87,7 +90,9 @@ class ItemCatalog:
     def load(cls, path: Path) -> ItemCatalog:
         """Read what ``save`` wrote."""
         frame = pd.read_parquet(path)
-        text = {name: frame[name].astype(object).to_numpy() for name in ("title", "category", "brand")}
+        if c.LABELS not in frame:  # written before labels were read
+            frame[c.LABELS] = ""
+        text = {name: frame[name].astype(object).to_numpy() for name in ("title", "category", "brand", "labels")}
         numbers = {name: frame[name].to_numpy() for name in ("price", "price_band", "available", "created_at_us")}
         return cls(**text, **numbers)
 
@@ -98,6 +103,7 @@ class ItemCatalog:
                 "title": self.title,
                 "category": self.category,
                 "brand": self.brand,
+                "labels": self.labels,
                 "price": self.price,
                 "price_band": self.price_band,
                 "available": self.available,

@@ -34,6 +34,7 @@ FOR_PERSONALISATION: Final = "for_personalisation"
 TITLE: Final = "title"
 CATEGORY: Final = "category"  # a path: "a/b/c"
 BRAND: Final = "brand"
+LABELS: Final = "labels"  # separated by |
 COST: Final = "cost"
 LEAD_TIME_DAYS: Final = "lead_time_days"
 CREATED_AT: Final = "created_at"

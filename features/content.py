@@ -1,4 +1,4 @@
-"""What an item says of itself, as codes: category path, brand, price band and hashed title.
+"""What an item says of itself, as codes: category path, brand, labels, price band and hashed title.
 
 ::
 
@@ -65,12 +65,14 @@ class ItemContent:
     Args:
         category: the levels of the category path.
         brand: at most one code an item.
+        labels: distinct labels, sorted.
         price_band: at most one code an item, ``band - 1``.
         title: hashed words and character n-grams, sorted, distinct.
     """
 
     category: Bags
     brand: Bags
+    labels: Bags
     price_band: Bags
     title: Bags
 
@@ -79,6 +81,7 @@ class ItemContent:
         """Encode every item of a catalogue."""
         levels = [category_levels(path) for path in catalog.category]
         brands = [[brand] if brand else [] for brand in catalog.brand]
+        labels = [sorted({label.strip() for label in text.split("|")} - {""}) for text in catalog.labels]
         bands = [[int(band) - 1] if band > 0 else [] for band in catalog.price_band]
         hashed: dict[str, list[int]] = {}
         for title in catalog.title:
@@ -87,6 +90,7 @@ class ItemContent:
         return cls(
             category=_numbered(levels),
             brand=_numbered(brands),
+            labels=_numbered(labels),
             price_band=Bags.from_lists(bands, num_codes=max(1, int(catalog.price_band.max(initial=0)))),
             title=Bags.from_lists([hashed[title] for title in catalog.title], num_codes=num_title_buckets),
         )

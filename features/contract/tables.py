@@ -93,7 +93,7 @@ ITEMS: Final = Table(
     key=(c.ITEM_ID,),
     columns=(
         _required(c.ITEM_ID, "id"),
-        *_optional("text", c.TITLE, c.CATEGORY, c.BRAND),
+        *_optional("text", c.TITLE, c.CATEGORY, c.BRAND, c.LABELS),
         *_optional("money", c.PRICE, c.COST),
         *_optional("count", c.LEAD_TIME_DAYS),
         *_optional("instant", c.CREATED_AT),

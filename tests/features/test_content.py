@@ -55,3 +55,12 @@ def test_content_when_items_lack_fields_then_their_bags_are_empty() -> None:
     assert (content.brand.offsets[1:] - content.brand.offsets[:-1]).tolist() == [0, 0, 0, 1, 0]
     assert content.price_band.codes.tolist() == [0, 1]
     assert (content.title.offsets[1:] - content.title.offsets[:-1]).tolist() == [0, 0, 2, 0, 0]  # tea, #tea
+
+
+def test_labels_when_separated_by_bars_then_each_is_a_code_and_order_and_repeats_do_not_count():
+    items = pd.DataFrame({"item_id": ["a", "b", "c"], "labels": ["red | wool", "wool|red|wool", None]})
+    catalog = ItemCatalog.from_items(items, Vocabulary.from_ids(["a", "b", "c"]))
+    labels = ItemContent.from_catalog(catalog, num_title_buckets=8).labels
+    assert labels.num_codes == 2  # red, wool
+    assert labels.codes[labels.offsets[2] : labels.offsets[4]].tolist() == [0, 1, 0, 1]
+    assert labels.offsets[5] == labels.offsets[4]  # c has none

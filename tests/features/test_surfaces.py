@@ -21,6 +21,7 @@ def catalog_of(rows: list[tuple[str, int, bool, int]]) -> ItemCatalog:
         title=blank,
         category=np.array(category, object),
         brand=blank,
+        labels=blank,
         price=np.array(band, np.int64) * 100,
         price_band=np.array(band, np.int8),
         available=np.array(available, bool),

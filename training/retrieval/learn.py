@@ -183,7 +183,7 @@ def candidate_items(
 
 def _content(catalog: ItemCatalog, config: RetrievalConfig) -> ItemContent | None:
     """A catalogue that knows nothing is no content, whatever the setting says."""
-    speaks = any((text != "").any() for text in (catalog.title, catalog.category, catalog.brand))
+    speaks = any((text != "").any() for text in (catalog.title, catalog.category, catalog.brand, catalog.labels))
     if not (config.tower.content and speaks):
         return None
     return ItemContent.from_catalog(catalog, num_title_buckets=config.tower.num_title_buckets)

@@ -5,6 +5,8 @@ Shapes: ``M`` real positions laid flat, ``N`` items, ``V`` item codes, ``D`` wid
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -46,8 +48,8 @@ class ItemTower(nn.Module):
         super().__init__()
         self.id_dropout = config.id_dropout if content is not None else 0.0
         self.id_table = nn.Parameter(torch.randn(num_codes, config.dim) * _INITIAL_STD)
-        bags = [] if content is None else [content.category, content.brand, content.price_band, content.title]
-        self.content = nn.ModuleList(ContentBag(bag, config.dim) for bag in bags)
+        bags = [] if content is None else [getattr(content, field.name) for field in dataclasses.fields(content)]
+        self.content = nn.ModuleList(ContentBag(bag, config.dim) for bag in bags if len(bag.codes))
 
     def forward(self, items: Tensor, known: Tensor | None = None) -> Tensor:
         """Return raw item vectors ``[N, D]``.
