@@ -51,6 +51,15 @@ def points(share: float, digits: int = 1) -> str:
     return f"{100 * share:+.{digits}f}".replace("-", "−")
 
 
+def per_thousand(share: float) -> str:
+    """Return a rate per 1,000.
+
+    >>> per_thousand(0.02966)
+    '29.7'
+    """
+    return f"{1000 * share:.1f}"
+
+
 def digits_for(share: float) -> int:
     """Return how many decimals a percentage of this size needs for two significant digits, at most 2.
 
@@ -111,6 +120,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "points": points, "number": number, "signed": signed, "when": when}
-    environment.filters["metric_name"] = metric_name
+    environment.filters |= {"metric_name": metric_name, "per_thousand": per_thousand}
     environment.globals["digits_for"] = digits_for
     return environment
