@@ -171,6 +171,8 @@ class RetrievalConfig:
         new_item_days: an item created within this many days before the end of the log is a candidate without them.
         favourites_days: the shop's bestsellers are counted over this many last days.
         flat_index_limit: the most candidates that are indexed exactly; an approximate index beyond.
+        num_members: towers that learn the same from different seeds and are asked together, as one longer vector; each
+            costs a whole training.
         refit: learn once more from all data, for the number of steps found, and export that.
     """
 
@@ -184,10 +186,12 @@ class RetrievalConfig:
     new_item_days: int = 30
     favourites_days: int = 28
     flat_index_limit: int = 50_000
+    num_members: int = 1
     refit: bool = True
 
     def __post_init__(self) -> None:
         _at_least("min_item_events", self.min_item_events, 0)
+        _at_least("num_members", self.num_members, 1)
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -23,6 +23,7 @@ from features.columns import EVENT_TYPE_CODES, PURCHASE
 from features.release import layout
 from features.sequences import Sequences
 from features.vocabulary import FIRST, PAD, Vocabulary
+from training.retrieval.ensemble import TowerEnsemble, Towers, side_by_side
 from training.retrieval.towers import Block, TwoTower
 
 INPUTS: Final = ("item", "event_type", "gap", "price_band")
@@ -34,7 +35,7 @@ Ints = npt.NDArray[np.integer]
 
 
 class ServingUserTower(nn.Module):
-    """The user tower over right-aligned histories; the last block computes the last position alone.
+    """One user tower over right-aligned histories; the last block computes the last position alone.
 
     It holds a table of raw item vectors, so that item codes are all it needs.
 
@@ -66,6 +67,22 @@ class ServingUserTower(nn.Module):
         return F.normalize(self.users.output_norm(last[:, 0]), dim=-1)
 
 
+class ServingEnsemble(nn.Module):
+    """The user towers of an ensemble, their vectors side by side as ``TowerEnsemble`` lays them.
+
+    Args:
+        ensemble: trained members.
+    """
+
+    def __init__(self, ensemble: TowerEnsemble) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(ServingUserTower(member) for member in ensemble)
+
+    def forward(self, item: Tensor, event_type: Tensor, gap: Tensor, price_band: Tensor) -> Tensor:
+        """Return unit vectors ``[B, members x D]``; inputs as of ``ServingUserTower``."""
+        return side_by_side([member(item, event_type, gap, price_band) for member in self.members])
+
+
 def _allowed(held: Tensor) -> Tensor:
     """Return which event may look at which, bool ``[B, L, L]``: itself, and the real ones before it."""
     index = torch.arange(held.shape[1])
@@ -91,7 +108,7 @@ def _block(block: nn.Module, queries: Tensor, x: Tensor, allowed: Tensor) -> Ten
 
 def write_files(
     directory: Path,
-    towers: TwoTower,
+    towers: Towers,
     *,
     vocabulary: Vocabulary,
     catalog: ItemCatalog,
@@ -121,10 +138,10 @@ def write_files(
     favourites.to_parquet(directory / layout.FAVOURITES, index=False)
 
 
-def item_vectors(towers: TwoTower) -> npt.NDArray[np.float32]:
+def item_vectors(towers: Towers) -> npt.NDArray[np.float32]:
     """Return unit vectors float32 ``[V, D]``; rows PAD and UNKNOWN are 0."""
     towers.eval()
-    vecs = F.normalize(towers.all_raw_items(), dim=-1).numpy().copy()
+    vecs = towers.unit_items().numpy().copy()
     vecs[:FIRST] = 0
     return vecs
 
@@ -145,9 +162,9 @@ def build_index(vecs: npt.NDArray[np.float32], candidates: Ints, *, flat_limit: 
     return index
 
 
-def export_user_tower(towers: TwoTower, path: Path) -> None:
+def export_user_tower(towers: Towers, path: Path) -> None:
     """Write the user tower as one ONNX file with dynamic batch and length."""
-    tower = ServingUserTower(towers).eval()
+    tower = (ServingUserTower(towers) if isinstance(towers, TwoTower) else ServingEnsemble(towers)).eval()
     example = tuple(torch.ones(2, 3, dtype=torch.int64) for _ in INPUTS)
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
     with _quiet(), torch.no_grad():

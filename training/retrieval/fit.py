@@ -251,7 +251,7 @@ class _Training:
         shop = self.feature_set.shop
         return {
             "model": "two_tower",
-            "dim": self.config.tower.dim,
+            "dim": self.config.tower.dim * self.config.num_members,
             "max_length": self.config.tower.max_length,
             "event_types": list(shop.event_types),
             "num_price_bands": shop.num_price_bands,

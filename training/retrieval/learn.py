@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import sys
 import time
@@ -24,10 +25,12 @@ from features.content import ItemContent
 from features.files import read_json, write_json
 from features.sequences import Sequences
 from features.splits import Holdout
+from training.allocator import keep_freed_memory
 from training.reproducibility import RandomStates, StepCheckpoint
 from training.resuming import interrupts_of
 from training.retrieval.batches import TrainingBatches
 from training.retrieval.config import RetrievalConfig
+from training.retrieval.ensemble import TowerEnsemble, Towers
 from training.retrieval.module import METRIC, KeepBest, RetrievalModule
 from training.retrieval.questions import Questions
 from training.retrieval.towers import TwoTower
@@ -66,13 +69,13 @@ class Learned:
 
     Args:
         towers: in evaluation mode.
-        steps: that the weights have seen.
+        steps: that the weights have seen; the mean over the members of an ensemble.
         score: validation NDCG@10; 0 in a refit.
         seconds: wall time, of the last resumption alone where there was one.
         positions_per_second: real positions learned from a second, in this process.
     """
 
-    towers: TwoTower
+    towers: Towers
     steps: int
     score: float
     seconds: float
@@ -90,6 +93,9 @@ def learn(
 ) -> Learned:
     """Train in ``directory``, going on from its checkpoint where one is there.
 
+    The members of an ensemble are trained one after another, each in a directory of its own; the tracker and the
+    callbacks follow the first.
+
     Args:
         lesson: what to learn from.
         config: how.
@@ -98,6 +104,64 @@ def learn(
         tracker: a Lightning logger, or ``False``.
         callbacks: told of every validation, after its score is kept.
     """
+    keep_freed_memory()
+    if config.num_members == 1:
+        return _learn_one(lesson, config, directory, num_steps=num_steps, tracker=tracker, callbacks=callbacks)
+    learned = []
+    for number, member in enumerate(member_configs(config)):
+        logger.info("member %d of %d", number + 1, config.num_members)
+        first = number == 0
+        learned.append(
+            _learn_one(
+                lesson,
+                member,
+                directory / f"member-{number}",
+                num_steps=num_steps,
+                tracker=tracker if first else False,
+                callbacks=callbacks if first else (),
+            )
+        )
+    return _joined(learned, lesson, config)
+
+
+def member_configs(config: RetrievalConfig) -> list[RetrievalConfig]:
+    """Return the configuration of each member: the same but for the seed, the first with the ensemble's own."""
+    drawn = np.random.SeedSequence([config.seed, config.num_members]).generate_state(config.num_members)
+    seeds = [config.seed, *(int(seed) for seed in drawn[1:])]
+    return [dataclasses.replace(config, seed=seed, num_members=1) for seed in seeds]
+
+
+def _joined(learned: Sequence[_LearnedOne], lesson: Lesson, config: RetrievalConfig) -> Learned:
+    """Return the members as one, with the validation score that they have together."""
+    ensemble = TowerEnsemble([one.towers for one in learned])
+    questions = _questions(lesson, config)
+    seconds = sum(one.seconds for one in learned)
+    positions = sum(one.positions_per_second * one.seconds for one in learned)
+    return Learned(
+        towers=ensemble,
+        steps=round(sum(one.steps for one in learned) / len(learned)),
+        score=questions.ndcg_at_10(ensemble) if questions is not None and learned[0].score else 0.0,
+        seconds=seconds,
+        positions_per_second=positions / max(seconds, 1e-9),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _LearnedOne(Learned):
+    """One member."""
+
+    towers: TwoTower
+
+
+def _learn_one(
+    lesson: Lesson,
+    config: RetrievalConfig,
+    directory: Path,
+    *,
+    num_steps: int,
+    tracker: Any,
+    callbacks: Sequence[pl.Callback],
+) -> _LearnedOne:
     directory.mkdir(parents=True, exist_ok=True)
     pl.seed_everything(config.seed, verbose=False)
     torch.set_num_threads(config.schedule.threads)
@@ -111,7 +175,7 @@ def learn(
     towers.load_state_dict(safetensors.torch.load_file(directory / WEIGHTS_FILE))
     towers.eval()
     positions = (done["last_step"] - first_step) * module.batches.num_positions / module.batches.steps_per_epoch
-    return Learned(
+    return _LearnedOne(
         towers=towers,
         steps=done["steps"],
         score=done["score"],
@@ -133,15 +197,7 @@ def build_module(lesson: Lesson, config: RetrievalConfig, *, num_steps: int = 0)
         loss=config.loss,
         seed=config.seed,
     )
-    questions = None
-    if lesson.validation is not None and not num_steps:
-        questions = Questions.draw(
-            lesson.validation,
-            candidates=torch.from_numpy(batches.candidates),
-            exclude_seen=config.exclude_seen,
-            most=schedule.validation_users,
-            seed=config.seed,
-        )
+    questions = None if num_steps else _questions(lesson, config)
     towers = TwoTower(
         tower,
         known=torch.from_numpy(np.bincount(lesson.fit.item, minlength=num_codes) > 0),
@@ -149,6 +205,18 @@ def build_module(lesson: Lesson, config: RetrievalConfig, *, num_steps: int = 0)
         content=_content(lesson.catalog, config),
     )
     return RetrievalModule(towers, batches, questions, config, num_steps=num_steps or most_steps(batches, config))
+
+
+def _questions(lesson: Lesson, config: RetrievalConfig) -> Questions | None:
+    if lesson.validation is None:
+        return None
+    return Questions.draw(
+        lesson.validation,
+        candidates=torch.from_numpy(np.asarray(lesson.candidates, np.int64)),
+        exclude_seen=config.exclude_seen,
+        most=config.schedule.validation_users,
+        seed=config.seed,
+    )
 
 
 def most_steps(batches: TrainingBatches, config: RetrievalConfig) -> int:

@@ -87,10 +87,11 @@ class _LogSumExp(torch.autograd.Function):
         rest, grad_users = torch.empty_like(score), torch.empty_like(user_vecs)
         grad_pool = torch.zeros_like(pool_vecs)
         hit_rows, hit_columns, hit_starts = own_columns(target, pool)
-        chunk = max(1, _CHUNK_CELLS // max(1, len(pool)))
+        chunk = max(1, min(len(score), _CHUNK_CELLS // max(1, len(pool))))
+        buffer = torch.empty(chunk, len(pool), dtype=dtype)  # one for all chunks: fresh memory costs page faults
         for start in range(0, len(score), chunk):
             rows = slice(start, min(start + chunk, len(score)))
-            cells = (users[rows] @ items.T).sub_(bound).exp_()  # [chunk, K]
+            cells = torch.mm(users[rows], items.T, out=buffer[: rows.stop - start]).sub_(bound).exp_()  # [chunk, K]
             if shift is not None:
                 cells *= shift
             hits = slice(hit_starts[rows.start], hit_starts[rows.stop])

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
+import numpy.typing as npt
 import safetensors.torch
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from features.files import write_bytes
@@ -20,6 +21,7 @@ from training.retrieval.config import RetrievalConfig
 from training.retrieval.losses import softmax_loss
 from training.retrieval.questions import Questions
 from training.retrieval.towers import TwoTower
+from training.retrieval.vectors import unit_vectors
 
 METRIC = "validation_ndcg_at_10"  # MLflow allows no @ in names
 
@@ -48,6 +50,7 @@ class RetrievalModule(pl.LightningModule):
         self.towers, self.batches, self.questions, self.config = towers, batches, questions, config
         self.num_steps = num_steps
         self.candidates = torch.from_numpy(batches.candidates)
+        self.pool = _rows(batches.candidates)
         decay = config.schedule.ema_decay
         self.averaged = AveragedModel(towers, multi_avg_fn=functools.partial(_average, decay)) if decay else None
 
@@ -95,17 +98,16 @@ class RetrievalModule(pl.LightningModule):
 
     def _full_loss(self, batch: Batch) -> Tensor:
         raw = self.towers.raw_items(torch.arange(len(self.towers.known)))  # [V, D]
-        unit = F.normalize(raw, dim=-1)
+        unit = unit_vectors(raw)
         user_vecs = self.towers.users(raw[batch.histories.item], batch.histories)
-        pool = unit[self.candidates]
-        return self._softmax(user_vecs, unit[batch.target], pool, batch=batch, codes=self.candidates)
+        return self._softmax(user_vecs, unit[batch.target], unit[self.pool], batch=batch, codes=self.candidates)
 
     def _sampled_loss(self, batch: Batch) -> Tensor:
         """Embed only the items that this step meets."""
         met = torch.cat([batch.histories.item, batch.target, batch.pool])
         codes, place = torch.unique(met, return_inverse=True)
         raw = self.towers.raw_items(codes)
-        unit = F.normalize(raw, dim=-1)
+        unit = unit_vectors(raw)
         item, target, pool = torch.split(place, [len(batch.histories.item), len(batch.target), len(batch.pool)])
         user_vecs = self.towers.users(raw[item], batch.histories)
         log_expected = batch.log_expected
@@ -176,6 +178,14 @@ class KeepBest(pl.Callback):
         """Write the exported towers as they are after ``step``."""
         self.step = step
         write_bytes(self.path, safetensors.torch.save(module.exported.state_dict()))
+
+
+def _rows(candidates: npt.NDArray[np.integer]) -> slice | Tensor:
+    """Return how to pick the candidates' rows: neighbouring ones as a view, which copies nothing."""
+    first, last = int(candidates[0]), int(candidates[-1])
+    if last - first + 1 == len(candidates):
+        return slice(first, last + 1)
+    return torch.from_numpy(candidates)
 
 
 def _average(decay: float, averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor) -> None:

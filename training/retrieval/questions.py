@@ -15,7 +15,7 @@ from features.history import encode_history
 from features.sequences import Sequences
 from features.splits import Holdout
 from training.retrieval.batches import pack_queries
-from training.retrieval.towers import TwoTower
+from training.retrieval.ensemble import Towers
 
 _USERS_A_TIME = 512
 _TOP = 10
@@ -54,10 +54,10 @@ class Questions:
         chosen = Holdout(users=holdout.users[asked], query=holdout.query.take(asked), targets=targets.take(asked))
         return cls(holdout=chosen, candidates=candidates, exclude_seen=exclude_seen)
 
-    def ndcg_at_10(self, towers: TwoTower) -> float:
+    def ndcg_at_10(self, towers: Towers) -> float:
         """Return the mean NDCG@10 over users; each distinct target counts once."""
         user_vecs = user_vectors(towers, self.holdout.query)
-        item_vecs = F.normalize(towers.all_raw_items(), dim=-1)
+        item_vecs = towers.unit_items()
         gains = [self._gains(user_vecs, item_vecs, start) for start in range(0, len(user_vecs), _USERS_A_TIME)]
         return float(torch.cat(gains).mean()) if gains else 0.0
 
@@ -77,14 +77,11 @@ class Questions:
         return (wanted.gather(1, top) * shown * discount).sum(1) / ideal
 
 
-def user_vectors(towers: TwoTower, query: Sequences) -> Tensor:
+def user_vectors(towers: Towers, query: Sequences) -> Tensor:
     """Return unit vectors ``[Q, D]`` of histories, none of them empty."""
     towers.eval()
-    with torch.no_grad():
-        packed, last = pack_queries(encode_history(query, max_length=towers.config.max_length))
-        met, place = torch.unique(packed.item, return_inverse=True)
-        vecs: Tensor = towers.users(towers.raw_items(met)[place], packed)
-    return vecs[torch.from_numpy(last)]
+    packed, last = pack_queries(encode_history(query, max_length=towers.config.max_length))
+    return towers.encode(packed)[torch.from_numpy(last)]
 
 
 def _cells(sequences: Sequences, start: int, stop: int) -> tuple[Tensor, Tensor]:

@@ -17,9 +17,9 @@ from features.recommendations import Recommendations
 from features.release import Part, layout
 from features.sequences import Sequences
 from training.evaluation.ranking import rank_in_batches
+from training.retrieval.ensemble import Towers
 from training.retrieval.export import INPUTS, OUTPUT, item_vectors
 from training.retrieval.questions import user_vectors
-from training.retrieval.towers import TwoTower
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float32]
@@ -67,7 +67,7 @@ class TwoTowerRecommender:
         )
 
     @classmethod
-    def from_towers(cls, towers: TwoTower, candidates: Ints, *, name: str = "two_tower") -> TwoTowerRecommender:
+    def from_towers(cls, towers: Towers, candidates: Ints, *, name: str = "two_tower") -> TwoTowerRecommender:
         """Use trained towers as they are, before any export."""
         item_vecs = item_vectors(towers)
         return cls(

@@ -173,6 +173,17 @@ class TwoTower(nn.Module):
         vecs: Tensor = self.items(items, self.known[items])
         return vecs
 
+    def encode(self, histories: PackedHistories) -> Tensor:
+        """Return a unit vector ``[M, D]`` at every position of packed histories, without gradient."""
+        with torch.no_grad():
+            met, place = torch.unique(histories.item, return_inverse=True)
+            vecs: Tensor = self.users(self.raw_items(met)[place], histories)
+        return vecs
+
+    def unit_items(self) -> Tensor:
+        """Return unit vectors of every code ``[V, D]``, without gradient."""
+        return F.normalize(self.all_raw_items(), dim=-1)
+
     def all_raw_items(self, chunk: int = 8192) -> Tensor:
         """Return raw vectors of every code ``[V, D]``, without gradient."""
         with torch.no_grad():

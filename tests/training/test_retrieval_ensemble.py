@@ -1,0 +1,92 @@
+"""An ensemble is its members' mean cosine, wherever it is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from features.catalog import ItemCatalog
+from features.errors import ConfigError
+from features.history import encode_history
+from features.sequences import Sequences
+from features.splits import Split
+from features.vocabulary import FIRST
+from training.retrieval.config import LossConfig, RetrievalConfig, ScheduleConfig, TowerConfig
+from training.retrieval.ensemble import TowerEnsemble
+from training.retrieval.export import INPUTS, export_user_tower, item_vectors
+from training.retrieval.learn import Learned, Lesson, learn, member_configs
+from training.retrieval.questions import user_vectors
+
+NUM_CODES = 30
+CONFIG = RetrievalConfig(
+    tower=TowerConfig(dim=8, max_length=6),
+    loss=LossConfig(horizon=1, repeat_weight=1.0, half_life_days=0),
+    schedule=ScheduleConfig(batch_tokens=64, max_epochs=2),
+    exclude_seen=False,
+    num_members=2,
+)
+
+
+@pytest.fixture(scope="module")
+def lesson() -> Lesson:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(4, 9, 60)
+    sequences = Sequences.from_arrays(
+        offsets=np.cumsum([0, *lengths]), item=rng.integers(FIRST, NUM_CODES, lengths.sum())
+    )
+    split = Split.leave_one_out(sequences)
+    return Lesson(
+        fit=split.fit,
+        validation=split.validation,
+        catalog=ItemCatalog.blank(NUM_CODES),
+        candidates=np.arange(FIRST, NUM_CODES),
+        num_price_bands=5,
+    )
+
+
+@pytest.fixture(scope="module")
+def learned(lesson: Lesson, tmp_path_factory: pytest.TempPathFactory) -> Learned:
+    return learn(lesson, CONFIG, tmp_path_factory.mktemp("ensemble"))
+
+
+def test_ensemble_when_asked_then_scores_are_the_mean_cosine_of_its_members(learned: Learned, lesson: Lesson) -> None:
+    assert isinstance(learned.towers, TowerEnsemble)
+    query = lesson.fit
+    scores = user_vectors(learned.towers, query).numpy() @ item_vectors(learned.towers).T
+    of_each = [user_vectors(member, query).numpy() @ item_vectors(member).T for member in learned.towers]
+    np.testing.assert_allclose(scores, np.mean(of_each, axis=0), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(item_vectors(learned.towers)[FIRST:], axis=1), 1, atol=1e-5)
+    assert not np.allclose(of_each[0], of_each[1], atol=0.05)  # different seeds
+
+
+def test_ensemble_when_exported_then_equals_torch(learned: Learned, lesson: Lesson, tmp_path: Path) -> None:
+    export_user_tower(learned.towers, tmp_path / "tower.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "tower.onnx"))
+    inputs = encode_history(lesson.fit, max_length=CONFIG.tower.max_length).padded()
+    exported = session.run(None, {name: inputs[name] for name in INPUTS})[0]
+    np.testing.assert_allclose(exported, user_vectors(learned.towers, lesson.fit).numpy(), atol=1e-5)
+
+
+def test_ensemble_when_trained_then_its_first_member_is_the_single_one(
+    learned: Learned, lesson: Lesson, tmp_path: Path
+) -> None:
+    single = member_configs(CONFIG)[0]
+    assert (single.seed, single.num_members) == (CONFIG.seed, 1)
+    alone = learn(lesson, single, tmp_path).towers
+    assert isinstance(learned.towers, TowerEnsemble)
+    for one, other in zip(next(iter(learned.towers)).parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_ensemble_when_refitted_then_each_member_takes_the_steps_given(lesson: Lesson, tmp_path: Path) -> None:
+    again = learn(lesson, CONFIG, tmp_path, num_steps=3)
+    assert (again.steps, again.score) == (3, 0.0)
+
+
+def test_num_members_when_none_then_refused() -> None:
+    with pytest.raises(ConfigError, match="num_members: expected at least 1, found 0"):
+        RetrievalConfig(num_members=0)
