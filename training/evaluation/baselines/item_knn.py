@@ -91,6 +91,16 @@ def recency_weights(batch: Sequences, *, num_items: int, decay: float) -> sparse
     return sparse.csr_array((weight, (batch.user_of_event, batch.item)), shape=(batch.num_users, num_items))
 
 
+def binary_matrix(sequences: Sequences, *, num_items: int) -> sparse.csr_array:
+    """Return float32 ``[U, num_items]``: 1 where an item stands in a user's sequence, however often."""
+    ones = np.ones(sequences.num_events, np.float32)
+    shape = (sequences.num_users, num_items)
+    matrix = sparse.csr_array((ones, (sequences.user_of_event, sequences.item)), shape=shape)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix
+
+
 def item_similarity(
     sequences: Sequences, *, candidates: npt.NDArray[np.bool_], shrinkage: float, num_neighbours: int
 ) -> sparse.csr_array:
@@ -100,11 +110,7 @@ def item_similarity(
     drawn towards 0 where few users speak for it. Of equals, a fixed hash of the code says which are kept: codes
     themselves stand for popularity over the whole log, test window included.
     """
-    ones = np.ones(sequences.num_events, np.float32)
-    shape = (sequences.num_users, len(candidates))
-    matrix = sparse.csr_array((ones, (sequences.user_of_event, sequences.item)), shape=shape)
-    matrix.sum_duplicates()
-    matrix.data[:] = 1
+    matrix = binary_matrix(sequences, num_items=len(candidates))
     norm = np.sqrt(matrix.sum(axis=0)).astype(np.float32)  # [V]
     shown = sparse.csr_array(matrix @ sparse.diags_array(candidates.astype(np.float32)))
     shown.eliminate_zeros()
