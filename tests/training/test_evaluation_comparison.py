@@ -10,10 +10,12 @@ from features.errors import DataError
 from features.recommendations import Recommendations
 from features.sequences import Sequences
 from features.splits import Holdout
+from features.tables.lifecycle import LIFECYCLE_STAGES
 from features.vocabulary import Vocabulary
 from training.evaluation.baselines import PersonalFrequency, Popularity
-from training.evaluation.comparison import Comparison, Resampling
+from training.evaluation.comparison import Comparison, Resampling, Seconds
 from training.evaluation.examples import ItemNames, Pseudonyms, example_customers
+from training.evaluation.list_quality import ItemFacts
 from training.evaluation.metrics import RelevantItems
 from training.evaluation.slices import slices_of
 from training.evaluation.tasks import Task
@@ -63,11 +65,13 @@ def test_slices_when_put_together_then_each_group_holds_every_answer_once(pairs)
     task = Task.of("all", holdout(*pairs))
     counts = np.array([0, 0, *range(V - 2)])
     groups: dict[str, list[tuple[int, int]]] = {}
-    for part in slices_of(task, counts=counts):
+    stages = np.array([LIFECYCLE_STAGES[row % 6] for row in range(50)], object)
+    for part in slices_of(task, counts=counts, stages=stages):
         pairs_of_part = zip(part.questions[part.relevant.question].tolist(), part.relevant.item.tolist(), strict=True)
         groups.setdefault(part.group, []).extend(pairs_of_part)
     whole = sorted(zip(task.relevant.question.tolist(), task.relevant.item.tolist(), strict=True))
-    assert set(groups) == {"History length", "Item popularity", "New or repeat"}
+    names = {"History length", "Item popularity", "Cold item", "Customer lifecycle", "New or repeat"}
+    assert set(groups) == names
     assert all(sorted(found) == whole for found in groups.values())
 
 
@@ -78,12 +82,38 @@ def test_slices_when_an_item_has_no_event_then_it_is_cold() -> None:
     assert cold.questions.tolist() == [1]
 
 
+def test_slices_when_items_have_few_events_then_they_are_nearly_cold() -> None:
+    task = Task.of("new", holdout(([2], [5]), ([2], [6]), ([2], [7]), ([2], [8])))
+    counts = np.array([0, 0, 9, 0, 0, 1, 4, 5, 0, 0, 0, 0])
+    found = {
+        part.label: part.questions.tolist() for part in slices_of(task, counts=counts) if part.group == "Cold item"
+    }
+    assert found == {"no event yet": [3], "1 to 4 events": [0, 1], "5 events or more": [2]}
+
+
+def test_slices_when_stages_are_given_then_customers_without_one_are_in_none() -> None:
+    task = Task.of("all", holdout(([2], [5]), ([2], [6]), ([2], [7])))  # rows 0, 10 and 20 of the sequences
+    stages = np.full(21, "prospect", object)
+    stages[[0, 10, 20]] = ["active", "", "churned"]
+    parts = [part for part in slices_of(task, counts=np.ones(V, int), stages=stages) if "lifecycle" in part.group]
+    assert {part.label: part.questions.tolist() for part in parts} == {"active": [0], "churned": [2]}
+
+
 def compare(pairs: list[tuple[list[int], list[int]]]) -> Comparison:
     task = Task.of("all", holdout(*pairs))
     fit = sequences([[2, 2, 2, 3, 3, 4]])
     models = [PersonalFrequency(candidates=CANDIDATES), Popularity.fit(fit, candidates=CANDIDATES)]
     counts = np.bincount(fit.item, minlength=V)
-    return Comparison.run(task, models, counts=counts, num_candidates=10, resampling=Resampling(resamples=200))
+    facts = ItemFacts.from_catalog(ItemCatalog.blank(V), counts=counts, candidates=CANDIDATES)
+    return Comparison.run(
+        task,
+        models,
+        counts=counts,
+        num_candidates=10,
+        resampling=Resampling(resamples=200),
+        facts=facts,
+        fit_seconds={"popularity": Seconds(wall=1.5, cpu=1.0)},
+    )
 
 
 def test_comparison_when_two_models_answer_then_rows_hold_means_and_paired_differences() -> None:
@@ -95,6 +125,20 @@ def test_comparison_when_two_models_answer_then_rows_hold_means_and_paired_diffe
     assert ours["difference"] is None
     assert theirs["lists"]["coverage@5"] == 0.3  # items 2, 3, 4 of 10 candidates
     assert [ours["curve"]["1"], theirs["curve"]["1"]] == [0.75, 0.25]
+
+
+def test_comparison_when_written_then_cost_and_popularity_of_the_answers_stand_in_it() -> None:
+    found = compare([([7], [2]), ([8], [3])]).to_dict()
+    ours, theirs = found["rows"]
+    assert (theirs["cost"]["fit_wall_s"], theirs["cost"]["fit_cpu_s"], ours["cost"]["fit_cpu_s"]) == (1.5, 1.0, None)
+    assert theirs["seconds"] == theirs["cost"]["answer_wall_s"] >= 0
+    assert theirs["cost"]["answer_cpu_s"] >= 0
+    # Items 2 and 3, with 3 and 2 of 6 events, are the two most popular of 10: places 9.5 and 8.5.
+    assert found["answers"]["popularity_percentile"] == pytest.approx(0.9)
+    assert found["answers"]["mean_popularity"] == 2.5
+    assert found["answers"]["novelty"] == pytest.approx((np.log2(18 / 4) + np.log2(18 / 3)) / 2)
+    assert theirs["lists"]["popularity_lift@5"] == 0, "a history of items without events has no popularity to lift"
+    assert 0 < theirs["lists"]["gini@5"] < 1
 
 
 def test_comparison_when_cut_by_novelty_then_personal_frequency_finds_repeats_only() -> None:

@@ -1,11 +1,29 @@
-"""Several models, the same questions: one table with intervals and paired differences."""
+"""Several models, the same questions: one table with intervals and paired differences.
+
+The JSON of a comparison::
+
+    name, num_users, num_answers
+    answers   what customers chose: popularity_percentile, mean_popularity, novelty
+    rows      one a model, the compared one first
+        model
+        metrics      {"recall@10": {"mean", "low", "high"}, ...}, see metrics.user_metrics
+        difference   the first model's less this one's, the same keys; none for the first
+        lists        {"coverage@10": value, ...}, see metrics.list_metrics and list_quality
+        curve        {"1": mean recall@1, ...}
+        mean_list_length
+        seconds      wall time to answer all questions
+        cost         fit_wall_s, fit_cpu_s (none where not measured here), answer_wall_s, answer_cpu_s
+    slices    group, label, num_users, "recall@20": {model: {"mean", "low", "high"}}
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +31,8 @@ import numpy.typing as npt
 
 from features.recommendations import Recommendations
 from training.evaluation.bootstrap import Interval, intervals
-from training.evaluation.metrics import KS, hit_matrix, list_metrics, user_metrics
+from training.evaluation.list_quality import ItemFacts, list_quality
+from training.evaluation.metrics import KS, hit_matrix, list_metrics, surprise, user_metrics
 from training.evaluation.recommender import Recommender
 from training.evaluation.slices import Slice, slices_of
 from training.evaluation.tasks import Task
@@ -48,6 +67,27 @@ class Resampling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Seconds:
+    """What a piece of work took.
+
+    Args:
+        wall: seconds.
+        cpu: processor seconds of all threads; none where it was not measured.
+    """
+
+    wall: float
+    cpu: float | None = None
+
+
+@contextlib.contextmanager
+def timed(into: dict[str, Seconds], name: str) -> Iterator[None]:
+    """Note what the block took under ``name``."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    into[name] = Seconds(wall=round(time.perf_counter() - wall, 3), cpu=round(time.process_time() - cpu, 3))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """What all models answered to one task.
 
@@ -58,6 +98,9 @@ class Comparison:
         num_candidates: items that could be shown.
         resampling: how intervals are taken.
         seconds: time to answer, by name.
+        facts: what lists are judged by beside being right; left out where not given.
+        stages: lifecycle stage by row of the split's sequences, for slices; left out where not given.
+        fit_seconds: time to fit, by name, of those that were fitted.
     """
 
     task: Task
@@ -65,7 +108,10 @@ class Comparison:
     counts: Ints
     num_candidates: int
     resampling: Resampling = field(default_factory=Resampling)
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, Seconds] = field(default_factory=dict)
+    facts: ItemFacts | None = None
+    stages: npt.NDArray[np.object_] | None = None
+    fit_seconds: Mapping[str, Seconds] = field(default_factory=dict)
 
     @classmethod
     def run(
@@ -76,21 +122,17 @@ class Comparison:
         counts: Ints,
         num_candidates: int,
         resampling: Resampling = Resampling(),
+        facts: ItemFacts | None = None,
+        stages: npt.NDArray[np.object_] | None = None,
+        fit_seconds: Mapping[str, Seconds] = MappingProxyType({}),
     ) -> Comparison:
         """Ask every model every question of the task."""
-        lists, seconds = {}, {}
-        for recommender in recommenders:
-            started = time.perf_counter()
-            answered = recommender.recommend(task.query, k=LIST_LENGTH, exclude_seen=task.exclude_seen)
-            lists[recommender.name] = answered
-            seconds[recommender.name] = round(time.perf_counter() - started, 3)
-            log.info(
-                "%s: %d questions (%s) in %.1f s",
-                recommender.name,
-                task.num_users,
-                task.name,
-                seconds[recommender.name],
-            )
+        lists: dict[str, Recommendations] = {}
+        seconds: dict[str, Seconds] = {}
+        for model in recommenders:
+            with timed(seconds, model.name):
+                lists[model.name] = model.recommend(task.query, k=LIST_LENGTH, exclude_seen=task.exclude_seen)
+            log.info("%s: %d questions (%s) in %.1f s", model.name, task.num_users, task.name, seconds[model.name].wall)
         return cls(
             task=task,
             lists=lists,
@@ -98,6 +140,9 @@ class Comparison:
             num_candidates=num_candidates,
             resampling=resampling,
             seconds=seconds,
+            facts=facts,
+            stages=stages,
+            fit_seconds=fit_seconds,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,9 +151,21 @@ class Comparison:
             "name": self.task.name,
             "num_users": self.task.num_users,
             "num_answers": len(self.task.relevant.item),
+            "answers": self._answers(),
             "rows": self._rows(),
-            "slices": [self._slice(part) for part in slices_of(self.task, counts=self.counts)],
+            "slices": [self._slice(part) for part in slices_of(self.task, counts=self.counts, stages=self.stages)],
         }
+
+    def _answers(self) -> dict[str, float]:
+        """Return how popular what customers chose is, for comparison with what they were shown."""
+        chosen = self.task.relevant.item
+        found = {
+            "mean_popularity": float(self.counts[chosen].mean()),
+            "novelty": float(surprise(self.counts)[chosen].mean()),
+        }
+        if self.facts is not None:
+            found["popularity_percentile"] = float(self.facts.popularity_percentile[chosen].mean())
+        return found
 
     def _rows(self) -> list[dict[str, Any]]:
         metrics = {name: user_metrics(lists, self.task.relevant) for name, lists in self.lists.items()}
@@ -125,13 +182,27 @@ class Comparison:
                 "model": name,
                 "metrics": means[name],
                 "difference": differences[name] if name != first else None,
-                "lists": list_metrics(self.lists[name], counts=self.counts, num_candidates=self.num_candidates),
+                "lists": self._lists(self.lists[name]),
                 "curve": self._curve(self.lists[name]),
                 "mean_list_length": float(np.diff(self.lists[name].offsets).mean()),
-                "seconds": self.seconds.get(name),
+                "seconds": self.seconds[name].wall if name in self.seconds else None,
+                "cost": self._cost(name),
             }
             for name in metrics
         ]
+
+    def _lists(self, lists: Recommendations) -> dict[str, float]:
+        found = list_metrics(lists, counts=self.counts, num_candidates=self.num_candidates)
+        return found if self.facts is None else found | list_quality(lists, self.task.query, self.facts)
+
+    def _cost(self, name: str) -> dict[str, float | None]:
+        fit, answer = self.fit_seconds.get(name), self.seconds.get(name)
+        return {
+            "fit_wall_s": fit.wall if fit else None,
+            "fit_cpu_s": fit.cpu if fit else None,
+            "answer_wall_s": answer.wall if answer else None,
+            "answer_cpu_s": answer.cpu if answer else None,
+        }
 
     def _curve(self, lists: Recommendations) -> dict[str, float]:
         """Return mean recall by length of the list, for lengths of ``CURVE_KS``."""

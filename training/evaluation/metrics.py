@@ -131,8 +131,11 @@ def list_metrics(
     """Return what all lists together look like, keyed ``coverage@10`` and so on.
 
         coverage@k          share of the candidates that stand in at least one list
-        novelty@k           mean surprise of a shown item in bits: -log2 of its share of all events (plus one each)
+        novelty@k           mean surprise of a shown item in bits: -log2 of its share of all events (plus one each);
+                            Zhou et al. 2010, "Solving the apparent diversity-accuracy dilemma of recommender systems"
         mean_popularity@k   mean number of events of a shown item
+
+    More stand in ``list_quality``.
 
     Args:
         recommendations: all lists.
@@ -140,12 +143,21 @@ def list_metrics(
         num_candidates: items that could be shown.
         ks: cut-offs.
     """
-    surprise = -np.log2((counts + 1) / (counts.sum() + len(counts)))
+    bits = surprise(counts)
     metrics: dict[str, float] = {}
     for k in ks:
         items, held = recommendations.top(k)
         shown = items[held]
         metrics[f"coverage@{k}"] = len(np.unique(shown)) / num_candidates
-        metrics[f"novelty@{k}"] = float(surprise[shown].mean()) if len(shown) else 0.0
+        metrics[f"novelty@{k}"] = float(bits[shown].mean()) if len(shown) else 0.0
         metrics[f"mean_popularity@{k}"] = float(counts[shown].mean()) if len(shown) else 0.0
     return metrics
+
+
+def surprise(counts: Ints) -> Floats:
+    """Return each item's self-information in bits, ``[V]``: -log2 of its share of all events, one added to each.
+
+    >>> surprise(np.array([3, 0, 2])).round(3).tolist()
+    [1.0, 3.0, 1.415]
+    """
+    return -np.log2((counts + 1) / (counts.sum() + len(counts)))

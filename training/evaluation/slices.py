@@ -1,4 +1,13 @@
-"""Where a model is strong and where it is weak: the same questions, cut by what is asked and who asks."""
+"""Where a model is strong and where it is weak: the same questions, cut by what is asked and who asks.
+
+    History length       thirds of the customers
+    Item popularity      bestsellers, middle, rare, none: by share of the fitted events
+    Cold item            no, few or more events in what was learned from
+    Customer lifecycle   stage on the day before the test; customers without a stage are in none
+    New or repeat        whether the customer had met the item; where repeats count
+
+Customers without any history cannot be asked; they are counted (``Split.num_unasked``) and are in no slice.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +18,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features.tables.lifecycle import LIFECYCLE_STAGES
 from training.evaluation.metrics import RelevantItems
 from training.evaluation.tasks import Task, met_before
 
@@ -18,6 +28,8 @@ Bools = npt.NDArray[np.bool_]
 # Items by their share of all events in the fitted data: the fewest bestsellers that make up half, and so on.
 _HEAD_SHARE: Final = 0.5
 _MIDDLE_SHARE: Final = 0.8
+# Fewer events than the default ``min_item_events`` of a training: an id learned from so little says little.
+_FEW_EVENTS: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,14 +49,22 @@ class Slice:
     relevant: RelevantItems
 
 
-def slices_of(task: Task, *, counts: Ints) -> list[Slice]:
+def slices_of(task: Task, *, counts: Ints, stages: npt.NDArray[np.object_] | None = None) -> list[Slice]:
     """Return the slices of a task that hold at least one question.
 
     Args:
         task: what is asked.
         counts: events of each item in the fitted data, ``[V]``.
+        stages: lifecycle stage by row of the split's sequences, str ``[U]``, ``""`` where a user has none; from
+            ``segments.stages_before_test``.
     """
-    cuts = [*_by_history_length(task), *_by_item_popularity(task, counts), *_by_novelty(task)]
+    cuts = [
+        *_by_history_length(task),
+        *_by_item_popularity(task, counts),
+        *_by_events_of_item(task, counts),
+        *([] if stages is None else _by_stage(task, stages)),
+        *_by_novelty(task),
+    ]
     return [part for group, label, keep in cuts if (part := _cut(task, group, label, keep)) is not None]
 
 
@@ -76,6 +96,19 @@ def _by_item_popularity(task: Task, counts: Ints) -> Iterator[tuple[str, str, Bo
     ]
     for value in (3, 2, 1, 0):
         yield "Item popularity", labels[value], level == value
+
+
+def _by_events_of_item(task: Task, counts: Ints) -> Iterator[tuple[str, str, Bools]]:
+    events = counts[task.relevant.item]
+    yield "Cold item", "no event yet", events == 0
+    yield "Cold item", f"1 to {_FEW_EVENTS - 1} events", (events > 0) & (events < _FEW_EVENTS)
+    yield "Cold item", f"{_FEW_EVENTS} events or more", events >= _FEW_EVENTS
+
+
+def _by_stage(task: Task, stages: npt.NDArray[np.object_]) -> Iterator[tuple[str, str, Bools]]:
+    stage = stages[task.users][task.relevant.question]
+    for name in LIFECYCLE_STAGES:
+        yield "Customer lifecycle", name, stage == name
 
 
 def _by_novelty(task: Task) -> Iterator[tuple[str, str, Bools]]:
