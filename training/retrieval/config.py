@@ -57,6 +57,10 @@ class LossConfig:
         repeat_weight: weight of a target whose user had done the same with the item before; 0 learns what is new
             to a customer, 1 learns habits as well.
         event_weights: weight of a target by event type; 1 where not named.
+        neighbour_share: share of each target's weight that goes to the items that co-occur with its history, as item-kNN
+            knows them; 0 for next items alone.
+        num_neighbours: co-occurring items kept an item.
+        neighbour_decay: weight of a history's event relative to the one after it, when its neighbours are asked.
         half_life_days: a target this many days before the end of the fit part weighs half, so that what sells now
             counts more than last season; 0 weighs all alike.
         bf16: multiply the large matrices of the softmax in bfloat16; faster where the processor has instructions
@@ -73,6 +77,9 @@ class LossConfig:
     event_weights: dict[str, float] = field(
         default_factory=lambda: {c.VIEW: 0.5, c.FAVORITE: 1.0, c.CART: 1.0, c.PURCHASE: 1.0}
     )
+    neighbour_share: float = 0.0
+    num_neighbours: int = 50
+    neighbour_decay: float = 0.6
     half_life_days: float = 60.0
     bf16: bool = True
 
@@ -82,6 +89,9 @@ class LossConfig:
         _at_least("loss.num_negatives", self.num_negatives, 1)
         _at_least("loss.horizon", self.horizon, 1)
         _share("loss.in_batch_share", self.in_batch_share)
+        _share("loss.neighbour_share", self.neighbour_share)
+        _share("loss.neighbour_decay", self.neighbour_decay)
+        _at_least("loss.num_neighbours", self.num_neighbours, 1)
         if self.half_life_days < 0:
             raise ConfigError(f"loss.half_life_days: expected 0 or more days, found {self.half_life_days}.")
         if self.temperature <= 0:

@@ -32,6 +32,7 @@ from training.retrieval.batches import TrainingBatches
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.ensemble import TowerEnsemble, Towers
 from training.retrieval.module import METRIC, KeepBest, RetrievalModule
+from training.retrieval.neighbours import Neighbours
 from training.retrieval.questions import Questions
 from training.retrieval.towers import TwoTower
 
@@ -198,13 +199,25 @@ def build_module(lesson: Lesson, config: RetrievalConfig, *, num_steps: int = 0)
         seed=config.seed,
     )
     questions = None if num_steps else _questions(lesson, config)
+    neighbours = None
+    if config.loss.neighbour_share and batches.sampled:
+        logger.warning("loss.neighbour_share counts only where all candidates compete; it is left out")
+    elif config.loss.neighbour_share:
+        neighbours = Neighbours.fit(
+            lesson.fit,
+            candidates=batches.candidates,
+            num_codes=num_codes,
+            most=config.loss.num_neighbours,
+            decay=config.loss.neighbour_decay,
+        )
     towers = TwoTower(
         tower,
         known=torch.from_numpy(np.bincount(lesson.fit.item, minlength=num_codes) > 0),
         num_price_bands=lesson.num_price_bands,
         content=_content(lesson.catalog, config),
     )
-    return RetrievalModule(towers, batches, questions, config, num_steps=num_steps or most_steps(batches, config))
+    steps = num_steps or most_steps(batches, config)
+    return RetrievalModule(towers, batches, questions, config, num_steps=steps, neighbours=neighbours)
 
 
 def _questions(lesson: Lesson, config: RetrievalConfig) -> Questions | None:

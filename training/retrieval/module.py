@@ -19,6 +19,7 @@ from features.files import write_bytes
 from training.retrieval.batches import Batch, TrainingBatches
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.losses import softmax_loss
+from training.retrieval.neighbours import Neighbours, neighbour_pull
 from training.retrieval.questions import Questions
 from training.retrieval.towers import TwoTower
 from training.retrieval.vectors import unit_vectors
@@ -35,6 +36,7 @@ class RetrievalModule(pl.LightningModule):
         questions: what it is validated on; ``None`` in a refit.
         config: rates, temperature, averaging.
         num_steps: steps of the whole training.
+        neighbours: what the softmax's targets are shared with, where all candidates compete.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class RetrievalModule(pl.LightningModule):
         config: RetrievalConfig,
         *,
         num_steps: int,
+        neighbours: Neighbours | None = None,
     ) -> None:
         super().__init__()
+        self.neighbours = neighbours
         self.towers, self.batches, self.questions, self.config = towers, batches, questions, config
         self.num_steps = num_steps
         self.candidates = torch.from_numpy(batches.candidates)
@@ -100,7 +104,13 @@ class RetrievalModule(pl.LightningModule):
         raw = self.towers.raw_items(torch.arange(len(self.towers.known)))  # [V, D]
         unit = unit_vectors(raw)
         user_vecs = self.towers.users(raw[batch.histories.item], batch.histories)
-        return self._softmax(user_vecs, unit[batch.target], unit[self.pool], batch=batch, codes=self.candidates)
+        targets = unit[batch.target]
+        loss = self._softmax(user_vecs, targets, unit[self.pool], batch=batch, codes=self.candidates)
+        if self.neighbours is None:
+            return loss
+        expected, mass = self.neighbours.expected(unit, batch.histories)
+        pull = neighbour_pull(user_vecs, targets, expected, mass=mass, weight=batch.weight)
+        return loss + self.config.loss.neighbour_share / self.config.loss.temperature * pull
 
     def _sampled_loss(self, batch: Batch) -> Tensor:
         """Embed only the items that this step meets."""
