@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 
 from features.build import FeatureSet, build_features
-from features.errors import ConfigError
+from features.errors import ConfigError, DataError
 from features.release import ReleaseStore, layout, write_part
 from features.settings import EngineSettings
 from features.sources.synthetic import generate
 from tests.features.tiny_shop import event, utc, write_shop
+from training.evaluation.baselines import als_is_installed
 from training.evaluation.demand import chosen_items, evaluate_demand
+from training.evaluation.off_policy.evaluate import PolicySettings, evaluate_policy
 from training.evaluation.retrieval import evaluate_retrieval
 from training.retrieval.config import RetrievalConfig, ScheduleConfig, SplitConfig, TowerConfig
 from training.retrieval.fit import train_retrieval
@@ -38,7 +40,9 @@ def test_evaluate_retrieval_when_no_run_is_named_then_baselines_stand_beside_the
     report = json.loads((tmp_path / "report" / "retrieval.json").read_text())
     assert found["report"] == str(tmp_path / "report" / "retrieval.html")
     assert [table["name"] for table in report["tables"]] == ["new", "all"]
-    assert [row["model"] for row in report["tables"][1]["rows"]] == ["item-kNN", "popularity", "personal frequency"]
+    als = ["ALS"] if als_is_installed() else []
+    everybody = ["item-kNN", "EASE", *als, "attribute-kNN", "popularity", "personal frequency"]
+    assert [row["model"] for row in report["tables"][1]["rows"]] == everybody
     assert report["data"]["source"] == "synthetic"
     for table, beside in zip(report["tables"], report["oracle"], strict=True):
         for row in table["rows"]:
@@ -115,6 +119,8 @@ def test_evaluate_retrieval_when_tracked_then_no_customers_history_leaves_the_st
     here = store / "runs" / run_id / "report"
     report = json.loads((here / "retrieval.json").read_text())
     assert len(report["examples"]) == 10
+    assert report["tables"][0]["rows"][0]["model"] == "two-tower"
+    assert report["tables"][0]["rows"][0]["cost"]["fit_cpu_s"] > 0
     (curve,) = report["learning_curve"]
     assert curve["metric"] == "validation_ndcg@10"
     tracked = open_client(store).get_metric_history(run_id, "validation_ndcg_at_10")
@@ -182,3 +188,29 @@ def test_chosen_items_when_there_are_many_then_distinct_and_best_sellers_first(s
     sold = np.nansum(panel.units[:, -30:], axis=1)
     assert len(set(rows.tolist())) == len(rows) == min(12, panel.num_items)
     assert sold[rows[0]] == sold.max()
+
+
+def test_evaluate_policy_when_a_slot_was_random_then_report_and_page_are_tracked(
+    shop: Path, scored: tuple[Path, str]
+) -> None:
+    store, run_id = scored
+    settings = PolicySettings(slot="home_random", window_hours=12.0, candidates="logged", resamples=50)
+    found = evaluate_policy(shop / "features", store, shop / "data", run_id=run_id, settings=settings)
+    report = json.loads((store / "runs" / run_id / "report" / "policy.json").read_text())
+    assert [row["policy"] for row in report["policies"]] == ["two-tower", "popularity", "at random"]
+    assert found["policies"]["two-tower"]["value"] == report["policies"][0]["value"]["doubly_robust"]
+    for row in report["policies"]:
+        assert row["checks"]["unsupported"] == pytest.approx(0, abs=1e-6)
+        assert 0 < row["checks"]["effective_sample_size"] <= row["checks"]["num_exposures"]
+    page = Path(found["report"]).read_text()
+    assert "per 1,000 showings" in page
+    assert "SYNTHETIC DATA" in page
+    assert not [user for user in FeatureSet.load(shop / "features").users.ids if user in page]
+    there = Path(open_client(store).download_artifacts(run_id, "report"))
+    assert (there / "policy.html").read_text() == page
+
+
+def test_evaluate_policy_when_the_slot_was_no_lottery_then_it_is_refused(shop: Path, scored: tuple[Path, str]) -> None:
+    store, run_id = scored
+    with pytest.raises(DataError, match=r"missing\. Log the probability"):
+        evaluate_policy(shop / "features", store, shop / "data", run_id=run_id, settings=PolicySettings(slot="home_1"))

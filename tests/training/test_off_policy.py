@@ -20,6 +20,7 @@ EARNS = np.array([0.05, 0.1, 0.2, 0.3, 0.1, 0.02])
 DRAWN = np.array([0.3, 0.3, 0.1, 0.1, 0.1, 0.1])
 TARGET = np.array([0.05, 0.05, 0.3, 0.4, 0.1, 0.1])
 VALUE = float(TARGET @ EARNS)
+NOTHING = np.zeros(NUM_ITEMS)
 FEW = Bootstrap(resamples=20)
 
 
@@ -32,7 +33,7 @@ def simulated(seed: int, *, num_exposures: int = 600, a_user: int = 3) -> Bandit
     )
 
 
-def on(log: BanditLog, target: np.ndarray = TARGET, *, model: np.ndarray = np.zeros(NUM_ITEMS)) -> PolicyOnLog:
+def on(log: BanditLog, target: np.ndarray = TARGET, *, model: np.ndarray = NOTHING) -> PolicyOnLog:
     every = np.ones(len(log))
     return PolicyOnLog(
         chosen=target[log.item],
@@ -45,7 +46,9 @@ def on(log: BanditLog, target: np.ndarray = TARGET, *, model: np.ndarray = np.ze
 @pytest.fixture(scope="module")
 def many() -> dict[str, np.ndarray]:
     """Estimates over 400 logs of the same bandit, with a good reward model."""
-    found = [estimate_value(log, on(log, model=0.9 * EARNS), bootstrap=FEW)["value"] for log in map(simulated, range(400))]
+    found = [
+        estimate_value(log, on(log, model=0.9 * EARNS), bootstrap=FEW)["value"] for log in map(simulated, range(400))
+    ]
     return {name: np.array([one[name]["mean"] for one in found]) for name in ESTIMATORS}
 
 
@@ -183,7 +186,7 @@ def test_bandit_log_when_propensities_are_none_then_it_is_refused_with_the_reaso
 
 
 def test_bandit_log_when_rewards_or_lengths_are_wrong_then_it_is_refused() -> None:
-    with pytest.raises(DataError, match="rewards from 0 to 1, found 0 .. 3"):
+    with pytest.raises(DataError, match=r"rewards from 0 to 1, found 0 \.\. 3"):
         BanditLog.from_arrays(user=[0, 1], item=[0, 1], propensity=[0.5, 0.5], reward=[0, 3])
     with pytest.raises(DataError, match="arrays of one length, found 2, 1, 1 and 1"):
         BanditLog.from_arrays(user=[0, 1], item=[0], propensity=[0.5], reward=[0])

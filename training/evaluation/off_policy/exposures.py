@@ -2,10 +2,10 @@
 
 An exposure is rewarded if its user clicked or bought the item in the hours after it. Left out, and counted:
 
-    too late to tell       the log ends before the hours are over
-    without consent        the user's events may not serve analytics at that instant
-    without a history      no event before the exposure that a model could go by
-    erased                 the user is on the store's erasure list
+    too late to tell                                the log ends before the hours are over
+    without an earlier event for analytics          nothing before it that consent lets us count, so no reward either
+    without an earlier event for personalisation    nothing before it that a model may go by
+    erased                                          the user is on the store's erasure list
 
 What is left out depends on what was known before the exposure alone, never on what came of it.
 """
@@ -107,8 +107,8 @@ def read_slot(path: Path, features: FeatureSet, question: Question, *, erased: C
     reasons = {
         "too late to tell": rows["ts_us"] + question.window_hours * _HOUR_US
         > features.event_log.last_at.timestamp() * 1e6,
-        "without consent": ~rows["consented"],
-        "without a history": history_ends == 0,
+        "without an earlier event for analytics": ~rows["consented"],
+        "without an earlier event for personalisation": history_ends == 0,
         "erased": np.array([user in erased for user in rows[c.USER_ID]], bool),
     }
     keep, set_aside = np.ones(len(rows), bool), {}
