@@ -1,4 +1,9 @@
-"""Score a trained two-tower beside its baselines on the test window, and write the report."""
+"""Score a trained two-tower beside its baselines on the test window, and write the report.
+
+The report's ``tables`` are comparisons (see ``comparison`` for their JSON). Its ``protocol`` also holds
+``baselines_left_out``, a reason by name, ``num_unasked``, customers without any history, and ``similarity``,
+what diversity compares items by (none where no item has content).
+"""
 
 from __future__ import annotations
 
@@ -20,11 +25,13 @@ from features.files import write_json
 from features.release import Part, ReleaseStore
 from features.release.part import git_revision
 from features.splits import Split
-from training.evaluation.baselines import ItemKNN, PersonalFrequency, Popularity
-from training.evaluation.comparison import Comparison, Resampling
+from training.evaluation.baselines import PersonalFrequency
+from training.evaluation.comparison import Comparison, Resampling, Seconds
+from training.evaluation.contenders import EASE_ITEMS, Contenders, add_baselines
 from training.evaluation.examples import ItemNames, example_customers
+from training.evaluation.list_quality import ItemFacts
 from training.evaluation.oracle import compare_with_oracle
-from training.evaluation.recommender import Recommender
+from training.evaluation.segments import stages_before_test
 from training.evaluation.tasks import tasks_of
 from training.report.page import when
 from training.report.retrieval import write_retrieval_page
@@ -40,7 +47,6 @@ _EXAMPLE_MODELS: Final = 2  # side by side on a phone, more would not be read
 _PROTOCOLS: Final = {"global_temporal": "global temporal split", "leave_one_out": "leave-one-out, strict"}
 
 Ints = npt.NDArray[np.integer]
-Bools = npt.NDArray[np.bool_]
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +59,7 @@ def evaluate_retrieval(
     truth: Path | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    ease_items: int = EASE_ITEMS,
 ) -> dict[str, Any]:
     """Score a run's evaluation part, or the baselines alone, and write ``retrieval.json`` and ``retrieval.html``.
 
@@ -67,6 +74,7 @@ def evaluate_retrieval(
         truth: the ``truth`` directory of synthetic data, for a row that knows it.
         resamples: bootstrap draws of users.
         seed: of draws, ties and examples.
+        ease_items: the most items that EASE is fitted for; its time grows with their cube.
 
     Returns:
         the path of the page, and Recall@20 of every model in both tables.
@@ -75,7 +83,8 @@ def evaluate_retrieval(
         ConfigError: the run is unknown, or was trained on other features.
     """
     subject = _Subject.open(Path(features), Path(store), run_id)
-    report = _report(subject, resampling=Resampling(resamples=resamples, seed=seed), truth=truth)
+    resampling = Resampling(resamples=resamples, seed=seed)
+    report = _report(subject, resampling=resampling, truth=truth, ease_items=ease_items)
     directory = subject.directory / REPORT_DIRECTORY
     page = _write(directory, report)
     if run_id is not None:
@@ -128,23 +137,30 @@ class _Subject:
     def directory(self) -> Path:
         return self.store if self.run_id is None else self.store / "runs" / self.run_id
 
-    def recommenders(self, seed: int) -> tuple[list[Recommender], Bools]:
-        """Return all models, ours first, and the candidates that they share, bool ``[V]``."""
+    def contenders(self, *, seed: int, ease_items: int) -> tuple[Contenders, ItemFacts]:
+        """Return all models, ours first, and the facts of the items, whose candidates they share."""
         candidates = self.features.catalog.available & (self.fit_counts > 0)
-        models: list[Recommender] = []
+        found = Contenders()
         if self.part is not None:
             ours = TwoTowerRecommender.from_part(self.part, name=OURS)
             candidates = np.zeros(len(candidates), bool)
             candidates[ours.candidates] = True
-            models.append(ours)
-        fit, answers = self.split.fit, target_codes(self.features.sequences, self.config)
+            found.models.append(ours)
+            if "fit_wall_s" in self.part.about:
+                about = self.part.about
+                found.fit_seconds[OURS] = Seconds(wall=about["fit_wall_s"], cpu=about["fit_cpu_s"])
+        facts = ItemFacts.from_catalog(self.features.catalog, counts=self.fit_counts, candidates=candidates)
+        fit, answers = self.split.fit, self.answer_codes
         counted = fit.where(np.isin(fit.event_type, answers)) if answers else fit
-        models += [
-            ItemKNN.fit(fit, candidates=candidates, seed=seed),
-            Popularity.fit(counted, candidates=candidates, seed=seed),
-            PersonalFrequency(candidates=candidates, seed=seed),
-        ]
-        return models, candidates
+        add_baselines(found, fit, counted=counted, facts=facts, ease_items=ease_items, seed=seed)
+        return found, facts
+
+    @property
+    def answer_codes(self) -> tuple[int, ...]:
+        """Codes of the event types that count as answers; all where empty, as in leave-one-out."""
+        if self.split.protocol == "leave_one_out":
+            return ()
+        return target_codes(self.features.sequences, self.config)
 
     @property
     def fit_counts(self) -> Ints:
@@ -170,16 +186,20 @@ def _window_config(part: Part | None) -> RetrievalConfig:
     return RetrievalConfig(split=SplitConfig(**{**settings, "target_event_types": types}))
 
 
-def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None) -> dict[str, Any]:
-    models, candidates = subject.recommenders(resampling.seed)
+def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None, ease_items: int) -> dict[str, Any]:
+    contenders, facts = subject.contenders(seed=resampling.seed, ease_items=ease_items)
+    stages = stages_before_test(subject.features, subject.split)
     comparisons = [
         Comparison.run(
             task,
             # Nothing of the history may be shown in the table of new items, so personal frequency has no place in it.
-            [model for model in models if task.name == "all" or not isinstance(model, PersonalFrequency)],
+            [model for model in contenders.models if task.name == "all" or not isinstance(model, PersonalFrequency)],
             counts=subject.fit_counts,
-            num_candidates=int(candidates.sum()),
+            num_candidates=int(facts.candidates.sum()),
             resampling=resampling,
+            facts=facts,
+            stages=stages,
+            fit_seconds=contenders.fit_seconds,
         )
         for task in tasks_of(subject.split.test)
     ]
@@ -198,7 +218,7 @@ def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None) ->
             "warning": source.get("warning", ""),
             "fingerprint": subject.features.fingerprint,
         },
-        "protocol": _protocol(subject, num_candidates=int(candidates.sum())),
+        "protocol": _protocol(subject, facts, contenders.left_out),
         "resamples": resampling.resamples,
         "seed": resampling.seed,
         "tables": [comparison.to_dict() for comparison in comparisons],
@@ -215,9 +235,9 @@ def _oracle(subject: _Subject, comparisons: Sequence[Comparison], truth: Path | 
     return compare_with_oracle(comparisons, subject.features, subject.split, truth=truth, window_days=days)
 
 
-def _protocol(subject: _Subject, *, num_candidates: int) -> dict[str, Any]:
+def _protocol(subject: _Subject, items: ItemFacts, left_out: Mapping[str, str]) -> dict[str, Any]:
     """Return the protocol by name, its instants, and the facts about it in words."""
-    split = subject.split
+    split, num_candidates = subject.split, int(items.candidates.sum())
     facts = {"Protocol": _PROTOCOLS[split.protocol]}
     if split.cutoffs_us is not None:
         validation_from, test_from = map(when, split.cutoffs_us)
@@ -231,11 +251,7 @@ def _protocol(subject: _Subject, *, num_candidates: int) -> dict[str, Any]:
             f"{split.fit.num_events:,} events: all but each customer's last two, the baselines too. "
             "The last is the test; the one before it validates and stands in the test question."
         )
-    answers = [
-        name
-        for name, code in EVENT_TYPE_CODES.items()
-        if code in target_codes(subject.features.sequences, subject.config)
-    ]
+    answers = [name for name, code in EVENT_TYPE_CODES.items() if code in subject.answer_codes]
     facts["What counts as found"] = ", ".join(answers) or "any event of a sequence"
     facts["Candidates"] = (
         f"{num_candidates:,} items, the same for every model; an answer that is none of them is a miss"
@@ -244,6 +260,8 @@ def _protocol(subject: _Subject, *, num_candidates: int) -> dict[str, Any]:
         f"{split.test.num_users:,} customers with a history and an answer; {split.num_unasked:,} customers "
         "without any history could not be asked"
     )
+    if left_out:
+        facts["Baselines left out"] = " ".join(f"{name}: {reason}" for name, reason in left_out.items())
     assumptions = subject.features.about.get("data", {}).get("assumptions")
     if assumptions:
         facts["What the source assumes"] = " ".join(assumptions)
@@ -255,6 +273,8 @@ def _protocol(subject: _Subject, *, num_candidates: int) -> dict[str, Any]:
         "num_asked": split.test.num_users,
         "num_unasked": split.num_unasked,
         "num_candidates": num_candidates,
+        "baselines_left_out": dict(left_out),
+        "similarity": items.similarity if items.profiles.nnz else None,
         "facts": facts,
     }
 

@@ -192,13 +192,15 @@ class _Training:
         # What the weights may know ends at the first cut-off; what a test query holds ends at the second.
         fit_until_us = split.cutoffs_us[0] if split.cutoffs_us else 0
         lesson = lesson_of(self.feature_set, split.fit, as_of_us=fit_until_us, config=self.config, split=split)
+        cpu = time.process_time()
         learned = learn(lesson, self.config, self.directory / "fit", tracker=self.run.logger)
+        cost = {"fit_wall_s": round(learned.seconds, 1), "fit_cpu_s": round(time.process_time() - cpu, 1)}
         logger.info("learned: %d steps, validation NDCG@10 %.4f, %.0f s", learned.steps, learned.score, learned.seconds)
         # The step at which learning stopped was chosen on the validation window: that counts as seen.
         about = self._about(
             "fit", fit_until_us, learned.score, seen_until_us=split.cutoffs_us[1] if split.cutoffs_us else 0
         )
-        evaluated = self._export(learned, lesson, self.directory / "evaluated", about)
+        evaluated = self._export(learned, lesson, self.directory / "evaluated", about | cost)
         if self.config.refit:
             end_us = last_us + 1 if last_us else 0
             whole = lesson_of(self.feature_set, self.sequences, as_of_us=end_us, config=self.config)
