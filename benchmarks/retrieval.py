@@ -1,25 +1,30 @@
-"""Leave-one-out on a sequence file: the two-tower beside popularity and item-kNN.
+"""Leave-one-out on a sequence file: the two-tower beside its baselines.
 
     python benchmarks/retrieval.py FILE --seeds 0 1 2 --json OUT --predictions DIR
 
-FILE holds one user a line: user id, then item ids, oldest first. The last item is the test target,
-the one before it the validation target. Strict: the validation item takes no part in the fit, and
-stands in the query at test time. All items are ranked, those of the query left out, ties broken at
-random. Settings and the number of steps are chosen on validation alone.
+FILE is as ``benchmarks/sequence_file.py`` reads it. Strict: the validation item takes no part in the fit, and
+stands in the query at test time. All items are ranked, those of the query left out, ties broken at random. Settings and
+the number of steps are chosen on validation alone.
+
+One rule picks the configuration from the data: histories are long where their median is above 30 events (films that
+people rate by the hundred), else short (a shop's customers); see ``config_for``.
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import dataclasses
+import functools
+import multiprocessing
 import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -27,77 +32,81 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.result import write_result
-from features.catalog import ItemCatalog
+from benchmarks.sequence_file import Problem, read
+from features.content import ItemContent
 from features.recommendations import Recommendations
-from features.sequences import Sequences
-from features.splits import Split
-from features.vocabulary import FIRST, Vocabulary
+from features.vocabulary import FIRST
+from training.evaluation.baselines.attribute_knn import AttributeKNN
+from training.evaluation.baselines.ease import MAX_ITEMS, Ease
 from training.evaluation.baselines.item_knn import ItemKNN
 from training.evaluation.baselines.popularity import Popularity
-from training.evaluation.metrics import RelevantItems, list_metrics, user_metrics
+from training.evaluation.bootstrap import Interval, mean_interval, paired_difference
+from training.evaluation.metrics import list_metrics, user_metrics
 from training.evaluation.recommender import Recommender
 from training.retrieval.config import LossConfig, RetrievalConfig, ScheduleConfig, TowerConfig
 from training.retrieval.learn import Lesson, learn
 from training.retrieval.recommender import TwoTowerRecommender
 
-TOP_K = 20
-KEYS = ("recall@5", "recall@10", "recall@20", "ndcg@5", "ndcg@10", "ndcg@20")
-NOTE = "strict leave-one-out, full ranking, seen items excluded, ties at random"
+TOP_K: Final = 20
+KEYS: Final = ("recall@5", "recall@10", "recall@20", "ndcg@5", "ndcg@10", "ndcg@20")
+NOTE: Final = "strict leave-one-out, full ranking, seen items excluded, ties at random"
+OURS: Final = "footfall"
+UNLIMITED: Final = "footfall, without a time limit"
+LONG_HISTORY: Final = 30
+
+Fit = Callable[[Problem, int], tuple[Recommender, dict[str, Any]]]
+Values = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """A file, read and split."""
+def config_for(problem: Problem, *, seed: int, members: int, threads: int = 1) -> RetrievalConfig:
+    """Return the configuration that the rule picks.
 
-    lines: np.ndarray
-    vocabulary: Vocabulary
-    split: Split
-    relevant: RelevantItems
-
-    @property
-    def num_codes(self) -> int:
-        """Height of an embedding table, PAD and UNKNOWN included."""
-        return len(self.vocabulary)
-
-
-def read(path: Path) -> Problem:
-    rows = [line.split()[1:] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    vocabulary = Vocabulary.from_ids(sorted({item for row in rows for item in row}, key=lambda id_: (len(id_), id_)))
-    item = vocabulary.encode([item for row in rows for item in row])
-    sequences = Sequences.from_arrays(offsets=np.cumsum([0, *map(len, rows)]), item=item)
-    split = Split.leave_one_out(sequences)
-    lines = split.test.users  # a user's row is its line
-    return Problem(lines=lines, vocabulary=vocabulary, split=split, relevant=RelevantItems.of(split.test.targets))
-
-
-def config_for(args: argparse.Namespace, seed: int) -> RetrievalConfig:
+    Short histories overfit soon: one block, much dropout, and a share of each target for the neighbours of its history.
+    Long ones speak for themselves: two blocks, little dropout, no neighbours.
+    """
+    long = bool(np.median(problem.split.fit.lengths) > LONG_HISTORY)
     return RetrievalConfig(
-        tower=TowerConfig(dim=args.dim, num_layers=args.layers, dropout=args.dropout, max_length=50, content=False),
+        tower=TowerConfig(
+            dim=128,
+            num_layers=2 if long else 1,
+            dropout=0.2 if long else 0.4,
+            max_length=200 if long else 50,
+            id_dropout=0.0,
+        ),
         loss=LossConfig(
-            kind="full", temperature=args.temperature, horizon=1, repeat_weight=1.0, half_life_days=0, bf16=True
+            kind="full",
+            temperature=0.07,
+            horizon=1,
+            repeat_weight=1.0,
+            half_life_days=0,
+            neighbour_share=0.0 if long else 0.2,
+            num_neighbours=20,
         ),
         schedule=ScheduleConfig(
-            learning_rate=args.learning_rate,
-            batch_tokens=args.batch_tokens,
-            max_epochs=args.epochs,
+            learning_rate=2e-3 if long else 1e-3,
+            batch_tokens=8192 if long else 1024,
+            max_epochs=60 if long else 20,
             max_tokens=0,
             validations_per_epoch=1,
-            patience=args.patience,
-            ema_decay=args.ema,
+            patience=5 if long else 3,
+            ema_decay=0.995,
             checkpoint_steps=1_000_000,
-            threads=args.threads,
+            validation_users=10_000,
+            threads=threads,
         ),
         seed=seed,
         exclude_seen=True,
         min_item_events=1,
+        num_members=members,
     )
 
 
 def fit_two_tower(problem: Problem, config: RetrievalConfig) -> tuple[Recommender, dict[str, Any]]:
+    """Learn from the fit part, stopping by validation."""
     lesson = Lesson(
         fit=problem.split.fit,
         validation=problem.split.validation,
-        catalog=ItemCatalog.blank(problem.num_codes),
+        catalog=problem.catalog,
         candidates=np.arange(FIRST, problem.num_codes),
         num_price_bands=1,
     )
@@ -111,49 +120,99 @@ def fit_two_tower(problem: Problem, config: RetrievalConfig) -> tuple[Recommende
     return TwoTowerRecommender.from_towers(learned.towers, lesson.candidates), about
 
 
-def measure(
-    problem: Problem, fit: Callable[[int], tuple[Recommender, dict[str, Any]]], seeds: list[int], name: str
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Fit and test once a seed; return a result row and the ranked items."""
-    users, lists, costs, notes = [], [], [], []
-    for seed in seeds:
-        started, cpu = time.perf_counter(), time.process_time()
-        recommender, about = fit(seed)
-        costs.append((time.process_time() - cpu, time.perf_counter() - started))
-        answers = recommender.recommend(problem.split.test.query, k=TOP_K, exclude_seen=True)
-        users.append(_metrics(problem, answers))
-        lists.append(_ranked(problem, answers, seed))
-        notes.append(about | {"cpu_s_with_test": round(time.process_time() - cpu, 1)})
-        print(name, seed, {key: round(float(np.mean(value)), 4) for key, value in users[-1].items()}, notes[-1])
-    per_seed = {key: [float(np.mean(user[key])) for user in users] for key in users[0]}
-    row = {
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One model from one seed: its metrics a user, its lists, and what it took."""
+
+    values: Values
+    ranked: pd.DataFrame
+    about: dict[str, Any]
+    cpu_s: float
+    wall_s: float
+    peak_mb: float
+
+
+def measure(path: Path, model: str, seed: int, members: int) -> Measured:
+    """Fit one model once and test it once; a function of its own, so that seeds can run in processes of their own."""
+    problem = read(path)
+    started, cpu = time.perf_counter(), time.process_time()
+    recommender, about = fits(members)[model](problem, seed)
+    cost = {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - started}
+    answers = recommender.recommend(problem.split.test.query, k=TOP_K, exclude_seen=True)
+    measured = Measured(
+        values=_metrics(problem, answers),
+        ranked=_ranked(problem, answers, seed),
+        about=about | {"cpu_s_with_test": round(time.process_time() - cpu, 1)},
+        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        **cost,
+    )
+    print(model, seed, {key: round(float(np.mean(value)), 4) for key, value in measured.values.items()}, measured.about)
+    return measured
+
+
+def fits(members: int) -> dict[str, Fit]:
+    """Return every model by name; baselines have their pinned configuration."""
+
+    def two_tower(problem: Problem, seed: int) -> tuple[Recommender, dict[str, Any]]:
+        return fit_two_tower(problem, config_for(problem, seed=seed, members=members))
+
+    return {
+        OURS: two_tower,
+        UNLIMITED: two_tower,
+        "popularity": _baseline(Popularity.fit),
+        "item-kNN": _baseline(functools.partial(ItemKNN.fit, decay=0.6)),
+        "EASE": _baseline(functools.partial(Ease.fit, regularisation=100.0, decay=0.6)),
+        "attribute-kNN": _attribute_knn,
+    }
+
+
+def _baseline(fit: Callable[..., Recommender]) -> Fit:
+    return lambda problem, seed: (fit(problem.split.fit, candidates=problem.every_item, seed=seed), {})
+
+
+def _attribute_knn(problem: Problem, seed: int) -> tuple[Recommender, dict[str, Any]]:
+    content = ItemContent.from_catalog(problem.catalog, num_title_buckets=1)
+    return AttributeKNN.from_content(content, candidates=problem.every_item, decay=0.6, seed=seed), {}
+
+
+def row_of(name: str, runs: list[Measured], config: RetrievalConfig | None) -> dict[str, Any]:
+    """Return the result row of a model over its seeds."""
+    per_seed = {key: [float(np.mean(run.values[key])) for run in runs] for key in runs[0].values}
+    return {
         "model": name,
         "metrics": {key: float(np.mean(values)) for key, values in per_seed.items()},
-        "interval": {key: _interval([user[key] for user in users]) for key in KEYS},
+        "interval": {key: bounds(mean_interval(_over_seeds(runs, key))) for key in KEYS},
         "per_seed": per_seed,
-        "fit_cpu_s": float(np.mean([cpu for cpu, _ in costs])),
-        "fit_wall_s": float(np.mean([wall for _, wall in costs])),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "fit_cpu_s": float(np.mean([run.cpu_s for run in runs])),
+        "fit_wall_s": float(np.mean([run.wall_s for run in runs])),
+        "peak_mb": max(run.peak_mb for run in runs),
+        "config": {} if config is None else dataclasses.asdict(config),
         "note": NOTE,
-        "per_seed_about": notes,
+        "per_seed_about": [run.about for run in runs],
     }
-    return row, pd.concat(lists, ignore_index=True)
 
 
-def _metrics(problem: Problem, answers: Recommendations) -> dict[str, np.ndarray]:
+def differences(ours: list[Measured], theirs: list[Measured]) -> dict[str, dict[str, float]]:
+    """Return ours minus theirs with paired 95% bounds, seeds averaged first."""
+    found = {key: paired_difference(_over_seeds(ours, key), _over_seeds(theirs, key)) for key in KEYS}
+    return {key: dataclasses.asdict(interval) for key, interval in found.items()}
+
+
+def _over_seeds(runs: list[Measured], key: str) -> np.ndarray:
+    mean: np.ndarray = np.mean([run.values[key] for run in runs], axis=0)
+    return mean
+
+
+def bounds(interval: Interval) -> list[float]:
+    return [interval.low, interval.high]
+
+
+def _metrics(problem: Problem, answers: Recommendations) -> Values:
     values = user_metrics(answers, problem.relevant)
     counts = np.bincount(problem.split.fit.item, minlength=problem.num_codes)
     lists = list_metrics(answers, counts=counts, num_candidates=problem.num_codes - FIRST)
     named = {key: values[key] for key in KEYS} | {"mrr": values[f"mrr@{TOP_K}"]}
     return named | {"coverage@10": np.array([lists["coverage@10"]])}
-
-
-def _interval(values: list[np.ndarray]) -> list[float]:
-    """95% of bootstrap means over users, seeds averaged first."""
-    mean = np.mean(values, axis=0)
-    rng = np.random.default_rng(0)
-    means = [mean[rng.integers(0, len(mean), len(mean))].mean() for _ in range(500)]
-    return [float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))]
 
 
 def _ranked(problem: Problem, answers: Recommendations, seed: int) -> pd.DataFrame:
@@ -166,22 +225,31 @@ def _ranked(problem: Problem, answers: Recommendations, seed: int) -> pd.DataFra
 def main() -> None:
     args = arguments()
     problem = read(args.file)
-    every = np.arange(problem.num_codes) >= FIRST
-    fit = problem.split.fit
-    config = config_for(args, args.seeds[0])
-    models: dict[str, Callable[[int], tuple[Recommender, dict[str, Any]]]] = {
-        "footfall": lambda seed: fit_two_tower(problem, dataclasses.replace(config, seed=seed)),
-        "popularity": lambda seed: (Popularity.fit(fit, candidates=every, seed=seed), {}),
-        "item-kNN": lambda seed: (ItemKNN.fit(fit, candidates=every, decay=0.6, seed=seed), {}),
-    }
+    jobs = [(OURS, seed, args.members) for seed in args.seeds]
+    if args.unlimited_members:
+        jobs.append((UNLIMITED, args.seeds[0], args.unlimited_members))
+    has_labels = bool((problem.catalog.labels != "").any())
+    wanted = {"EASE": problem.num_codes <= MAX_ITEMS, "attribute-kNN": has_labels}
+    jobs += [(name, args.seeds[0], 1) for name in list(fits(1))[2:] if wanted.get(name, True)]
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(args.jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        futures = [(name, pool.submit(measure, args.file, name, seed, members)) for name, seed, members in jobs]
+        runs: dict[str, list[Measured]] = {}
+        for name, future in futures:
+            runs.setdefault(name, []).append(future.result())
+    members = {OURS: args.members, UNLIMITED: args.unlimited_members}
     rows = []
-    for name, make in models.items():
-        row, ranked = measure(problem, make, args.seeds, name)
-        row["config"] = dataclasses.asdict(config) if name == "footfall" else {}
+    for name, measured in runs.items():
+        ours = name in members
+        config = config_for(problem, seed=args.seeds[0], members=members[name]) if ours else None
+        row = row_of(name, measured, config)
+        if ours:
+            row["difference"] = {other: differences(measured, runs[other]) for other in runs if other not in members}
         rows.append(row)
-        if args.predictions and name == "footfall":
-            args.predictions.mkdir(parents=True, exist_ok=True)
-            ranked.to_parquet(args.predictions / "topk.parquet", index=False)
+    if args.predictions:
+        args.predictions.mkdir(parents=True, exist_ok=True)
+        ranked = pd.concat([run.ranked for run in runs[OURS]], ignore_index=True)
+        ranked.to_parquet(args.predictions / "topk.parquet", index=False)
     if args.json:
         write_result(
             args.json,
@@ -199,16 +267,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--predictions", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--patience", type=int, default=4)
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--layers", type=int, default=1)
-    parser.add_argument("--dropout", type=float, default=0.3)
-    parser.add_argument("--temperature", type=float, default=0.07)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--batch-tokens", type=int, default=1024)
-    parser.add_argument("--ema", type=float, default=0.995)
+    parser.add_argument("--members", type=int, default=3, help="towers of the ensemble")
+    parser.add_argument("--unlimited-members", type=int, default=0, help="a second row with more; one seed")
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="models that are fitted at a time, a process and a thread each"
+    )
     return parser.parse_args()
 
 

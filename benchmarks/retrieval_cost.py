@@ -35,12 +35,13 @@ import torch
 
 from benchmarks import retrieval
 from benchmarks.result import write_result
+from benchmarks.sequence_file import Problem, read
 from benchmarks.step_cost import matmul_share, time_steps
-from features.catalog import ItemCatalog
 from features.recommendations import Recommendations
 from features.splits import Holdout
 from features.vocabulary import FIRST
 from training.evaluation.baselines.ease import Ease
+from training.evaluation.bootstrap import mean_interval
 from training.evaluation.metrics import RelevantItems, user_metrics
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.learn import Lesson, build_module
@@ -93,12 +94,12 @@ class _PassedError(Exception):
     """Ours has nothing left to show."""
 
 
-def validation_ndcg(problem: retrieval.Problem, answers: Recommendations) -> float:
+def validation_ndcg(problem: Problem, answers: Recommendations) -> float:
     """Return the mean over all users asked."""
     return float(user_metrics(answers, RelevantItems.of(problem.split.validation.targets))[METRIC].mean())
 
 
-def run_ease(problem: retrieval.Problem) -> Run:
+def run_ease(problem: Problem) -> Run:
     started = time.process_time()
     model = Ease.fit(problem.split.fit, candidates=np.arange(problem.num_codes) >= FIRST)
     cpu_s = time.process_time() - started
@@ -109,7 +110,7 @@ def run_ease(problem: retrieval.Problem) -> Run:
 
 
 def run_ours(
-    problem: retrieval.Problem, config: RetrievalConfig, *, to_pass: list[float], least_cpu_s: float, validations: int
+    problem: Problem, config: RetrievalConfig, *, to_pass: list[float], least_cpu_s: float, validations: int
 ) -> Run:
     """Train and note every validation.
 
@@ -168,7 +169,7 @@ def _validations(note: Any) -> Iterator[dict[str, float]]:
         Questions.ndcg_at_10 = plain  # type: ignore[method-assign]
 
 
-def run_rectools(problem: retrieval.Problem, python: Path, *, minutes: float, epochs: int, seed: int) -> Run:
+def run_rectools(problem: Problem, python: Path, *, minutes: float, epochs: int, seed: int) -> Run:
     """Train RecTools' SASRec in another process; score its lists here."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -192,7 +193,7 @@ def run_rectools(problem: retrieval.Problem, python: Path, *, minutes: float, ep
     return Run("rectools 0.19.0", points, validation_cpu_s, found["peak_mb"], found["config"], test)
 
 
-def _events(problem: retrieval.Problem, holdout: Holdout) -> pd.DataFrame:
+def _events(problem: Problem, holdout: Holdout) -> pd.DataFrame:
     """Return the histories of a holdout, one row an event; those who are asked nothing are left out."""
     query = holdout.query
     position = np.arange(query.num_events) - np.repeat(query.offsets[:-1], query.lengths)
@@ -200,7 +201,7 @@ def _events(problem: retrieval.Problem, holdout: Holdout) -> pd.DataFrame:
     return pd.DataFrame({"user": query.user_of_event, "item": np.asarray(item, str), "position": position})
 
 
-def _lists(problem: retrieval.Problem, path: Path) -> Recommendations:
+def _lists(problem: Problem, path: Path) -> Recommendations:
     ranked = pd.read_parquet(path).sort_values(["user", "rank"])
     codes = problem.vocabulary.encode(ranked["item"].tolist())
     num_lists = problem.split.validation.num_users
@@ -229,11 +230,12 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _FOREIGN} | threads
 
 
-def step_figures(problem: retrieval.Problem, config: RetrievalConfig) -> dict[str, float]:
+def step_figures(problem: Problem, config: RetrievalConfig) -> dict[str, float]:
     """Return what a step costs a token, and beside bare matrix products."""
     candidates = np.arange(FIRST, problem.num_codes)
-    catalog = ItemCatalog.blank(problem.num_codes)
-    lesson = Lesson(fit=problem.split.fit, validation=None, catalog=catalog, candidates=candidates, num_price_bands=1)
+    lesson = Lesson(
+        fit=problem.split.fit, validation=None, catalog=problem.catalog, candidates=candidates, num_price_bands=1
+    )
     torch.set_num_threads(1)
     timed = time_steps(build_module(lesson, config, num_steps=_TIMED_STEPS))
     spent = timed["step_cpu_s"] + timed["batch_cpu_s"]
@@ -242,7 +244,7 @@ def step_figures(problem: retrieval.Problem, config: RetrievalConfig) -> dict[st
 
 
 def rows_of(
-    problem: retrieval.Problem, ours: Run, ease: Run | None, rectools: Run | None, *, data: str = ""
+    problem: Problem, ours: Run, ease: Run | None, rectools: Run | None, *, data: str = ""
 ) -> list[dict[str, Any]]:
     """Return one row a model; ``data`` is the file's name."""
     to_ease = ours.seconds_to(ease.best.ndcg) if ease else None
@@ -255,7 +257,7 @@ def rows_of(
     return rows + [_row(problem, run, data) for run in (ease, rectools) if run]
 
 
-def _row(problem: retrieval.Problem, run: Run, data: str) -> dict[str, Any]:
+def _row(problem: Problem, run: Run, data: str) -> dict[str, Any]:
     assert run.test is not None
     values = user_metrics(run.test, problem.relevant)
     metrics = {f"validation_{METRIC}": run.best.ndcg} | {key: float(values[key].mean()) for key in retrieval.KEYS}
@@ -268,7 +270,7 @@ def _row(problem: retrieval.Problem, run: Run, data: str) -> dict[str, Any]:
     return {
         "model": run.model,
         "metrics": metrics,
-        "interval": {key: retrieval._interval([values[key]]) for key in retrieval.KEYS},
+        "interval": {key: retrieval.bounds(mean_interval(values[key])) for key in retrieval.KEYS},
         "per_seed": {key: [value] for key, value in metrics.items()},
         "fit_cpu_s": run.points[-1].cpu_s,
         "validation_cpu_s": run.validation_cpu_s,
@@ -285,9 +287,10 @@ def _peak_mb() -> float:
 
 
 def main() -> None:
-    args, options = arguments()
+    args = arguments()
     torch.set_num_threads(1)
-    problem, config = retrieval.read(args.file), retrieval.config_for(options, args.seed)
+    problem = read(args.file)
+    config = retrieval.config_for(problem, seed=args.seed, members=1)
     rectools = None
     if args.rectools_minutes:
         python = environment_at(args.environment)
@@ -319,8 +322,7 @@ def main() -> None:
         )
 
 
-def arguments() -> tuple[argparse.Namespace, argparse.Namespace]:
-    """Return our own options, and those of ``retrieval.py``."""
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--json", type=Path)
@@ -331,13 +333,7 @@ def arguments() -> tuple[argparse.Namespace, argparse.Namespace]:
     parser.add_argument("--validations", type=int, default=2, help="an epoch of ours")
     parser.add_argument("--no-ease", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
-    own, rest = parser.parse_known_args()
-    kept = sys.argv
-    sys.argv = [kept[0], str(own.file), *rest]
-    try:
-        return own, retrieval.arguments()
-    finally:
-        sys.argv = kept
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

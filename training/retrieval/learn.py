@@ -127,7 +127,7 @@ def learn(
 
 def member_configs(config: RetrievalConfig) -> list[RetrievalConfig]:
     """Return the configuration of each member: the same but for the seed, the first with the ensemble's own."""
-    drawn = np.random.SeedSequence([config.seed, config.num_members]).generate_state(config.num_members)
+    drawn = np.random.SeedSequence(config.seed).generate_state(config.num_members)
     seeds = [config.seed, *(int(seed) for seed in drawn[1:])]
     return [dataclasses.replace(config, seed=seed, num_members=1) for seed in seeds]
 

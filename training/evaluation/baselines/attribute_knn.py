@@ -68,7 +68,7 @@ class AttributeKNN:
     def from_content(
         cls, content: ItemContent, *, candidates: npt.NDArray[np.bool_], decay: float = 0.6, seed: int = 0
     ) -> AttributeKNN:
-        """Take category levels, brand, price band and title as attributes; see ``content_profiles``."""
+        """Take category levels, brand, labels, price band and title as attributes; see ``content_profiles``."""
         return cls(profiles=content_profiles(content), candidates=candidates, decay=decay, seed=seed)
 
     def recommend(self, query: Sequences, *, k: int, exclude_seen: bool) -> Recommendations:
@@ -85,12 +85,12 @@ class AttributeKNN:
 
 
 def content_profiles(content: ItemContent) -> sparse.csr_array:
-    """Return a unit row an item, float32 ``[V, A]``: category levels, brand, price band and title side by side.
+    """Return a unit row an item, float32 ``[V, A]``: category levels, brand, labels, price band and title side by side.
 
-    Each of the four fields an item has counts alike, however many attributes it is made of: otherwise the
+    Each of the five fields an item has counts alike, however many attributes it is made of: otherwise the
     hundred n-grams of a title would drown its category.
     """
-    fields = (content.category, content.brand, content.price_band, content.title)
+    fields = (content.category, content.brand, content.labels, content.price_band, content.title)
     parts = [unit_rows(tf_idf(attribute_matrix(bags))) for bags in fields]
     return unit_rows(sparse.csr_array(sparse.hstack(parts, format="csr")))
 
