@@ -78,6 +78,16 @@ class Recommendations:
         source = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return Recommendations(offsets=offsets, item=self.item[source], score=self.score[source])
 
+    def where(self, keep: npt.NDArray[np.bool_]) -> Recommendations:
+        """Keep the entries marked in ``keep`` ``[M]``; every list stays, perhaps empty.
+
+        >>> lists = Recommendations.from_top_k(np.array([[7, 2], [4, 9]]), np.array([[2.0, 1.0], [3.0, -np.inf]]))
+        >>> lists.where(lists.item != 7).item.tolist()
+        [2, 4]
+        """
+        kept_before = np.concatenate([[0], np.cumsum(keep)])
+        return Recommendations(offsets=kept_before[self.offsets], item=self.item[keep], score=self.score[keep])
+
     @classmethod
     def _checked(cls, *, offsets: Ints, item: Ints, score: Floats) -> Recommendations:
         rises = np.flatnonzero(np.diff(score) > 0) + 1

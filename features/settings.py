@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
@@ -17,6 +17,8 @@ from features import columns as c
 from features.errors import ConfigError, did_you_mean
 
 SHOP_FILE = "shop.yaml"
+Repeat = Literal["allow", "discount", "exclude"]
+REPEATS: Final[tuple[Repeat, ...]] = get_args(Repeat)
 MAX_PRICE_BANDS = 100  # a band is an int8 in every sequence
 
 
@@ -59,6 +61,9 @@ class ShopSettings:
             has not granted.
         event_types: item events that enter a behaviour sequence; at least one.
         num_price_bands: price bands within each top-level category, 1 to 100.
+        repeat: whether lists of suggestions show what the customer bought before. ``exclude``: never (a bookshop).
+            ``allow``: by how often it was bought. ``discount``: the same, and an item that is not due yet is held back
+            by the time since its last purchase (a grocer).
         lifecycle: the clocks of the customer lifecycle.
     """
 
@@ -70,6 +75,7 @@ class ShopSettings:
     consent_default: Literal["granted", "denied"] = "granted"
     event_types: tuple[str, ...] = (c.VIEW, c.FAVORITE, c.CART, c.PURCHASE)
     num_price_bands: int = 5
+    repeat: Repeat = "discount"
     lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
 
     def __post_init__(self) -> None:
@@ -82,6 +88,8 @@ class ShopSettings:
             )
         if self.consent_default not in ("granted", "denied"):
             raise ConfigError(f"consent_default: expected 'granted' or 'denied', found {self.consent_default!r}.")
+        if self.repeat not in REPEATS:
+            raise ConfigError(f"repeat: expected one of {', '.join(REPEATS)}, found {self.repeat!r}.")
         if not self.event_types:
             raise ConfigError(f"event_types: expected at least one of {sorted(c.ITEM_EVENT_TYPES)}, found none.")
         for name in self.event_types:

@@ -48,6 +48,7 @@ SHOP: Final = ShopSettings(
     minor_units=100,
     country="US",
     event_types=("purchase",),
+    repeat="discount",  # groceries run out
 )
 FILES: Final = (
     "transactions",

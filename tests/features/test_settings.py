@@ -29,6 +29,7 @@ def test_shop_settings_when_there_is_no_file_then_the_defaults_hold(tmp_path: Pa
         ("time_zone: 5", "time_zone: expected an IANA zone name"),
         ("time_zone: Europe/Pariss", "Did you mean 'Europe/Paris'?"),
         ("num_price_bands: 0", "num_price_bands: expected a whole number from 1 to 100, found 0"),
+        ("repeat: sometimes", "repeat: expected one of allow, discount, exclude, found 'sometimes'"),
         ("num_price_bands: 500", "num_price_bands: expected a whole number from 1 to 100, found 500"),
         ("num_price_bands: five", "num_price_bands: expected a whole number from 1 to 100, found 'five'"),
         ("minor_units: 0", "minor_units: expected a whole number of 1 or more, found 0"),
