@@ -189,9 +189,10 @@ def build_module(lesson: Lesson, config: RetrievalConfig, *, num_steps: int = 0)
     """Return untrained towers with their batches and questions; ``num_steps`` as in ``learn``."""
     tower, schedule = config.tower, config.schedule
     num_codes = len(lesson.catalog)
+    known = np.bincount(lesson.fit.item, minlength=num_codes) > 0
     batches = TrainingBatches.from_sequences(
         lesson.fit,
-        candidates=lesson.candidates,
+        candidates=_competing(lesson.candidates, known),
         num_codes=num_codes,
         max_length=tower.max_length,
         batch_tokens=schedule.batch_tokens,
@@ -212,12 +213,22 @@ def build_module(lesson: Lesson, config: RetrievalConfig, *, num_steps: int = 0)
         )
     towers = TwoTower(
         tower,
-        known=torch.from_numpy(np.bincount(lesson.fit.item, minlength=num_codes) > 0),
+        known=torch.from_numpy(known),
         num_price_bands=lesson.num_price_bands,
         content=_content(lesson.catalog, config),
     )
     steps = num_steps or most_steps(batches, config)
     return RetrievalModule(towers, batches, questions, config, num_steps=steps, neighbours=neighbours)
+
+
+def _competing(candidates: Ints, known: npt.NDArray[np.bool_]) -> Ints:
+    """Return the candidates that targets compete with: those of the fit part.
+
+    An item that nobody could have chosen yet is not passed over by those who chose another; as a competitor it would
+    only learn to lose.
+    """
+    competing = candidates[known[candidates]]
+    return competing if len(competing) else candidates
 
 
 def _questions(lesson: Lesson, config: RetrievalConfig) -> Questions | None:
