@@ -8,10 +8,12 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from features import columns as c
 from features.build import FeatureSet
 from features.engine import private_connection
+from features.event_log import EventLog
 from features.settings import EngineSettings
 from features.splits import Split
 from features.tables.lifecycle import lifecycle
@@ -54,13 +56,19 @@ def day_before(instant_us: int, features: FeatureSet) -> dt.date:
 
 
 def _stages(features: FeatureSet, as_of: dt.date, engine: EngineSettings) -> dict[str, str]:
-    log_file = features.event_log
+    days = _days_of_events(features.event_log, as_of, engine)
+    clocks = days[[c.USER_ID]].drop_duplicates().merge(purchases(days), on=c.USER_ID, how="left")
+    clocks = clocks.merge(interactions(days), on=c.USER_ID, how="left")
+    frame = lifecycle(clocks, as_of=as_of, settings=features.shop.lifecycle)
+    return dict(zip(frame[c.USER_ID], frame["lifecycle"], strict=True))
+
+
+def _days_of_events(log_file: EventLog, as_of: dt.date, engine: EngineSettings) -> pd.DataFrame:
+    """Return one row a user, event type and day up to ``as_of``: all that the clocks of the lifecycle read.
+
+    The columns of money that ``purchases`` asks for as well are empty.
+    """
     with private_connection(engine, beside=log_file.path.parent) as connection:
         rows = log_file.relation(connection, purpose=c.ANALYTICS).filter(f"{c.LOCAL_DAY} <= DATE '{as_of}'")
-        seen = rows.select(c.USER_ID).distinct().set_alias("seen")
-        clocks = seen.join(purchases(rows).set_alias("b"), c.USER_ID, how="left")
-        clocks = clocks.join(interactions(rows).set_alias("i"), c.USER_ID, how="left")
-        clocks.create("clocks")
-        staged = lifecycle(connection.table("clocks"), as_of=as_of, settings=features.shop.lifecycle)
-        frame = staged.df()
-    return dict(zip(frame[c.USER_ID], frame["lifecycle"], strict=True))
+        days = rows.select(c.USER_ID, c.EVENT_TYPE, c.LOCAL_DAY).distinct().df()
+    return days.assign(**{c.ORDER_ID: pd.Series(None, dtype="str"), c.QUANTITY: 1, c.PRICE: 0})
