@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import ndcg_score
 from torchmetrics.functional.retrieval import (
     retrieval_hit_rate,
     retrieval_normalized_dcg,
@@ -17,7 +18,8 @@ from torchmetrics.functional.retrieval import (
 from features.errors import DataError
 from features.recommendations import Recommendations
 from features.sequences import Sequences
-from training.evaluation.metrics import RelevantItems, hit_matrix, list_metrics, user_metrics
+from training.evaluation.metrics import KS, RelevantItems, hit_matrix, list_metrics, user_metrics
+from training.evaluation.ranking import rank_in_batches
 
 NUM_ITEMS = 9
 
@@ -75,6 +77,45 @@ def test_user_metrics_when_compared_with_torchmetrics_then_equal(ranked: list[in
     }
     for name, value in theirs.items():
         assert found[name][0] == pytest.approx(float(value), abs=1e-6), name
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_user_metrics_when_asked_at_the_reported_cut_offs_then_other_libraries_agree(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    num_items, wanted = 60, [rng.choice(60, size, replace=False) for size in (1, 3, 7, 25)]
+    scores = np.stack([rng.permutation(num_items) for _ in wanted]).astype(np.float64)
+    ranked = np.argsort(-scores, axis=1)
+    found = user_metrics(
+        lists(*[list(row + 2) for row in ranked]), RelevantItems.of(targets(*[list(row + 2) for row in wanted]))
+    )
+    for row, items in enumerate(wanted):
+        relevant = np.isin(np.arange(num_items), items)
+        asked = torch.tensor(scores[row]), torch.tensor(relevant)
+        for k in KS:
+            assert found[f"recall@{k}"][row] == pytest.approx(float(retrieval_recall(*asked, top_k=k)), abs=1e-6)
+            assert found[f"mrr@{k}"][row] == pytest.approx(float(retrieval_reciprocal_rank(*asked, top_k=k)), abs=1e-6)
+            theirs = float(retrieval_normalized_dcg(*asked, top_k=k))
+            assert found[f"ndcg@{k}"][row] == pytest.approx(theirs, abs=1e-6)
+            assert found[f"ndcg@{k}"][row] == pytest.approx(ndcg_score([relevant], [scores[row]], k=k), abs=1e-9)
+
+
+def test_user_metrics_when_all_items_tie_then_recall_is_what_chance_gives() -> None:
+    # Targets are the lowest codes: a ranking that kept ties in order would find them all, or none.
+    num_users, num_items, wanted = 4000, 50, [2, 3]
+    histories = Sequences.from_arrays(offsets=np.zeros(num_users + 1, int), item=[])
+    blind = rank_in_batches(
+        lambda batch: np.zeros((batch.num_users, num_items + 2), np.float32),
+        histories,
+        candidates=np.arange(num_items + 2) >= 2,
+        k=20,
+        exclude_seen=False,
+    )
+    found = user_metrics(blind, RelevantItems.of(targets(*[wanted] * num_users)))
+    for k in KS:  # k of 50 places; the share of two items found has a variance below p (1 - p) / 2
+        share = k / num_items
+        assert found[f"recall@{k}"].mean() == pytest.approx(
+            share, abs=4 * math.sqrt(share * (1 - share) / 2 / num_users)
+        )
 
 
 def test_user_metrics_when_targets_repeat_then_each_item_counts_once() -> None:
