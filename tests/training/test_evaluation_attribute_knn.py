@@ -88,6 +88,16 @@ def test_attribute_knn_when_an_item_is_new_then_content_ranks_it_and_blank_items
     assert "bare" not in ranked
 
 
+def test_attribute_knn_when_items_have_labels_alone_then_content_and_matrix_give_the_same() -> None:
+    items = pd.DataFrame({"item_id": list("abc"), "labels": ["1|2", "2|3", "3"]})
+    catalog = ItemCatalog.from_items(items, Vocabulary.from_ids(list("abc")))
+    content = ItemContent.from_catalog(catalog, num_title_buckets=10)
+    by_content = AttributeKNN.from_content(content, candidates=catalog.available)
+    has = np.array([[0, 0, 0], [0, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]])
+    by_matrix = AttributeKNN.from_matrix(sparse.csr_array(has), candidates=catalog.available)
+    assert by_content.profiles.toarray() == pytest.approx(by_matrix.profiles.toarray())
+
+
 def test_content_profiles_when_fields_are_many_or_few_then_each_counts_alike() -> None:
     catalog, vocabulary = items_table()
     profiles = content_profiles(ItemContent.from_catalog(catalog, num_title_buckets=1000)).toarray()

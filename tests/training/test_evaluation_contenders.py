@@ -39,7 +39,7 @@ def test_evaluate_retrieval_when_every_baseline_fits_then_all_rows_hold_cost_and
     everybody = [name for name in everybody if name != "ALS" or als_is_installed()]
     assert [row["model"] for row in report["tables"][1]["rows"]] == everybody
     assert [row["model"] for row in report["tables"][0]["rows"]] == everybody[:-1]
-    assert report["protocol"]["similarity"] == "category, brand, price band and title"
+    assert report["protocol"]["similarity"] == "category, brand, price band, title"
     for table in report["tables"]:
         names = {name.split("@")[0] for name in table["rows"][0]["lists"]}
         assert names == {"coverage", "novelty", "mean_popularity"} | QUALITY

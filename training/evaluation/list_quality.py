@@ -31,7 +31,7 @@ from features.catalog import ItemCatalog
 from features.content import ItemContent
 from features.recommendations import Recommendations
 from features.sequences import Sequences
-from training.evaluation.baselines.attribute_knn import content_profiles
+from training.evaluation.baselines.attribute_knn import content_profiles, known_fields
 from training.evaluation.metrics import KS
 
 Floats = npt.NDArray[np.floating]
@@ -66,8 +66,9 @@ class ItemFacts:
     def from_catalog(cls, catalog: ItemCatalog, *, counts: Ints, candidates: Bools) -> ItemFacts:
         """Take the first level of the category path, and compare items by their content.
 
-        Content is category levels, brand, price band and title, as in ``AttributeKNN``.
+        Content is category levels, brand, labels, price band and title, as in ``AttributeKNN``.
         """
+        content = ItemContent.from_catalog(catalog, num_title_buckets=_TITLE_BUCKETS)
         names = np.array([path.split("/")[0] for path in catalog.category], dtype=object)
         known = sorted(set(names) - {""})
         code = {"": -1} | {name: number for number, name in enumerate(known)}
@@ -75,8 +76,8 @@ class ItemFacts:
             counts=counts,
             candidates=candidates,
             category=np.array([code[name] for name in names], np.int64),
-            profiles=content_profiles(ItemContent.from_catalog(catalog, num_title_buckets=_TITLE_BUCKETS)),
-            similarity="category, brand, price band and title",
+            profiles=content_profiles(content),
+            similarity=", ".join(known_fields(content)),
         )
 
     @property

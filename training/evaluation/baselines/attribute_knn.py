@@ -85,14 +85,27 @@ class AttributeKNN:
 
 
 def content_profiles(content: ItemContent) -> sparse.csr_array:
-    """Return a unit row an item, float32 ``[V, A]``: category levels, brand, labels, price band and title side by side.
+    """Return a unit row an item, float32 ``[V, A]``: the fields of ``known_fields`` side by side.
 
-    Each of the five fields an item has counts alike, however many attributes it is made of: otherwise the
+    Each of the fields an item has counts alike, however many attributes it is made of: otherwise the
     hundred n-grams of a title would drown its category.
     """
-    fields = (content.category, content.brand, content.labels, content.price_band, content.title)
-    parts = [unit_rows(tf_idf(attribute_matrix(bags))) for bags in fields]
+    parts = [unit_rows(tf_idf(attribute_matrix(bags))) for bags in known_fields(content).values()]
+    if not parts:
+        return sparse.csr_array(np.zeros((len(content.category.offsets) - 1, 1), np.float32))
     return unit_rows(sparse.csr_array(sparse.hstack(parts, format="csr")))
+
+
+def known_fields(content: ItemContent) -> dict[str, Bags]:
+    """Return the fields that any item has, by name: category levels, brand, labels, price band, title."""
+    fields = {
+        "category": content.category,
+        "brand": content.brand,
+        "labels": content.labels,
+        "price band": content.price_band,
+        "title": content.title,
+    }
+    return {name: bags for name, bags in fields.items() if len(bags.codes)}
 
 
 def attribute_matrix(bags: Bags) -> sparse.csr_array:
