@@ -5,6 +5,7 @@
     ├── DataError       input data breaks the contract                exit code 3
     │   └── UnknownId   an id that no table, log or release knows     exit code 3
     └── ReleaseError    a release is missing, damaged or mismatched   exit code 4
+        └── NotPromoted the rule of promotion keeps what is served    exit code 4
 
 Each message says what was expected, what was found and what to do.
 """
@@ -41,6 +42,10 @@ class ReleaseError(FootfallError):
     """A release is missing, damaged or does not fit together."""
 
     exit_code = 4
+
+
+class NotPromoted(ReleaseError):
+    """A candidate is sound, but the rule of promotion keeps what is served."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

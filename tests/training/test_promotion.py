@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,11 +28,16 @@ def make_part(store: Path, kind: PartKind, version: str, *, data: str = "f") -> 
     return ReleaseStore(root=store).open_part(kind, version)
 
 
+def promoted(store: Path) -> dict[str, Any]:
+    """These parts hold no model that could be scored, so the rule is told to stand back."""
+    return promote_release(store, features=None, versions=NEWEST, force=True)
+
+
 def test_promote_when_parts_exist_then_serves_the_newest_and_moves_the_alias(tmp_path: Path) -> None:
     for version in ("1", "2"):
         make_part(tmp_path, "retrieval", version)
     make_part(tmp_path, "demand", "7")
-    result = promote_release(tmp_path, features=None, versions=NEWEST)
+    result = promoted(tmp_path)
     release = ReleaseStore(root=tmp_path).open(result["release_id"])
     assert {kind: part.version for kind, part in release.parts.items()} == {"retrieval": "2", "demand": "7"}
     assert ReleaseStore(root=tmp_path).current_id == result["release_id"]
@@ -43,9 +49,9 @@ def test_promote_when_parts_exist_then_serves_the_newest_and_moves_the_alias(tmp
 def test_promote_when_one_part_is_new_then_the_others_stay_and_are_not_registered_twice(tmp_path: Path) -> None:
     make_part(tmp_path, "retrieval", "1")
     make_part(tmp_path, "demand", "1")
-    first = promote_release(tmp_path, features=None, versions=NEWEST)
+    first = promoted(tmp_path)
     make_part(tmp_path, "demand", "2")
-    second = promote_release(tmp_path, features=None, versions=NEWEST)
+    second = promoted(tmp_path)
     assert second["replaces"] == first["release_id"]
     client = open_client(tmp_path)
     counts = {
@@ -60,10 +66,10 @@ def test_promote_when_parts_come_from_different_data_then_it_is_said(
 ) -> None:
     make_part(tmp_path, "retrieval", "1", data="a" * 64)
     make_part(tmp_path, "demand", "1", data="a" * 64)
-    assert promote_release(tmp_path, features=None, versions=NEWEST)["warnings"] == []
+    assert promoted(tmp_path)["warnings"] == []
     assert not caplog.records
     make_part(tmp_path, "demand", "2", data="b" * 64)
-    (warning,) = promote_release(tmp_path, features=None, versions=NEWEST)["warnings"]
+    (warning,) = promoted(tmp_path)["warnings"]
     assert "different data (retrieval aaaaaaaaaaaa, demand bbbbbbbbbbbb)" in warning
     assert warning in caplog.text
 
@@ -78,7 +84,7 @@ def test_promote_when_a_version_is_named_then_takes_that_one(tmp_path: Path) -> 
 def test_promote_when_there_is_no_retrieval_part_then_says_what_to_run(tmp_path: Path) -> None:
     make_part(tmp_path, "demand", "1")
     with pytest.raises(ReleaseError, match="run `footfall train retrieval` first"):
-        promote_release(tmp_path, features=None, versions=NEWEST)
+        promoted(tmp_path)
 
 
 @pytest.mark.parametrize("versions", [NEWEST, {"retrieval": "9"}])
@@ -96,11 +102,11 @@ def test_promote_when_the_version_does_not_exist_then_names_the_newest(tmp_path:
 
 def test_promote_when_a_file_is_damaged_then_refuses_and_keeps_the_release_that_is_served(tmp_path: Path) -> None:
     make_part(tmp_path, "retrieval", "1")
-    served = promote_release(tmp_path, features=None, versions=NEWEST)["release_id"]
+    served = promoted(tmp_path)["release_id"]
     damaged = make_part(tmp_path, "retrieval", "2")
     (damaged.directory / "file.txt").write_text("y")
     with pytest.raises(ReleaseError, match=r"file\.txt: damaged"):
-        promote_release(tmp_path, features=None, versions=NEWEST)
+        promoted(tmp_path)
     assert ReleaseStore(root=tmp_path).current_id == served
 
 
@@ -114,7 +120,7 @@ def test_promote_when_cut_off_between_alias_and_directory_then_run_again_it_ends
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_part(tmp_path, "retrieval", "1")
-    first = promote_release(tmp_path, features=None, versions=NEWEST)["release_id"]
+    first = promoted(tmp_path)["release_id"]
     make_part(tmp_path, "retrieval", "2")
 
     def killed(*_: object) -> None:
@@ -123,11 +129,11 @@ def test_promote_when_cut_off_between_alias_and_directory_then_run_again_it_ends
     with monkeypatch.context() as patch:
         patch.setattr(ReleaseStore, "set_current", killed)
         with pytest.raises(KeyboardInterrupt):
-            promote_release(tmp_path, features=None, versions=NEWEST)
+            promoted(tmp_path)
     directory, cut_off = served(tmp_path)
     assert directory == first != cut_off
     assert not caplog.records
-    again = promote_release(tmp_path, features=None, versions=NEWEST)
+    again = promoted(tmp_path)
     assert again["release_id"] == cut_off
     assert again["replaces"] == first
     assert served(tmp_path) == (cut_off, cut_off)
@@ -146,9 +152,9 @@ def test_promote_when_cut_off_and_another_follows_then_both_serve_that_one(
     with monkeypatch.context() as patch:
         patch.setattr(ReleaseStore, "set_current", killed)
         with pytest.raises(KeyboardInterrupt):
-            promote_release(tmp_path, features=None, versions=NEWEST)
+            promoted(tmp_path)
     make_part(tmp_path, "retrieval", "2")
-    release = promote_release(tmp_path, features=None, versions=NEWEST)["release_id"]
+    release = promoted(tmp_path)["release_id"]
     assert served(tmp_path) == (release, release)
 
 
@@ -156,7 +162,7 @@ def test_promote_when_a_file_is_damaged_after_it_was_chosen_then_neither_pointer
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_part(tmp_path, "retrieval", "1")
-    first = promote_release(tmp_path, features=None, versions=NEWEST)["release_id"]
+    first = promoted(tmp_path)["release_id"]
     part = make_part(tmp_path, "retrieval", "2")
     create = ReleaseStore.create
 
@@ -166,5 +172,5 @@ def test_promote_when_a_file_is_damaged_after_it_was_chosen_then_neither_pointer
 
     monkeypatch.setattr(ReleaseStore, "create", damages)
     with pytest.raises(ReleaseError, match=r"file\.txt: damaged"):
-        promote_release(tmp_path, features=None, versions=NEWEST)
+        promoted(tmp_path)
     assert served(tmp_path) == (first, first)
