@@ -60,10 +60,10 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/v1/recommend",
-        summary="What to show a user, or a session",
+        summary="What to show a user or a session, on a surface of the app",
         request=RecommendRequest,
         answer=RecommendAnswer,
-        errors=_WRONG,
+        errors=(*_WRONG, 409),
     ),
     Endpoint(
         method="POST",
@@ -217,11 +217,12 @@ class ServiceApp:
 
     async def _recommend(self, http: HttpRequest) -> Response:
         started = time.perf_counter()
-        answer = await self._ready_batcher.ask(await self._body(http, RecommendRequest))
+        request = await self._body(http, RecommendRequest)
+        answer = await self._ready_batcher.ask(request)
         if isinstance(answer, RequestError):
             raise answer
         if self._metrics is not None:
-            self._metrics.observe_recommendation(answer.strategy, time.perf_counter() - started)
+            self._metrics.observe_recommendation(request.surface, answer.strategy, time.perf_counter() - started)
         return _json(answer)
 
     async def _events(self, http: HttpRequest) -> Response:

@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 import msgspec
 from starlette.requests import Request as HttpRequest
 
-from features.columns import EVENT_TYPES
 from features.errors import did_you_mean
 from serving.errors import RequestError
 
@@ -73,17 +72,27 @@ def explain(error: str, content: Any, kind: type) -> str:
     path = _PATH.search(error)
     where = path[1] if path else ""
     if error.startswith("Invalid enum value"):
-        value = _at(content, where)
-        hint = did_you_mean(str(value), EVENT_TYPES)
-        return f"{where}: expected one of {', '.join(EVENT_TYPES)}, found {_short(value)}.{hint}"
+        value, words = _at(content, where), _words_of(kind, where.rsplit(".", 1)[-1])
+        hint = did_you_mean(str(value), words)
+        return f"{where}: expected one of {', '.join(words)}, found {_short(value)}.{hint}"
     expected = _PATH.sub("", error)
     found = "" if "got" in expected else f", found {_short(_at(content, where))}"
     return f"{where or 'body'}: {expected[:1].lower()}{expected[1:]}{found}."
 
 
 def _field_names(kind: type) -> list[str]:
-    names = {name for part in msgspec.json.schema_components([kind])[1].values() for name in part.get("properties", ())}
-    return sorted(names)
+    return sorted({name for part in _schemas(kind) for name in part.get("properties", ())})
+
+
+def _words_of(kind: type, field: str) -> list[str]:
+    """Return the words that a field of ``kind``, or of a type in it, may hold."""
+    fields = [part["properties"][field] for part in _schemas(kind) if field in part.get("properties", ())]
+    choices = [choice for one in fields for choice in one.get("anyOf", [one])]
+    return [str(word) for choice in choices for word in choice.get("enum", ())]
+
+
+def _schemas(kind: type) -> list[dict[str, Any]]:
+    return list(msgspec.json.schema_components([kind])[1].values())
 
 
 def _at(value: Any, where: str) -> Any:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -15,7 +18,11 @@ from features import columns as c
 from features.errors import ReleaseError
 from features.vocabulary import FIRST, Vocabulary
 
+Text = npt.NDArray[np.object_]
+
 _CATEGORY_COLUMN: Final = "favourite_category"
+# How far along a customer is; the first that the table has.
+_STAGE_COLUMNS: Final = ("growth_stage", "lifecycle")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,12 +65,34 @@ class CustomerBook:
         """Return a customer's labels: columns of text, flags or lists, neither measures nor ids."""
         return self._row(user_id, self.segment_columns)
 
-    def category(self, user_id: str) -> str | None:
-        """Return the category that a customer likes best, ``None`` where it is not known."""
-        if _CATEGORY_COLUMN not in self.rows.column_names:
-            return None
-        row = self._row(user_id, [_CATEGORY_COLUMN]) or {}
-        return row.get(_CATEGORY_COLUMN) or None
+    def labels(self, user_id: str) -> tuple[str, str]:
+        """Return a customer's favourite top-level category and growth stage, blank where not known."""
+        code = self.users.code_of(user_id)
+        if code < FIRST:
+            return "", ""
+        category, stage = (self._text(name, [code - FIRST])[0] for name in self._label_columns)
+        return category.split("/")[0], stage
+
+    def labels_of(self, user_ids: Iterable[str]) -> tuple[Text, Text]:
+        """Return what ``labels`` returns of many customers, each as str ``[U]``."""
+        rows = self.users.encode(user_ids).astype(np.int64) - FIRST
+        known = rows >= 0
+        category, stage = (np.full(len(rows), "", object) for _ in range(2))
+        names = self._label_columns
+        category[known] = [path.split("/")[0] for path in self._text(names[0], rows[known])]
+        stage[known] = self._text(names[1], rows[known])
+        return category, stage
+
+    @property
+    def _label_columns(self) -> tuple[str, str]:
+        stages = [name for name in _STAGE_COLUMNS if name in self.rows.column_names]
+        return _CATEGORY_COLUMN, stages[0] if stages else ""
+
+    def _text(self, name: str, rows: Sequence[int] | npt.NDArray[np.int64]) -> list[str]:
+        """Return a column's text in some rows, blank where missing."""
+        if name not in self.rows.column_names:
+            return [""] * len(rows)
+        return [str(value or "") for value in self.rows[name].take(pa.array(rows)).to_pylist()]
 
     @property
     def segment_columns(self) -> list[str]:

@@ -39,6 +39,12 @@ class UserEvents:
     def __len__(self) -> int:
         return len(self.item)
 
+    def where(self, keep: npt.NDArray[np.bool_]) -> UserEvents:
+        """Return the events marked in ``keep`` ``[N]``."""
+        if keep.all():
+            return self
+        return UserEvents(**{name: getattr(self, name)[keep] for name in EVENT_ARRAYS})
+
     @classmethod
     def from_rows(cls, rows: Sequence[tuple[int, int, int, int]]) -> UserEvents:
         """Build from rows of ``(item, event_type, ts, price_band)``, oldest first."""

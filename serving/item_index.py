@@ -79,6 +79,10 @@ class ItemIndex:
         """Items that may be shown."""
         return len(self._available_codes)
 
+    def shows(self, codes: Ints) -> npt.NDArray[np.bool_]:
+        """Return which items may be shown, bool, one a code."""
+        return self._available[codes]
+
     def search(self, user_vecs: Floats, asks: Sequence[Ask]) -> Recommendations:
         """Return the best items of each question, best first.
 

@@ -31,8 +31,8 @@ class ServiceMetrics:
         )
         self._recommended = Histogram(
             "footfall_recommend_seconds",
-            "Time to recommend, by strategy",
-            ["strategy"],
+            "Time to recommend, by surface and by what answered",
+            ["surface", "strategy"],
             buckets=_BUCKETS,
             registry=registry,
         )
@@ -42,9 +42,9 @@ class ServiceMetrics:
         """Count one request under its route's template, such as ``/v1/customers/{user_id}``."""
         self._requests.labels(route=route, status=str(status)).observe(seconds)
 
-    def observe_recommendation(self, strategy: str, seconds: float) -> None:
+    def observe_recommendation(self, surface: str, strategy: str, seconds: float) -> None:
         """Count one answered recommendation."""
-        self._recommended.labels(strategy=strategy).observe(seconds)
+        self._recommended.labels(surface=surface, strategy=strategy).observe(seconds)
 
     def count_events(self, *, accepted: int, duplicates: int, rejected: int) -> None:
         """Count a batch of events."""

@@ -21,6 +21,7 @@ from serving.demand import DemandBook
 from serving.fallback import Favourites
 from serving.histories import Histories
 from serving.item_index import ItemIndex
+from serving.surfaces.tables import SurfaceTables
 from serving.user_tower import UserTower
 
 _log = logging.getLogger(__name__)
@@ -52,6 +53,11 @@ class ReleaseState:
     histories: Histories | None
     customers: CustomerBook | None
     demand: DemandBook | None
+    surfaces: SurfaceTables
+
+    def name(self, code: int) -> str:
+        """Return an item's title, its id where it has none."""
+        return str(self.catalog.title[code] or self.item_ids[code])
 
     @classmethod
     def load(cls, store: ReleaseStore, release_id: str = "") -> ReleaseState:
@@ -91,6 +97,8 @@ class ReleaseState:
                 f"{part.path(layout.CATALOG)}: expected {len(vocabulary)} rows, one a code, found {len(catalog)}."
             )
         customers, demand = release.part("customers"), release.part("demand")
+        histories = Histories.load(customers, vocabulary) if customers else None
+        book = _customer_book(customers) if customers else None
         return cls(
             release_id=release.release_id,
             model_version=part.version,
@@ -104,9 +112,10 @@ class ReleaseState:
                 vectors=part.path(layout.ITEM_VECTORS), index=part.path(layout.INDEX), available=catalog.available
             ),
             favourites=Favourites.load(part.path(layout.FAVOURITES), catalog),
-            histories=Histories.load(customers, vocabulary) if customers else None,
-            customers=_customer_book(customers) if customers else None,
+            histories=histories,
+            customers=book,
             demand=DemandBook.load(demand) if demand else None,
+            surfaces=SurfaceTables.load(part, catalog, histories=histories, customers=book),
         )
 
 

@@ -15,7 +15,22 @@ Label = Annotated[str, Meta(min_length=1, max_length=1024)]
 Days = Annotated[int, Meta(ge=1, le=366)]
 Instant = Annotated[dt.datetime, Meta(tz=True, description="ISO 8601 with an offset, such as 2026-11-22T10:15:00Z")]
 EventType = Literal[EVENT_TYPES]  # type: ignore[valid-type]
-Strategy = Literal["history", "session", "segment", "favourites"]
+Surface = Literal["for_you", "similar", "upgrade", "bought_together", "buy_it_again", "new_arrivals", "trending"]
+Repeat = Literal["allow", "discount", "exclude"]
+Strategy = Literal[
+    "history",
+    "session",
+    "segment",
+    "stage",
+    "favourites",
+    "similar",
+    "upgrade",
+    "bought_together",
+    "complements",
+    "buy_it_again",
+    "new_arrivals",
+    "trending",
+]
 
 
 class Request(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -44,12 +59,29 @@ class Filters(Request, frozen=True, kw_only=True):
 
 
 class RecommendRequest(Request, frozen=True, kw_only=True):
-    """Whom to recommend to: a user, a session's events, or both."""
+    """Whom to recommend to, and where: a user, a session's events, or both, on a surface of the app."""
 
     user_id: Id | None = None
     events: Annotated[tuple[InlineEvent, ...], Meta(max_length=500)] = ()
+    surface: Annotated[
+        Surface,
+        Meta(
+            description="for_you: the home page; similar, upgrade (one step up in price), bought_together: beside "
+            "item_id; buy_it_again: what is due; new_arrivals, trending: nearest to the user, or their category, first"
+        ),
+    ] = "for_you"
+    item_id: Annotated[Id | None, Meta(description="required by similar, upgrade and bought_together")] = None
     k: Annotated[int, Meta(ge=1, le=1000)] = 20
-    exclude_seen: Annotated[bool, Meta(description="leave out items that the history holds")] = False
+    exclude_seen: Annotated[
+        bool, Meta(description="leave out items that the history holds; buy_it_again does not read it")
+    ] = False
+    repeat: Annotated[
+        Repeat | None,
+        Meta(
+            description="items bought before: allow (they compete), discount (and are held back until they are due), "
+            "exclude; the shop's own setting where left out"
+        ),
+    ] = None
     filters: Filters | None = None
     explain: Annotated[bool, Meta(description="say why for each item")] = False
 
@@ -61,6 +93,7 @@ class RecommendedItem(Answer, frozen=True, kw_only=True, omit_defaults=True):
     score: float
     title: str | None = None
     reason: str | None = None
+    strategy: Annotated[Strategy | None, Meta(description="what chose it, where that is not the answer's")] = None
 
 
 class RecommendAnswer(Answer, frozen=True, kw_only=True):
@@ -69,7 +102,11 @@ class RecommendAnswer(Answer, frozen=True, kw_only=True):
     items: list[RecommendedItem]
     strategy: Annotated[
         Strategy,
-        Meta(description="history: stored events; session: recent events only; segment, favourites: no events known"),
+        Meta(
+            description="what chose the first item. history: stored events; session: recent events only; segment, "
+            "stage: customers alike or a category's favourites; favourites: the shop's; complements: bestsellers of "
+            "categories that go with the item's; the others are named after their surface"
+        ),
     ]
     release_id: str
     model_version: str

@@ -21,6 +21,7 @@ from tests.serving.tiny_release import TinyRelease, build
 FILES = [
     *(f"retrieval/{name}" for name in (layout.VOCABULARY, layout.CATALOG, layout.ITEM_VECTORS, layout.INDEX)),
     *(f"retrieval/{name}" for name in (layout.USER_TOWER, layout.FAVOURITES, "manifest.json")),
+    *(f"retrieval/{name}" for name in (layout.BOUGHT_TOGETHER, layout.TRENDING, layout.REPURCHASE)),
     *(f"customers/{name}" for name in (layout.CUSTOMERS, layout.USERS, layout.HISTORY_VOCABULARY, "manifest.json")),
     *(f"customers/{layout.HISTORIES}/{name}.npy" for name in ("offsets", "item", "event_type", "ts", "price_band")),
     *(f"demand/{name}" for name in (layout.FORECASTS, layout.DECISIONS, "manifest.json")),

@@ -50,6 +50,34 @@ def test_recommend_when_asked_over_http_then_items_come_with_their_origin(http: 
     assert set(body["items"][0]) == {"item_id", "score", "title", "reason"}
 
 
+def test_surfaces_when_asked_over_http_then_each_answers_and_says_why(http: httpx.Client) -> None:
+    def answer(**request: object) -> dict[str, object]:
+        found = http.post("/v1/recommend", json={"k": 4, "explain": True} | request)
+        assert found.status_code == 200, found.text
+        return found.json()
+
+    assert answer(user_id="user-1", surface="for_you") == answer(user_id="user-1")
+    similar = answer(surface="similar", item_id="item-4")
+    assert similar["strategy"] == "similar"
+    assert {item["reason"] for item in similar["items"]} == {"Similar to Thing number 4"}
+    together = answer(surface="bought_together", item_id="item-20")
+    assert [item["item_id"] for item in together["items"]] == ["item-21", "item-25", "item-22", "item-1"]
+    assert together["items"][0]["reason"] == "Bought with Thing number 20 in 12 baskets"
+    assert [item.get("strategy") for item in together["items"]] == [None, None, None, "complements"]
+    assert error_of(http.post("/v1/recommend", json={"surface": "similar"}))[:2] == (422, "item_id_missing")
+
+
+def test_purchase_when_acknowledged_then_it_is_bought_again_and_excluded_at_once(http: httpx.Client) -> None:
+    def bought(**request: object) -> list[str]:
+        return ids(http.post("/v1/recommend", json={"user_id": "buyer", "k": 200} | request))
+
+    sent = http.post("/v1/events", json={"events": [view("buyer", "item-5", event_type="purchase")]})
+    assert sent.json()["accepted"] == 1
+    assert bought(surface="buy_it_again") == ["item-5"]
+    assert "item-5" in bought(repeat="allow")
+    assert "item-5" not in bought(repeat="exclude")
+
+
 def test_each_endpoint_when_asked_well_then_it_answers(http: httpx.Client) -> None:
     assert len(http.get("/v1/customers").json()["user_ids"]) > 3
     assert http.get("/v1/customers/user-2").json()["profile"]["lifecycle"] == "dormant"
@@ -73,6 +101,12 @@ def test_each_endpoint_when_asked_well_then_it_answers(http: httpx.Client) -> No
             b'{"events": [{"event_type": "view", "item_id": "nope"}]}',
             (422, "unknown_item", "expected at least one item of the release, found none, such as 'nope'"),
         ),
+        (
+            "/v1/recommend",
+            b'{"surface": "upgrad"}',
+            (422, "invalid_request", "trending, upgrade, found 'upgrad'. Did you mean 'upgrade'?"),
+        ),
+        ("/v1/recommend", b'{"repeat": "never"}', (422, "invalid_request", "repeat: expected one of allow, discount,")),
         ("/v1/recommend", b'{"filters": {"brand": "brand-77"}}', (422, "unknown_brand", "no brand 'brand-77'")),
         ("/v1/demand", b'{"item_ids": ["nope"]}', (404, "unknown_item", "no forecast for any of them")),
         ("/v1/demand", b'{"item_ids": []}', (422, "invalid_request", "item_ids: expected `array` of length >= 1")),
@@ -108,7 +142,19 @@ def test_requests_when_bodies_are_random_then_none_is_answered_with_a_500(http: 
     rng = random.Random(0)
     paths = ["/v1/recommend", "/v1/events", "/v1/segments", "/v1/demand"]
     values = [None, True, -1, 1e300, "", "x" * 300, "\x00", "\ud7ff", [], [[]], {}, {"a": 1}, ["user-1"], [None]]
-    fields = ["user_id", "events", "k", "filters", "user_ids", "item_ids", "days", "exclude_seen"]
+    fields = [
+        "user_id",
+        "events",
+        "k",
+        "filters",
+        "user_ids",
+        "item_ids",
+        "days",
+        "exclude_seen",
+        "surface",
+        "item_id",
+        "repeat",
+    ]
     for _ in range(300):
         body = {rng.choice(fields): rng.choice(values) for _ in range(rng.randint(0, 3))}
         answer = http.post(rng.choice(paths), content=json.dumps(body))
@@ -208,7 +254,7 @@ def test_metrics_when_scraped_then_workers_add_up_and_no_user_is_named(server: S
 
     def count() -> float:
         text = client.get("/metrics").text
-        found = re.search(r'footfall_recommend_seconds_count\{strategy="history"\} (\S+)', text)
+        found = re.search(r'footfall_recommend_seconds_count\{strategy="history",surface="for_you"\} (\S+)', text)
         return float(found[1]) if found else 0.0
 
     before = count()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import faiss
@@ -11,17 +12,29 @@ import onnx
 import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
+from features.blend import NEW, REPEAT, ForYouBlend
 from features.catalog import ItemCatalog
 from features.columns import EVENT_TYPE_CODES
 from features.history import encode_history
+from features.logistic import QuadraticLogit
 from features.release import Part, PartKind, Release, ReleaseStore, layout, write_part
+from features.repurchase import HABIT, INTEREST, TIMING, RepurchaseModel
 from features.sequences import Sequences
 from features.vocabulary import FIRST, Vocabulary
 
 EVENT_TYPES = ("view", "favorite", "cart", "purchase")
 DAY_US = 86_400_000_000
 START_US = 1_790_000_000_000_000
+AS_OF_US = START_US + 60 * DAY_US  # histories end here
 DAYS = 14
+
+
+def plain_blend() -> ForYouBlend:
+    """Chances of new items from 0.5% (cosine 0) to 42% (cosine 1); known ones keep theirs."""
+    repeats = QuadraticLogit.plain(REPEAT, {"log_odds": 1.0})
+    return ForYouBlend(
+        new=QuadraticLogit.plain(NEW, {"cosine": 5.0}, bias=-5.3), repeat_timed=repeats, repeat_untimed=repeats
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +71,14 @@ def build(
     history_vocabulary_offset: int = 3,
     kinds: tuple[PartKind, ...] = ("retrieval", "customers", "demand"),
     index: str = "Flat",
+    surfaces: bool = True,
+    blend: ForYouBlend | None = None,
+    repeat: str = "",
 ) -> TinyRelease:
     """Write a release and make it current.
+
+    With ``surfaces`` the retrieval part holds the tables of every surface, and for the home page the
+    ``blend`` and the shop's setting ``repeat`` where they are given.
 
     The histories' vocabulary is the retrieval one, rotated by ``history_vocabulary_offset`` items, so that
     codes differ.
@@ -73,7 +92,13 @@ def build(
     users = Vocabulary.from_ids([f"user-{number}" for number in range(num_users)])
     histories = _histories(catalog, num_users, rng)
     store = ReleaseStore(root=root)
-    parts: dict[PartKind, Part] = {"retrieval": _retrieval_part(store, vocabulary, catalog, vectors, index)}
+    tables = _surface_tables(catalog, histories) if surfaces else {}
+    if blend is not None:
+        tables[layout.BLEND] = blend.save
+    about = {"repeat": repeat} if repeat else {}
+    parts: dict[PartKind, Part] = {
+        "retrieval": _retrieval_part(store, vocabulary, catalog, vectors, index, tables, about)
+    }
     if "customers" in kinds:
         parts["customers"] = _customers_part(store, vocabulary, users, histories, history_vocabulary_offset)
     if "demand" in kinds:
@@ -102,6 +127,10 @@ def _catalog(vocabulary: Vocabulary, rng: np.random.Generator) -> ItemCatalog:
             "brand": [f"brand-{n % 7}" for n in number],
             "price": rng.integers(100, 2000, len(number)),
             "active": number % 29 != 7,
+            # Every tenth came in the last 20 days, the rest long before.
+            "created_at": pd.to_datetime(
+                AS_OF_US - np.where(number % 10 == 3, 1 + number // 10, 400) * DAY_US, unit="us"
+            ),
         }
     )
     return ItemCatalog.from_items(items, vocabulary)
@@ -122,27 +151,68 @@ def _histories(catalog: ItemCatalog, num_users: int, rng: np.random.Generator) -
     )
 
 
-def _retrieval_part(
-    store: ReleaseStore, vocabulary: Vocabulary, catalog: ItemCatalog, vectors: np.ndarray, index: str
+def _surface_tables(catalog: ItemCatalog, histories: Sequences) -> dict[str, Callable[[Path], None]]:
+    """How to write each file of the surfaces, by its name.
+
+    Item number n is bought with n + 1 (in 12 baskets), n + 5 (7) and n + 2 (3); number 50 with nothing. Of the even
+    numbers, the greatest gains most ground.
+    """
+    codes = np.arange(FIRST, len(catalog) - 5)
+    codes = codes[codes != FIRST + 50]
+    pairs = {
+        "item_code": np.repeat(codes, 3),
+        "neighbour_code": (codes[:, None] + [1, 5, 2]).reshape(-1),
+        "score": np.tile([0.9, 0.5, 0.2], len(codes)),
+        "support": np.tile([12, 7, 3], len(codes)),
+        "lift": 2.0,
+    }
+    rising = np.arange(FIRST, len(catalog), 2)[::-1]
+    trending = {"item_code": rising, "score": rising / 10, "category": catalog.category[rising]}
+    # Chances by timing alone, so that what they are is plain: of a purchase today 5%, of one 20 days ago 51%.
+    model = replace(
+        RepurchaseModel.fit(histories, catalog, as_of_us=AS_OF_US),
+        timed=QuadraticLogit.plain((*HABIT, *INTEREST, *TIMING), {"since_last": 1.0}, bias=-3.0),
+        untimed=QuadraticLogit.plain((*HABIT, *INTEREST), {"again": 1.0}),
+    )
+    return {
+        layout.BOUGHT_TOGETHER: lambda path: pd.DataFrame(pairs).to_parquet(path, index=False),
+        layout.TRENDING: lambda path: pd.DataFrame(trending).to_parquet(path, index=False),
+        layout.REPURCHASE: model.save,
+    }
+
+
+def _retrieval_part(  # noqa: PLR0917 - each array by its own name
+    store: ReleaseStore,
+    vocabulary: Vocabulary,
+    catalog: ItemCatalog,
+    vectors: np.ndarray,
+    index: str,
+    tables: dict[str, Callable[[Path], None]],
+    about: dict[str, str],
 ) -> Part:
     with write_part(store.root, "retrieval", data_fingerprint="tiny") as draft:
         vocabulary.save(draft.directory / layout.VOCABULARY)
         catalog.save(draft.directory / layout.CATALOG)
         np.save(draft.directory / layout.ITEM_VECTORS, vectors)
-        faiss.write_index(_index(vectors, index), str(draft.directory / layout.INDEX))
+        faiss.write_index(_index(vectors, index, catalog), str(draft.directory / layout.INDEX))
         onnx.save(tower_model(vectors), draft.directory / layout.USER_TOWER)
         codes = np.arange(FIRST, min(FIRST + 100, len(vocabulary)))
         favourites = {"item_code": codes, "score": 1 / codes, "category": catalog.category[codes]}
         pd.DataFrame(favourites).to_parquet(draft.directory / layout.FAVOURITES, index=False)
+        for name, write in tables.items():
+            write(draft.directory / name)
         draft.about.update(dim=vectors.shape[1], max_length=50, event_types=list(EVENT_TYPES), num_price_bands=5)
+        draft.about.update(as_of_us=AS_OF_US, **about)
     return _newest(store, "retrieval")
 
 
-def _index(vectors: np.ndarray, kind: str) -> faiss.Index:
+def _index(vectors: np.ndarray, kind: str, catalog: ItemCatalog) -> faiss.Index:
+    """Index what may be shown, as training does."""
     inner = faiss.index_factory(vectors.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
     index = faiss.IndexIDMap2(inner)
-    inner.train(vectors[FIRST:])
-    index.add_with_ids(vectors[FIRST:], np.arange(FIRST, len(vectors)))
+    codes = np.flatnonzero(catalog.available)
+    inner.train(vectors[codes])
+    index.add_with_ids(vectors[codes], codes)
     return index
 
 

@@ -1,0 +1,100 @@
+"""What is known of a user's behaviour: stored in the release, sent here since, and sent with the request."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from features import columns as c
+from features.vocabulary import UNKNOWN
+from serving.erasures import ErasureWatch
+from serving.errors import RequestError
+from serving.histories import UserEvents, to_instant, to_microseconds
+from serving.live_events import LiveEvents
+from serving.release_state import ReleaseState
+from serving.schemas import HistoryEvent, RecommendRequest
+
+_EVENT_TYPE_NAMES: Final = {code: name for name, code in c.EVENT_TYPE_CODES.items()}
+_SHOWN_EVENTS: Final = 50
+
+
+class KnownEvents:
+    """Reads users' events in the release's codes; an erased user has none.
+
+    Args:
+        state: stored histories and codes.
+        live: events sent to this service.
+        erased: the erasure list.
+    """
+
+    def __init__(self, state: ReleaseState, live: LiveEvents, erased: ErasureWatch) -> None:
+        self._state = state
+        self._live = live
+        self._erased = erased
+
+    def reads(self, event_type: str) -> bool:
+        """Whether the release's tower was trained on an event type."""
+        return bool(self._state.knows_event_type[c.EVENT_TYPE_CODES[event_type]])
+
+    def stored(self, user_id: str | None) -> UserEvents:
+        """Return a user's events in the release; items that the retrieval part does not know are UNKNOWN."""
+        histories = self._state.histories
+        if user_id is None or histories is None or user_id in self._erased:
+            return UserEvents.from_rows([])
+        return histories.of_user(user_id)
+
+    def live(self, user_id: str | None) -> UserEvents:
+        """Return a user's events that were sent to this service, of items that the release knows."""
+        if user_id is None or user_id in self._erased:
+            return UserEvents.from_rows([])
+        rows = self._live.of_user(user_id)
+        return self._encoded([(event_type, item, ts) for ts, event_type, item in rows if item is not None])
+
+    def inline(self, request: RecommendRequest) -> tuple[UserEvents, list[str]]:
+        """Return the request's events and its unknown items; events without an instant are now.
+
+        Raises:
+            RequestError: nobody is named, and the release knows none of the items.
+        """
+        if not request.events:
+            return UserEvents.from_rows([]), []
+        now = to_microseconds(dt.datetime.now(dt.UTC))
+        rows = [(e.event_type, e.item_id, now if e.ts is None else to_microseconds(e.ts)) for e in request.events]
+        rows.sort(key=lambda row: row[2])
+        unknown = sorted({item for _, item, _ in rows if item not in self._state.item_codes})
+        encoded = self._encoded(rows)
+        if not len(encoded) and request.user_id is None:
+            raise RequestError(
+                422,
+                "unknown_item",
+                f"events: expected at least one item of the release, found none, such as {unknown[0]!r}; "
+                "check the ids, or leave the events out for the shop's favourites.",
+            )
+        return encoded, unknown
+
+    def history(self, user_id: str) -> list[HistoryEvent]:
+        """Return a user's newest events, newest first."""
+        stored, live = self.stored(user_id), self.live(user_id)
+        both = UserEvents.merged(stored, live)
+        shown = np.flatnonzero(both.item > UNKNOWN)[::-1][:_SHOWN_EVENTS]
+        was_live = set(zip(live.ts.tolist(), live.item.tolist(), strict=True))
+        was_live -= set(zip(stored.ts.tolist(), stored.item.tolist(), strict=True))
+        return [
+            HistoryEvent(
+                event_type=_EVENT_TYPE_NAMES.get(int(both.event_type[row]), "unknown"),
+                item_id=self._state.item_ids[both.item[row]],
+                ts=to_instant(both.ts[row]),
+                title=self._state.catalog.title[both.item[row]] or None,
+                live=(int(both.ts[row]), int(both.item[row])) in was_live,
+            )
+            for row in shown
+        ]
+
+    def _encoded(self, rows: Sequence[tuple[str, str, int]]) -> UserEvents:
+        """Encode ``(event_type, item_id, ts)``, oldest first; items that the release does not know are left out."""
+        codes, bands = self._state.item_codes, self._state.catalog.price_band
+        known = [(codes[item], c.EVENT_TYPE_CODES[kind], ts) for kind, item, ts in rows if item in codes]
+        return UserEvents.from_rows([(code, kind, ts, int(bands[code])) for code, kind, ts in known])

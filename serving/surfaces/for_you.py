@@ -1,0 +1,93 @@
+"""The home page: what the two-tower finds, blended with what the customer buys again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.blend import ForYouBlend
+from features.recommendations import Recommendations
+from serving.item_index import Ask
+from serving.release_state import ReleaseState
+from serving.schemas import Repeat, Strategy
+from serving.surfaces.buy_it_again import known_items, why
+from serving.surfaces.question import Floats, Ints, Question, Ranked
+
+# As many new items compete as competed when the blend was fitted and evaluated.
+NUM_NEW: Final = 200
+
+
+def for_you(state: ReleaseState, questions: Sequence[Question], user_vecs: Floats) -> list[Ranked]:
+    """Answer several users at once.
+
+    Where the release holds a blend, items that the user has met are ranked by their chance of being bought, beside the
+    nearest of the others. Without one, or where seen items are left out, the two-tower ranks alone.
+
+    Args:
+        state: the release.
+        questions: ``[Q]``, each with events.
+        user_vecs: float32 ``[Q, d]``.
+    """
+    blend = state.surfaces.blend
+    is_blended = [blend is not None and not question.request.exclude_seen for question in questions]
+    asks = [_unmet(q) if blended else q.ask for q, blended in zip(questions, is_blended, strict=True)]
+    found = state.index.search(user_vecs, asks)
+    lists = {row: found.list_of(row) for row in range(len(questions))}
+    for repeat in {question.repeat for question in questions} if blend is not None else ():
+        rows = [row for row, q in enumerate(questions) if is_blended[row] and q.repeat == repeat]
+        if rows and blend is not None:
+            chosen = [questions[row] for row in rows]
+            mixed = _blended(state, blend, chosen, user_vecs[rows], found.take(rows), repeat=repeat)
+            lists |= dict(zip(rows, mixed, strict=True))
+    return [_ranked(state, q, *lists[row], is_blended=is_blended[row]) for row, q in enumerate(questions)]
+
+
+def _unmet(question: Question) -> Ask:
+    """The nearest items that the history does not hold."""
+    return replace(question.asking(excluded=np.unique(question.history.item)), k=max(question.ask.k, NUM_NEW))
+
+
+def _blended(
+    state: ReleaseState, blend: ForYouBlend, questions: Sequence[Question], user_vecs: Floats, new: Recommendations,
+    *, repeat: Repeat,
+) -> list[tuple[Ints, Floats]]:  # fmt: skip
+    """Return each user's list; filters apply last, since how much a user buys at all shows in what they have met."""
+    timing = repeat == "discount"
+    met = known_items(state, questions, timing=timing, kind="met" if repeat == "exclude" else "all")
+    user = np.repeat(np.arange(len(questions)), np.diff(met.offsets))
+    cosines = np.einsum("md,md->m", user_vecs[user], state.index.vectors[met.item])
+    longest = max(question.ask.k for question in questions)
+    if any(question.ask.allowed is not None for question in questions):
+        longest += int(np.diff(met.offsets).max(initial=0))
+    mixed = blend.combine(new, met, cosines, k=longest, timing=timing)
+    return [_passing(question, *mixed.list_of(row)) for row, question in enumerate(questions)]
+
+
+def _passing(question: Question, codes: Ints, scores: Floats) -> tuple[Ints, Floats]:
+    if question.ask.allowed is not None:
+        keep = np.isin(codes, question.ask.allowed)
+        codes, scores = codes[keep], scores[keep]
+    return codes[: question.ask.k], scores[: question.ask.k]
+
+
+def _ranked(state: ReleaseState, question: Question, codes: Ints, scores: Floats, *, is_blended: bool) -> Ranked:
+    strategy: Strategy = "history" if question.has_stored else "session"
+    again = np.isin(codes, question.bought) if is_blended else np.zeros(len(codes), bool)
+    strategies: list[Strategy] = ["buy_it_again" if one else strategy for one in again.tolist()]
+    reasons = _because(state, question, codes, again) if question.explain else []
+    return Ranked(codes=codes, scores=scores, strategies=strategies, strategy=strategy, reasons=reasons)
+
+
+def _because(state: ReleaseState, question: Question, codes: Ints, again: npt.NDArray[np.bool_]) -> list[str]:
+    """Say when an item was bought before, and name for each other the nearest item of the history."""
+    seen = np.unique(question.events.item)
+    nearness = state.index.vectors[codes] @ state.index.vectors[seen].T  # [k, S]
+    nearest = seen[nearness.argmax(axis=1)]  # [k]
+    return [
+        why(question, int(code)) if bought else "In the history" if code == near else f"Close to {state.name(near)}"
+        for code, near, bought in zip(codes, nearest, again, strict=True)
+    ]

@@ -1,0 +1,101 @@
+"""From requests to questions: what is known of the user, which item is meant, what may not be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from features.vocabulary import UNKNOWN
+from serving.errors import RequestError
+from serving.histories import UserEvents
+from serving.item_index import Ask
+from serving.known_events import KnownEvents
+from serving.release_state import ReleaseState
+from serving.schemas import RecommendRequest, Repeat
+from serving.surfaces.answers import ABOUT_AN_ITEM
+from serving.surfaces.clock import Clock, wall_clock_us
+from serving.surfaces.question import NO_ITEMS, Ints, Question, purchased
+from serving.surfaces.tables import check_held
+
+
+class Preparation:
+    """Turns requests into questions.
+
+    Args:
+        state: the release.
+        known: users' events.
+        is_erased: whether a user is to be forgotten.
+        wall: the present, UTC microseconds.
+    """
+
+    def __init__(
+        self,
+        state: ReleaseState,
+        known: KnownEvents,
+        *,
+        is_erased: Callable[[str], bool],
+        wall: Callable[[], int] = wall_clock_us,
+    ) -> None:
+        self._state = state
+        self._known = known
+        self._is_erased = is_erased
+        self._clock = Clock(as_of_us=state.surfaces.as_of_us, wall=wall)
+
+    def question(self, request: RecommendRequest) -> Question:
+        """Return the question that a request asks.
+
+        Raises:
+            RequestError: an item, category or brand is missing or unknown, or the release lacks what the surface needs.
+        """
+        state = self._state
+        check_held(state.surfaces, request.surface)
+        item = self._item(request)
+        inline, unknown = self._known.inline(request)
+        stored = self._known.stored(request.user_id)
+        merged = UserEvents.merged(stored, self._known.live(request.user_id), inline)
+        history = merged.where(merged.item > UNKNOWN)
+        allowed = None if request.filters is None else state.filters.codes(request.filters)
+        model, repeat = state.surfaces.repurchase, request.repeat or state.surfaces.repeat
+        bought = np.unique(history.item) if model is not None and model.all_are_purchases else purchased(history)
+        return Question(
+            request=request,
+            user_id=None if request.user_id is None or self._is_erased(request.user_id) else request.user_id,
+            events=history.where(state.knows_event_type[history.event_type]),
+            history=history,
+            bought=bought,
+            has_stored=len(stored) > 0,
+            item=item,
+            repeat=repeat,
+            now_us=self._clock.now_us(history),
+            ask=Ask(k=request.k, excluded=_excluded(request, merged, bought, repeat), allowed=allowed),
+            unknown_items=unknown,
+            unread_event_types=sorted({e.event_type for e in request.events if not self._known.reads(e.event_type)}),
+        )
+
+    def _item(self, request: RecommendRequest) -> int | None:
+        if request.surface not in ABOUT_AN_ITEM:
+            return None
+        if request.item_id is None:
+            raise RequestError(
+                422,
+                "item_id_missing",
+                f"item_id: surface {request.surface!r} expects the item that the page shows, found none; add its id.",
+            )
+        code = self._state.item_codes.get(request.item_id)
+        if code is None:
+            raise RequestError(
+                422,
+                "unknown_item",
+                f"item_id: the release knows no item {request.item_id!r}; check the id, or train again where it is new.",
+            )
+        return code
+
+
+def _excluded(request: RecommendRequest, events: UserEvents, bought: Ints, repeat: Repeat) -> Ints:
+    """Return what may not be shown: what was seen where that is asked, else what was bought where repeats are out."""
+    if request.surface == "buy_it_again":  # these were all seen and bought
+        return NO_ITEMS
+    if request.exclude_seen:
+        return np.unique(events.item)
+    return bought if repeat == "exclude" else NO_ITEMS

@@ -1,0 +1,124 @@
+"""What a surface is asked, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.columns import EVENT_TYPE_CODES, PURCHASE
+from serving.histories import UserEvents
+from serving.item_index import Ask
+from serving.schemas import RecommendRequest, Repeat, Strategy
+
+Ints = npt.NDArray[np.integer]
+Floats = npt.NDArray[np.float32]
+
+NO_ITEMS: Final = np.zeros(0, np.int64)
+NO_SCORES: Final = np.zeros(0, np.float32)
+_PURCHASE: Final = EVENT_TYPE_CODES[PURCHASE]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Question:
+    """A request with what is known of its user.
+
+    Args:
+        request: as it came.
+        user_id: whose rows may be looked up; ``None`` where there is no user, or an erased one.
+        events: stored, live and inline, of the types and items that the tower knows.
+        bought: item codes with a purchase, rising.
+        history: stored, live and inline events of all types, of known items.
+        has_stored: whether the release holds any of them.
+        item: code of ``item_id``, ``None`` where the surface does not read it.
+        repeat: the request's, else the shop's.
+        now_us: the instant that timing counts to, UTC microseconds.
+        ask: k, and what is excluded or allowed.
+        unknown_items: of the request's events.
+        unread_event_types: of the request's events.
+    """
+
+    request: RecommendRequest
+    user_id: str | None
+    events: UserEvents
+    history: UserEvents
+    bought: Ints
+    has_stored: bool
+    item: int | None
+    repeat: Repeat
+    now_us: int
+    ask: Ask
+    unknown_items: list[str]
+    unread_event_types: list[str]
+
+    @property
+    def explain(self) -> bool:
+        """Whether reasons are wanted."""
+        return self.request.explain
+
+    def asking(self, *, allowed: Ints | None = None, excluded: Ints | None = None) -> Ask:
+        """Return the question to the index, narrowed to ``allowed`` and without ``excluded`` as well."""
+        ask = self.ask
+        if allowed is not None:
+            both = allowed if ask.allowed is None else np.intersect1d(allowed, ask.allowed, assume_unique=True)
+            ask = replace(ask, allowed=both)
+        if excluded is not None and len(excluded):
+            ask = replace(ask, excluded=np.union1d(ask.excluded, excluded))
+        return ask
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ranked:
+    """A surface's answer.
+
+    Args:
+        codes: best first, distinct.
+        scores: non-increasing, float32.
+        strategies: what chose each item.
+        strategy: what chose the first; what was tried first where there is none.
+        reasons: why, in words, one an item; empty where nobody asked.
+    """
+
+    codes: Ints
+    scores: Floats
+    strategies: Sequence[Strategy]
+    strategy: Strategy
+    reasons: Sequence[str] = ()
+
+    @classmethod
+    def by(cls, strategy: Strategy, codes: Ints, scores: Floats, reasons: Sequence[str] = ()) -> Ranked:
+        """A list that one strategy chose."""
+        return cls(
+            codes=codes, scores=scores, strategies=[strategy] * len(codes), strategy=strategy, reasons=list(reasons)
+        )
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def then(self, more: Ranked, *, k: int) -> Ranked:
+        """Fill up to ``k`` with items of another list; their scores are capped by those before, so that none rises."""
+        rows = np.flatnonzero(~np.isin(more.codes, self.codes))[: max(0, k - len(self))].tolist()
+        if not rows:
+            return self
+        return Ranked(
+            codes=np.concatenate([self.codes, more.codes[rows]]),
+            scores=np.minimum.accumulate(np.concatenate([self.scores, more.scores[rows]])),
+            strategies=[*self.strategies, *(more.strategies[row] for row in rows)],
+            strategy=self.strategy if len(self) else more.strategies[rows[0]],
+            reasons=[*self.reasons, *(more.reasons[row] for row in rows)] if more.reasons else self.reasons,
+        )
+
+
+def purchased(events: UserEvents) -> Ints:
+    """Return the codes of items that were bought, rising."""
+    return np.unique(events.item[events.event_type == _PURCHASE])
+
+
+def purchase_instants(events: UserEvents, code: int) -> Ints:
+    """Return when an item was bought, UTC microseconds, oldest first; of a log without purchases, when it was met."""
+    of_item = events.item == code
+    bought = of_item & (events.event_type == _PURCHASE)
+    return events.ts[bought if bought.any() else of_item]
