@@ -35,7 +35,7 @@ TABLES: Final = {"new": "items new to the customer", "all": "repeats counted"}
 
 
 def main() -> None:
-    arguments = parse()
+    arguments = parser_of(__doc__).parse_args()
     work: Path = arguments.work
     config = RetrievalConfig(seed=arguments.seed, refit=False)
     if not (work / "data").exists():
@@ -60,8 +60,8 @@ def main() -> None:
     )
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", choices=["complete-journey", "synthetic"])
     parser.add_argument("--work", type=Path, required=True, help="directory for data, features and runs")
     parser.add_argument("--json", type=Path, required=True)
@@ -70,7 +70,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=1_000)
     parser.add_argument("--days", type=int, default=180)
     parser.add_argument("--shop-seed", type=int, default=0, help="of the simulated shop")
-    return parser.parse_args()
+    return parser
 
 
 def write_data(arguments: argparse.Namespace) -> None:
@@ -113,6 +113,7 @@ def _row(row: dict[str, Any], table: dict[str, Any], ours: str, oracle: dict[str
         "model": "footfall" if is_ours else row["model"],
         "metrics": {name: value["mean"] for name, value in bounded.items()},
         "interval": {name: [value["low"], value["high"]] for name, value in bounded.items() if "low" in value},
+        "fit_cpu_s": row["cost"]["fit_cpu_s"],
         "difference": {name: value for name, value in (row["difference"] or {}).items() if name in METRICS},
         "note": f"{TABLES[table['name']]}; {table['num_users']} users",
     }

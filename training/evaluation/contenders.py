@@ -50,8 +50,8 @@ class Contenders:
             with timed(self.fit_seconds, name):
                 model = fit()
         except ConfigError as error:
-            self.left_out[name] = str(error)
-            log.info("%s left out: %s", name, error)
+            self.left_out[name] = str(error).removeprefix(f"{name}: ")
+            log.info("%s left out: %s", name, self.left_out[name])
             return
         self.models.append(model)
 
