@@ -30,11 +30,13 @@ from features.files import read_json, write_json
 from features.release import Part, ReleaseStore, write_part
 from features.release.erasure import ErasedUsers
 from features.sequences import Sequences
+from features.settings import EngineSettings
 from features.splits import Split
 from training.resuming import check_same_settings, tracked_training
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.export import favourites, write_files
 from training.retrieval.learn import Learned, Lesson, candidate_items, learn
+from training.retrieval.surfaces import UsableRows, write_surface_tables
 from training.tracking import TrackedRun
 
 EXPERIMENT: Final = "footfall-retrieval"
@@ -242,6 +244,17 @@ class _Training:
                     days=self.config.favourites_days,
                 ),
                 flat_index_limit=self.config.flat_index_limit,
+            )
+            write_surface_tables(
+                draft.directory,
+                UsableRows.of(
+                    self.feature_set,
+                    erased=ReleaseStore(root=self.store).erasures.load(),
+                    as_of_us=about["as_of_us"],
+                    held_out=lesson.validation,
+                ),
+                candidates=lesson.candidates,
+                engine=EngineSettings(threads=self.config.schedule.threads),
             )
             draft.metrics["validation_ndcg@10"] = about["validation_ndcg@10"]
             draft.about.update(about | {"steps": learned.steps})
