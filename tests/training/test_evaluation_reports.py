@@ -121,8 +121,10 @@ def test_evaluate_retrieval_when_tracked_then_no_customers_history_leaves_the_st
     assert len(report["examples"]) == 10
     assert report["tables"][0]["rows"][0]["model"] == "two-tower"
     assert report["tables"][0]["rows"][0]["cost"]["fit_cpu_s"] > 0
-    (curve,) = report["learning_curve"]
-    assert curve["metric"] == "validation_ndcg@10"
+    curve, loss = report["learning_curve"]
+    assert (curve["metric"], loss["metric"]) == ("validation_ndcg@10", "loss")
+    assert report["training"]["steps"] > 0
+    assert report["training"]["part_bytes"] > 1000
     tracked = open_client(store).get_metric_history(run_id, "validation_ndcg_at_10")
     assert curve["points"] == [[point.step, point.value] for point in tracked]
     there = Path(open_client(store).download_artifacts(run_id, "report"))

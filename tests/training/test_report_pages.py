@@ -12,8 +12,12 @@ from training.evaluation.comparison import CURVE_KS
 from training.report.demand import page_title as demand_title
 from training.report.demand import write_demand_page
 from training.report.figures import drawing, to_svg
+from training.report.list_qualities import list_qualities
 from training.report.page import percent, points, render
-from training.report.retrieval import page_title, verdicts, write_retrieval_page
+from training.report.policy import page_title as policy_title
+from training.report.policy import write_policy_page
+from training.report.retrieval import drawn_in_cuts, write_retrieval_page
+from training.report.retrieval_words import for_whom, in_short, page_title, standing
 
 LONG = "ORGANIC-WHOLEGRAIN-SOURDOUGH/CRISPBREAD-WITH-SEEDS " * 2
 DATA = {"source": "a test", "warning": "Invented <figures>.", "fingerprint": "f" * 64}
@@ -33,7 +37,8 @@ def around(mean: float) -> dict[str, float]:
 
 def row(model: str, mean: float, difference: float | None) -> dict:
     names = [f"{name}@{k}" for k in (5, 10, 20) for name in ("recall", "capped_recall", "hit_rate", "ndcg", "mrr")]
-    lists = {f"{name}@{k}": 0.3 for k in (5, 10, 20) for name in ("coverage", "novelty", "mean_popularity")}
+    kinds = ("coverage", "novelty", "mean_popularity", "diversity", "gini", "popularity_lift", "calibration_kl")
+    lists = {f"{name}@{k}": 0.3 for k in (5, 10, 20) for name in kinds}
     return {
         "model": model,
         "metrics": {name: around(mean) for name in names},
@@ -42,6 +47,7 @@ def row(model: str, mean: float, difference: float | None) -> dict:
         "curve": {str(k): mean * k / 20 for k in CURVE_KS},
         "mean_list_length": 20.0,
         "seconds": 0.1,
+        "cost": {"fit_wall_s": None, "fit_cpu_s": 1.5, "answer_wall_s": 0.1, "answer_cpu_s": 0.1},
     }
 
 
@@ -75,7 +81,17 @@ def retrieval_report(**changes) -> dict:
             "resamples": 1000,
             "tables": tables,
             "oracle": [{"name": "new", "recall@20": 0.1, "share_of_oracle": {"two-tower": around(0.62)}}],
-            "learning_curve": [{"metric": "validation_ndcg@10", "points": [[10, 0.01], [20, 0.03]]}],
+            "learning_curve": [
+                {"metric": "validation_ndcg@10", "points": [[10, 0.01], [20, 0.03]]},
+                {"metric": "loss", "points": [[10, 5.1], [20, 4.9]]},
+            ],
+            "training": {
+                "steps": 20,
+                "fit_wall_s": 9.0,
+                "fit_cpu_s": 8.5,
+                "tokens_per_second": 25_000,
+                "part_bytes": 530_000,
+            },
             "examples": [customer] * 3,
         }
         | changes
@@ -121,13 +137,61 @@ def demand_report(**changes) -> dict:
     )
 
 
-@pytest.fixture(scope="module", params=["retrieval", "demand"])
+def policy_report(**changes) -> dict:
+    names = ("ips", "snips", "clipped_ips", "direct_method", "doubly_robust")
+    checks = {
+        "num_exposures": 2000,
+        "effective_sample_size": 700.0,
+        "largest_weight": 13.8,
+        "mean_weight": around(1.0),
+        "unsupported": 0.0,
+        "balanced": True,
+        "verdict": "The propensities agree with the log.",
+    }
+    row = {
+        "policy": "two-tower",
+        "about": "draws from its softmax",
+        "value": {name: around(0.05) for name in names},
+        "lead": {name: around(0.01) for name in names},
+        "logged": around(0.04),
+        "clipping": {"at": 44.7, "share": 0.0, "bias": -0.0001, "most_bias": -0.0002},
+        "checks": checks,
+    }
+    return (
+        COMMON
+        | {
+            "kind": "policy",
+            "shop": "Corner & Sons",
+            "ours": "two-tower",
+            "slot": "home",
+            "variant": "",
+            "reward": "click",
+            "success": "the customer opened it",
+            "from_us": 1_700_000_000_000_000,
+            "num_users": 800,
+            "num_rewards": 76.0,
+            "set_aside": {"erased": 0},
+            "num_candidates": 273,
+            "num_shown_items": 294,
+            "resamples": 1000,
+            "logged": around(0.04),
+            "policies": [row, row | {"policy": "popularity"}],
+        }
+        | changes
+    )
+
+
+PAGES = {
+    "retrieval": lambda path: write_retrieval_page(path, retrieval_report()),
+    "demand": lambda path: write_demand_page(path, demand_report()),
+    "policy": lambda path: write_policy_page(path, policy_report()),
+}
+
+
+@pytest.fixture(scope="module", params=list(PAGES))
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pages") / f"{request.param}.html"
-    if request.param == "retrieval":
-        write_retrieval_page(path, retrieval_report())
-    else:
-        write_demand_page(path, demand_report())
+    PAGES[request.param](path)
     return path
 
 
@@ -231,11 +295,115 @@ def test_demand_title_when_scores_differ_then_it_says_how_surely(wql: float, les
     assert demand_title(report) == f"The demand model's forecasts {expected}"
 
 
-def test_verdicts_when_an_interval_holds_zero_then_not_told_apart() -> None:
-    rows = [row("two-tower", 0.06, None), *[row(str(size), 0.06, size) for size in (0.01, -0.01, 0.002)]]
-    report = retrieval_report(tables=[{"name": "new", "rows": rows}])
-    assert [verdict["kind"] for verdict in verdicts(report)] == ["better", "worse", "even"]
-    assert verdicts(report)[0]["text"] == "Better: +1.0 points against 0.01, new items"
+def cut(label: str, ours: float, others: float, *, group: str = "History length", num_users: int = 500) -> dict:
+    found = {"two-tower": around(ours), "item-kNN": around(others), "popularity": around(0.01)}
+    return {"group": group, "label": label, "num_users": num_users, "recall@20": found}
+
+
+def table_of(name: str, slices: list[dict], *rows: dict) -> dict:
+    models = rows or (row("two-tower", 0.06, None), row("item-kNN", 0.05, 0.01), row("popularity", 0.02, 0.04))
+    return {"name": name, "num_users": 1000, "num_answers": 3000, "rows": list(models), "slices": slices}
+
+
+@pytest.mark.parametrize(
+    ("difference", "kind", "words"),
+    [
+        (0.01, "better", "1.0 points more than the best of the others, item-kNN (95% interval +0.6 to +1.4)"),
+        (-0.01, "worse", "1.0 points fewer than the best of the others, item-kNN (95% interval −1.4 to −0.6)"),
+        (0.002, "even", "which cannot be told apart from the best of the others, item-kNN (5.0%; 95% interval"),
+    ],
+)
+def test_standing_when_the_difference_has_an_interval_then_the_sentence_claims_no_more(
+    difference: float, kind: str, words: str
+) -> None:
+    rows = row("two-tower", 0.06, None), row("item-kNN", 0.05, difference), row("popularity", 0.02, 0.04)
+    (found,) = standing(retrieval_report(), table_of("new", [], *rows))
+    assert found["kind"] == kind
+    assert words in found["text"]
+
+
+def test_standing_when_a_champion_and_a_blend_are_there_then_each_has_its_place() -> None:
+    rows = (
+        row("for_you", 0.07, None),
+        row("two-tower", 0.06, 0.01),
+        row("champion", 0.065, 0.005),
+        row("item-kNN", 0.05, 0.02),
+    )
+    table = table_of("all", [], *rows)
+    others, champion = standing(retrieval_report(), table)
+    assert (
+        "the for_you list finds 7.0% in 20 suggestions, 2.0 points more than the best of the others" in others["text"]
+    )
+    assert "than the champion that is served now" in champion["text"]
+    assert drawn_in_cuts(retrieval_report(), table) == ["for_you", "champion", "two-tower", "item-kNN"]
+
+
+def test_for_whom_when_intervals_do_not_meet_then_the_groups_are_named() -> None:
+    slices = [
+        cut("up to 9 events", 0.09, 0.05),
+        cut("over 9 events", 0.051, 0.05),
+        cut("rare: the last fifth of events", 0.02, 0.04, group="Item popularity"),
+        cut("everybody", 0.5, 0.1, num_users=990),
+        cut("dormant", 0.9, 0.1, group="Customer lifecycle", num_users=2),
+    ]
+    works, fails = for_whom(retrieval_report(), table_of("new", slices))
+    assert works["text"] == (
+        "It works best for customers with up to 9 events (9.0%, next best 5.0%), among items new to the customer."
+    )
+    assert fails["text"] == "It falls behind for rare items (2.0%, best 4.0%), among items new to the customer."
+    assert (works["kind"], fails["kind"]) == ("better", "worse")
+
+
+def test_for_whom_when_intervals_meet_then_nothing_is_claimed() -> None:
+    works, fails = for_whom(retrieval_report(), table_of("all", [cut("a", 0.052, 0.05), cut("b", 0.02, 0.019)]))
+    assert works["text"].endswith("with repeats counted, though not beyond their intervals.")
+    assert fails["text"] == "It is clearly behind in no group; it finds least, 2.0%, for customers with b."
+    assert (works["kind"], fails["kind"]) == ("even", "even")
+
+
+def test_in_short_when_there_are_baselines_alone_then_it_says_nothing() -> None:
+    rows = [row("item-kNN", 0.05, None), row("popularity", 0.02, 0.03)]
+    assert in_short(retrieval_report(ours=None, tables=[table_of("all", [], *rows)])) == []
+
+
+def test_list_qualities_when_a_model_lacks_one_then_that_column_is_left_out() -> None:
+    rows = [row("two-tower", 0.06, None), row("item-kNN", 0.05, 0.01)]
+    rows[0]["lists"]["coverage@20"], rows[0]["lists"]["popularity_lift@20"] = 0.6, -0.4
+    del rows[1]["lists"]["diversity@20"]
+    found = list_qualities(table_of("new", [], *rows))
+    assert found is not None
+    names = [column["name"] for column in found["columns"]]
+    assert names == ["Coverage", "Gini", "Novelty", "Popularity lift", "Miscalibration"]
+    assert found["rows"][0]["cells"][0] == {"text": "60.0%", "share": 1.0}
+    assert found["rows"][1]["cells"][0] == {"text": "30.0%", "share": 0.5}
+    assert found["rows"][0]["cells"][3] == {"text": "−40%", "share": None}
+
+
+def test_retrieval_page_when_a_report_is_older_then_it_is_still_written(tmp_path: Path) -> None:
+    report = retrieval_report(learning_curve=[])
+    del report["training"]
+    for table in report["tables"]:
+        for one in table["rows"]:
+            one.pop("cost", None)
+            one["lists"] = {"coverage@20": 0.3}
+    write_retrieval_page(tmp_path / "page.html", report)
+    assert "what it costs" not in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("lead", "balanced", "expected"),
+    [
+        (0.01, True, "would raise what slot home earns, to an estimated 50.0 clicks per 1,000 showings; it got 40.0"),
+        (-0.01, True, "would lower what slot home earns, to an estimated 50.0"),
+        (0.001, True, "cannot be told apart from what slot home showed"),
+        (0.01, False, "This log cannot tell what the two-tower would have earned in slot home"),
+    ],
+)
+def test_policy_title_when_estimates_differ_then_it_says_how_surely(lead: float, balanced: bool, expected: str) -> None:
+    report = policy_report()
+    report["policies"][0]["lead"] = {"doubly_robust": around(lead)}
+    report["policies"][0]["checks"]["balanced"] = balanced
+    assert expected in policy_title(report)
 
 
 def test_demand_page_when_nothing_was_held_out_then_it_still_shows_what_lies_ahead(tmp_path: Path) -> None:

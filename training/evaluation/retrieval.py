@@ -33,11 +33,11 @@ from training.evaluation.list_quality import ItemFacts
 from training.evaluation.oracle import compare_with_oracle
 from training.evaluation.segments import stages_before_test
 from training.evaluation.tasks import tasks_of
+from training.evaluation.training_record import learning_curves, training_record
 from training.report.page import when
 from training.report.retrieval import write_retrieval_page
 from training.retrieval.config import RetrievalConfig, SplitConfig
 from training.retrieval.fit import EXPERIMENT, split_for, target_codes
-from training.retrieval.module import METRIC
 from training.retrieval.recommender import TwoTowerRecommender
 from training.tracking import open_client, tracked_run
 
@@ -223,7 +223,8 @@ def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None, ea
         "seed": resampling.seed,
         "tables": [comparison.to_dict() for comparison in comparisons],
         "oracle": _oracle(subject, comparisons, truth),
-        "learning_curve": _learning_curve(subject),
+        "learning_curve": learning_curves(open_client(subject.store), subject.part.run_id) if subject.part else [],
+        "training": training_record(subject.directory, subject.part) if subject.part else None,
         "examples": _examples(subject, comparisons[0], resampling.seed),
     }
 
@@ -289,16 +290,6 @@ def _examples(subject: _Subject, comparison: Comparison, seed: int) -> list[dict
         forgotten=ReleaseStore(root=subject.store).erasures.load(),
         seed=seed,
     )
-
-
-def _learning_curve(subject: _Subject) -> list[dict[str, Any]]:
-    """Return the validation metric by step, as tracked while training."""
-    if subject.run_id is None:
-        return []
-    history = open_client(subject.store).get_metric_history(subject.run_id, METRIC)
-    points = sorted({(int(point.step), float(point.value)) for point in history})
-    curve = {"metric": METRIC.replace("_at_", "@"), "points": [list(point) for point in points]}
-    return [curve] if len(points) > 1 else []
 
 
 def _metrics_to_log(report: Mapping[str, Any]) -> dict[str, float]:

@@ -27,8 +27,10 @@ _INK, _MUTED, _GRID, _GROUND = "#010203", "#040506", "#070809", "#0a0b0c"
 _VARIABLES: Final = {_INK: "--ink", _MUTED: "--muted", _GRID: "--line", _GROUND: "--panel"}
 # Wong 2011, "Points of view: color blindness", Nature Methods 8:441; black and yellow left out, as they
 # vanish on a dark and on a light page.
-PALETTE: Final = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS: Final = ("o", "s", "D", "^", "v", "P")
+# Brown and grey stand in for them.
+PALETTE: Final = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8A6F5A", "#7A8288")
+# One more than there are colours, so that a colour comes back with another marker.
+MARKERS: Final = ("o", "s", "D", "^", "v", "P", "X", "*", "p")
 _STYLE: Final[Any] = {  # matplotlib types its settings name by name
     "svg.fonttype": "none",
     "font.family": "sans-serif",

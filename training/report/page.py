@@ -20,6 +20,11 @@ _METRIC_NAMES: Final = {
     "coverage": "Coverage@{k}",
     "novelty": "Novelty@{k}, bits",
     "mean_popularity": "Events of a shown item, first {k}",
+    "diversity": "Diversity@{k}",
+    "popularity_percentile": "Popularity percentile@{k}",
+    "popularity_lift": "Popularity lift@{k}",
+    "gini": "Gini@{k}",
+    "calibration_kl": "Miscalibration@{k}, nats",
 }
 
 
@@ -48,7 +53,7 @@ def points(share: float, digits: int = 1) -> str:
     >>> points(-0.0123)
     '−1.2'
     """
-    return f"{100 * share:+.{digits}f}".replace("-", "−")
+    return signed(100 * share, digits)
 
 
 def per_thousand(share: float) -> str:
@@ -83,10 +88,11 @@ def number(value: float) -> str:
 def signed(value: float, digits: int = 3) -> str:
     """Return a difference with its sign, a true minus.
 
-    >>> signed(-0.0273), signed(0.2)
-    ('−0.027', '+0.200')
+    >>> signed(-0.0273), signed(0.2), signed(-0.0001)
+    ('−0.027', '+0.200', '0.000')
     """
-    return f"{value:+.{digits}f}".replace("-", "−")
+    text = f"{value:+.{digits}f}".replace("-", "−")
+    return text if text.strip("+−0.") else text[1:]
 
 
 def metric_name(key: str) -> str:

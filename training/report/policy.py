@@ -86,7 +86,7 @@ def _forest(report: Mapping[str, Any]) -> Markup:
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.set_xlim(left=min(0.0, *(1000 * found["low"] for _, found in rows)))
-        axes.set_xlabel(f"{_MANY[report['reward']]} per 1,000 showings, with 95% interval")
+        axes.set_xlabel(f"{_MANY[report['reward']]} per 1,000 showings")
         axes.grid(visible=False, axis="y")
     best, value = rows[-1]
     text = f"{best} is highest with {per_thousand(value['mean'])} per 1,000."
@@ -106,7 +106,7 @@ def _estimators(report: Mapping[str, Any]) -> Markup:
         axes.set_yticks(range(len(ordered)), [NAMES[key] for key in ordered])
         axes.set_ylim(-0.6, len(ordered) - 0.4)
         axes.set_xlim(left=min(0.0, *(1000 * row["value"][key]["low"] for key in ordered)))
-        axes.set_xlabel(f"{_MANY[report['reward']]} per 1,000 showings; dashed: {_LOGGED}")
+        axes.set_xlabel(f"{_MANY[report['reward']]} per 1,000 showings")
         axes.grid(visible=False, axis="y")
     ends = ", ".join(f"{NAMES[key]} {per_thousand(row['value'][key]['mean'])}" for key in NAMES)
     return to_svg(figure, title=f"Estimates of the {row['policy']}", description=f"Per 1,000 showings: {ends}.")

@@ -1,4 +1,4 @@
-"""The retrieval page: what was found, how sure that is, where it comes from."""
+"""The retrieval page: what was found, how sure that is, what it costs, where it comes from."""
 
 from __future__ import annotations
 
@@ -8,18 +8,31 @@ from typing import Any, Final
 
 from training.report import retrieval_figures as figures
 from training.report.figures import Look, looks
-from training.report.page import digits_for, metric_name, percent, points, write_page
+from training.report.list_qualities import list_qualities
+from training.report.page import metric_name, percent, write_page
+from training.report.retrieval_words import (
+    ASKED,
+    CHAMPION,
+    FEW_CUSTOMERS,
+    METRIC,
+    by_model,
+    for_whom,
+    in_short,
+    kind_of,
+    lead_of,
+    mean_of,
+    page_title,
+    rivals,
+    summary,
+)
 
 Row = Mapping[str, Any]
-_METRIC: Final = "recall@20"
 _TITLES: Final = {
     "new": ("Items new to the customer", "Neither lists nor answers hold anything that the customer had met before."),
     "all": ("Everything, repeats counted", "Lists may repeat what the customer knows, and repeats count as answers."),
 }
-_ASKED: Final = {
-    "new": "what customers choose next that is new to them",
-    "all": "what customers choose next, repeats counted",
-}
+# More lines than these in one cut cannot be read; the table beneath has them all.
+_DRAWN_IN_CUTS: Final = 4
 
 
 def write_retrieval_page(path: Path, report: Mapping[str, Any]) -> None:
@@ -29,117 +42,112 @@ def write_retrieval_page(path: Path, report: Mapping[str, Any]) -> None:
         "retrieval.html",
         report=report,
         title=page_title(report),
-        summary=_summary(report),
-        verdicts=verdicts(report),
+        summary=summary(report),
+        in_short=in_short(report),
         sections=_sections(report),
-        oracle=_oracle(report),
+        oracle=[_oracle_sentence(found, report) for found in report["oracle"]],
         learning=[_learning(curve) for curve in report["learning_curve"]],
+        training=report.get("training"),
+        costs=_costs(report["tables"]),
+        models=models_of(report["tables"]),
     )
 
 
-def page_title(report: Mapping[str, Any]) -> str:
-    """Return the answer in one sentence: what our model, or the best baseline, finds beside popularity."""
-    table = report["tables"][0]
-    rows = {row["model"]: row for row in table["rows"]}
-    lead = report["ours"] or max(rows, key=lambda name: _mean(rows[name]))
-    first = f"{f'The {lead}' if report['ours'] else lead.capitalize()} finds {_percent(rows[lead])} of {_ASKED[table['name']]}"
-    if "popularity" not in rows or lead == "popularity":
-        return first
-    found = rows["popularity"]["difference"]
-    if found is not None and found[_METRIC]["low"] <= 0 <= found[_METRIC]["high"]:
-        return f"{first}, which cannot be told apart from popularity ({_percent(rows['popularity'])})"
-    return f"{first}; popularity finds {_percent(rows['popularity'])}"
-
-
-def verdicts(report: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return one line a baseline and table: better, worse, or not to be told apart."""
-    if report["ours"] is None:
-        return []
-    return [
-        _verdict(table["name"], row)
-        for table in report["tables"]
-        for row in table["rows"]
-        if row["difference"] is not None
-    ]
-
-
-def _verdict(task: str, row: Row) -> dict[str, str]:
-    found = row["difference"][_METRIC]
-    where = "new items" if task == "new" else "repeats counted"
-    size = f"{points(found['mean'], digits_for(abs(found['mean'])))} points against {row['model']}, {where}"
-    if found["low"] > 0:
-        return {"kind": "better", "text": f"Better: {size}"}
-    if found["high"] < 0:
-        return {"kind": "worse", "text": f"Worse: {size}"}
-    return {"kind": "even", "text": f"Not told apart: {size}"}
-
-
-def _summary(report: Mapping[str, Any]) -> str:
-    table = report["tables"][0]
-    return (
-        f"Recall@20 over {table['num_users']:,} customers: of all items that a customer chose in the test window, "
-        "the share that stood among 20 suggestions made from the history before it. Every model ranks the same "
-        f"{report['protocol']['num_candidates']:,} items."
-    )
-
-
-def _sections(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _sections(report: Row) -> list[dict[str, Any]]:
     styles = looks(models_of(report["tables"]))
     return [
         {
             "title": _TITLES[table["name"]][0],
             "text": _TITLES[table["name"]][1],
             "table": table,
+            "lead": lead_of(report, table),
+            "kinds": {row["model"]: kind_of(row["difference"][METRIC]) for row in table["rows"] if row["difference"]},
+            "for_whom": for_whom(report, table) if number else [],  # the first table's stand at the top of the page
             "figures": _figures(table, styles),
+            "qualities": list_qualities(table),
+            "cuts": _cuts(report, table, styles),
+            "few": FEW_CUSTOMERS if any(part["num_users"] < FEW_CUSTOMERS for part in table["slices"]) else None,
         }
-        for table in report["tables"]
+        for number, table in enumerate(report["tables"])
     ]
 
 
 def _figures(table: Row, styles: Mapping[str, Look]) -> list[dict[str, Any]]:
     rows = table["rows"]
-    shown = [
-        (figures.forest(rows, styles, asked=_ASKED[table["name"]]), "How much each model finds in 20 suggestions."),
-        (figures.recall_curves(rows, styles), "Longer lists find more; the distance between the lines is the gain."),
-        (
-            figures.accuracy_and_coverage(rows, styles),
-            "Up finds more, right shows more of the catalogue: top right is best.",
-        ),
+    return [
+        {
+            "svg": figures.forest(rows, styles, asked=ASKED[table["name"]]),
+            "caption": "How much each model finds in 20 suggestions.",
+        },
+        {
+            "svg": figures.accuracy_and_coverage(rows, styles),
+            "caption": "Up finds more, right shows more of the catalogue: top right is best.",
+        },
+        {
+            "svg": figures.recall_curves(rows, styles),
+            "caption": "Longer lists find more; the distance between the lines is the gain.",
+        },
     ]
-    models = [row["model"] for row in rows]
-    for group in dict.fromkeys(part["group"] for part in table["slices"]):
-        parts = [part for part in table["slices"] if part["group"] == group]
-        shown.append((figures.slices(parts, styles, models), f"The same lists, cut by {group.lower()}."))
-    return [{"svg": svg, "caption": caption} for svg, caption in shown]
+
+
+def _cuts(report: Row, table: Row, styles: Mapping[str, Look]) -> list[dict[str, Any]]:
+    drawn = drawn_in_cuts(report, table)
+    shown = [part for part in table["slices"] if part["num_users"] >= FEW_CUSTOMERS]
+    groups = dict.fromkeys(part["group"] for part in shown)
+    parts = {group: [part for part in shown if part["group"] == group] for group in groups}
+    return [
+        {"svg": figures.slices(cuts, styles, drawn), "caption": f"The same lists, cut by {group.lower()}."}
+        for group, cuts in parts.items()
+    ]
+
+
+def drawn_in_cuts(report: Row, table: Row) -> list[str]:
+    """Return the models that figures of cuts show: ours, the champion, the best of the others and popularity."""
+    rows = by_model(table)
+    if lead_of(report, table) is None:
+        return sorted(rows, key=lambda name: -mean_of(rows[name]))[:_DRAWN_IN_CUTS]
+    others = sorted(rivals(report, table), key=lambda name: -mean_of(rows[name]))
+    wanted = [lead_of(report, table), CHAMPION, report["ours"], *others[:1], "popularity", *others]
+    return [name for name in dict.fromkeys(wanted) if name in rows][:_DRAWN_IN_CUTS]
 
 
 def _learning(curve: Row) -> dict[str, Any]:
+    measured = curve["metric"] != "loss"
     svg = figures.learning_curve(
-        [(int(step), float(value)) for step, value in curve["points"]], metric=metric_name(curve["metric"])
+        [(int(step), float(value)) for step, value in curve["points"]],
+        metric=metric_name(curve["metric"]) if measured else "training loss",
+        validated=measured,
     )
-    return {"svg": svg, "caption": "On the validation window, which the test window does not touch."}
+    caption = "On the validation window, which the test window does not touch." if measured else "On training batches."
+    return {"svg": svg, "caption": caption}
 
 
-def _oracle(report: Mapping[str, Any]) -> list[str]:
-    return [_oracle_sentence(found) for found in report["oracle"]]
+def _costs(tables: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return what each model took, fastest answers first; nothing where reports hold no costs."""
+    table = tables[-1]
+    found = [
+        {
+            "model": row["model"],
+            "fit_cpu_s": row["cost"]["fit_cpu_s"],
+            "fit_wall_s": row["cost"]["fit_wall_s"],
+            "answer_ms": 1000 * row["cost"]["answer_wall_s"] / table["num_users"],
+        }
+        for row in table["rows"]
+        if row.get("cost") and row["cost"].get("answer_wall_s") is not None
+    ]
+    return sorted(found, key=lambda row: float(row["answer_ms"]))
 
 
-def _oracle_sentence(found: Row) -> str:
+def _oracle_sentence(found: Row, report: Row) -> str:
+    table = next(table for table in report["tables"] if table["name"] == found["name"])
     shares = ", ".join(
         f"{name} {percent(share['mean'], 0)} ({percent(share['low'], 0)} to {percent(share['high'], 0)})"
         for name, share in found["share_of_oracle"].items()
+        if name in drawn_in_cuts(report, table)
     )
     return (
-        f"Of {_ASKED[found['name']]}, the oracle finds {percent(found[_METRIC])} (Recall@20). Shares of that: {shares}."
+        f"Of {ASKED[found['name']]}, the oracle finds {percent(found[METRIC])} (Recall@20). Shares of that: {shares}."
     )
-
-
-def _mean(row: Row) -> float:
-    return float(row["metrics"][_METRIC]["mean"])
-
-
-def _percent(row: Row) -> str:
-    return percent(_mean(row), digits_for(_mean(row)))
 
 
 def models_of(tables: Sequence[Row]) -> list[str]:
