@@ -24,6 +24,7 @@ Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.floating]
 
 FORMAT: Final = 1
+NUM_NEW: Final = 200  # new items that compete for a list, or its length where that is more
 NEW: Final = ("cosine", "expected", "known")
 REPEAT: Final = ("log_odds", "cosine", "expected", "known")
 PARTS: Final = ("new", "repeat_timed", "repeat_untimed")

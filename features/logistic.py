@@ -5,6 +5,7 @@ K variables, M rows. The logit is ``bias + z b + z Q z`` with z the standardised
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,9 +19,13 @@ Floats = npt.NDArray[np.floating]
 # per variable in logistic regression analysis".
 OUTCOMES_A_COEFFICIENT: Final = 10
 _PRIOR_PRECISION: Final = 1.0  # a standard normal prior on each coefficient of a standardised variable
+_LEAST_SCALE: Final = 0.1  # variables are logarithms and cosines: less than this is no difference to make much of
+_ANY: Final = 1e9
+_ARRAYS: Final = ("center", "scale", "low", "high", "linear", "square")
 _FLAT: Final = 1e-9
 _MOST_STEPS: Final = 25
 _TOLERANCE: Final = 1e-6  # of the loss
+_THINNING: Final = 10
 _ROWS_A_CHUNK: Final = 20_000
 
 
@@ -30,7 +35,8 @@ class QuadraticLogit:
 
     Args:
         names: of the variables, K.
-        center, scale: float64 ``[K]``; a variable enters as ``(x - center) / scale``.
+        center, scale: float64 ``[K]``; a variable enters as ``(x - center) / scale``, kept within ...
+        low, high: float64 ``[K]``; ... what was seen when it was fitted: a square runs away outside.
         bias: logit where every variable is at its centre.
         linear: float64 ``[K]``.
         square: float64 ``[K, K]``, upper triangle.
@@ -39,6 +45,8 @@ class QuadraticLogit:
     names: tuple[str, ...]
     center: Floats
     scale: Floats
+    low: Floats
+    high: Floats
     bias: float
     linear: Floats
     square: Floats
@@ -51,6 +59,8 @@ class QuadraticLogit:
             names=tuple(names),
             center=np.zeros(size),
             scale=np.ones(size),
+            low=np.full(size, -_ANY),
+            high=np.full(size, _ANY),
             bias=bias,
             linear=np.array([weights.get(name, 0.0) for name in names]),
             square=np.zeros((size, size)),
@@ -74,17 +84,19 @@ class QuadraticLogit:
         rows, columns = np.triu_indices(size)
         if rarer < OUTCOMES_A_COEFFICIENT * (size + len(rows)):
             rows, columns = rows[:0], columns[:0]
-        center, scale = x.mean(axis=0), x.std(axis=0)
-        scale = np.where(scale > 0, scale, 1.0)  # what never varies says nothing
+        center, scale = x.mean(axis=0), np.maximum(x.std(axis=0), _LEAST_SCALE)
+        z = (x - center) / scale
         precision = np.full(1 + size + len(rows), _PRIOR_PRECISION)
         precision[0] = _FLAT  # how common the outcome is has no prior
-        found = _newton(_Problem(z=(x - center) / scale, y=y, rows=rows, columns=columns, precision=precision))
+        found = _newton(_Problem(z=z, y=y, rows=rows, columns=columns, precision=precision))
         square = np.zeros((size, size))
         square[rows, columns] = found[1 + size :]
         return cls(
             names=tuple(names),
             center=center,
             scale=scale,
+            low=z.min(axis=0),
+            high=z.max(axis=0),
             bias=float(found[0]),
             linear=found[1 : 1 + size],
             square=square,
@@ -92,18 +104,18 @@ class QuadraticLogit:
 
     def logit(self, x: Floats) -> npt.NDArray[np.float64]:
         """Return the log odds of each row of ``x`` ``[M, K]``."""
-        z = (x - self.center) / self.scale  # [M, K]
+        z = np.clip((x - self.center) / self.scale, self.low, self.high)  # [M, K]
         return self.bias + z @ self.linear + ((z @ self.square) * z).sum(axis=1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
-        arrays = {name: getattr(self, name).tolist() for name in ("center", "scale", "linear", "square")}
+        arrays = {name: getattr(self, name).tolist() for name in _ARRAYS}
         return {"names": list(self.names), "bias": self.bias, **arrays}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> QuadraticLogit:
         """Read what ``to_dict`` wrote."""
-        arrays = {name: np.array(values[name], np.float64) for name in ("center", "scale", "linear", "square")}
+        arrays = {name: np.array(values[name], np.float64) for name in _ARRAYS}
         return cls(names=tuple(values["names"]), bias=float(values["bias"]), **arrays)
 
 
@@ -146,10 +158,19 @@ class _Problem:
         return np.linalg.solve(curvature, gradient)
 
 
-def _newton(problem: _Problem) -> npt.NDArray[np.float64]:
-    """Return the coefficients of the least loss; the loss is convex, so that a step that lowers it enough is safe."""
+def _start(problem: _Problem) -> npt.NDArray[np.float64]:
+    """Return where to begin: where a tenth of many rows leads, so that few steps see them all."""
+    thin = problem.y[::_THINNING]
+    if len(thin) >= _ROWS_A_CHUNK // 2 and 0 < thin.sum() < len(thin):
+        return _newton(dataclasses.replace(problem, z=problem.z[::_THINNING], y=thin))
     found = np.zeros(len(problem.precision))
     found[0] = np.log(problem.y.mean() / (1 - problem.y.mean()))
+    return found
+
+
+def _newton(problem: _Problem) -> npt.NDArray[np.float64]:
+    """Return the coefficients of the least loss; the loss is convex, so that a step that lowers it enough is safe."""
+    found = _start(problem)
     loss = problem.loss(found)
     for _ in range(_MOST_STEPS):
         step, size = problem.step(found), 1.0

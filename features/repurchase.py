@@ -46,20 +46,15 @@ _METADATA_KEY: Final = b"footfall"
 _PURCHASE: Final = c.EVENT_TYPE_CODES[c.PURCHASE]
 FADED: Final = tuple(f"faded_{fade:g}" for fade in FADE_TRIPS)
 
-# Variables of an item that was bought before; those of TIMING say how long ago that was.
-HABIT: Final = (
-    "occasions",
-    "since_first",
-    "trips",
-    "trips_since_first",
-    *FADED,
-    "again",
-    "again_soon",
-    "rate",
-    "recent",
-)
+# Variables of an item that was bought before: how often, over the long run ...
+HABIT: Final = ("occasions", "trips", FADED[-1], "again", "again_soon", "rate", "recent")
 INTEREST: Final = ("views", "intents")
-TIMING: Final = ("since_met", "since_last", "trips_since_last", "due", "lateness")
+# ... and when: all that tells where the customer stands between two purchases.
+TIMING: Final = (
+    *("since_met", "since_last", "since_first", "trips_since_last", "trips_since_first"),
+    *FADED[:-1],
+    *("due", "lateness"),
+)
 # ... and of one that was met and never bought.
 MET: Final = (*INTEREST, "since_met", "trips", "converts", "rate", "recent")
 Kind = Literal["bought", "met", "all"]

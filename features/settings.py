@@ -62,8 +62,8 @@ class ShopSettings:
         event_types: item events that enter a behaviour sequence; at least one.
         num_price_bands: price bands within each top-level category, 1 to 100.
         repeat: whether lists of suggestions show what the customer bought before. ``exclude``: never (a bookshop).
-            ``allow``: by how often it was bought. ``discount``: the same, and an item that is not due yet is held back
-            by the time since its last purchase (a grocer).
+            ``allow``: by how often it was bought. ``discount``: also by when, so that an item that is not due yet is
+            held back (a grocer).
         lifecycle: the clocks of the customer lifecycle.
     """
 

@@ -60,6 +60,15 @@ def test_fit_when_values_are_extreme_then_the_loss_still_falls_to_its_least() ->
     assert chance_of(fitted.logit(x)).mean() == pytest.approx(y.mean(), rel=0.01)
 
 
+def test_logit_when_a_row_lies_outside_what_was_seen_then_as_at_the_edge() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.uniform(-1, 1, size=(2000, 1))
+    fitted = QuadraticLogit.fit(("a",), x, rng.random(2000) < chance_of(-1 - 2 * x[:, 0] ** 2))
+    assert fitted is not None
+    assert fitted.square[0, 0] < 0
+    assert fitted.logit(np.array([[50.0]])) == pytest.approx(fitted.logit(np.array([[x.max()]])))
+
+
 def test_dict_when_read_back_then_the_same_logits() -> None:
     rng = np.random.default_rng(4)
     x = rng.normal(size=(300, 2))
