@@ -73,7 +73,9 @@ VARIANTS: Final[dict[str, Callable[[RetrievalConfig], RetrievalConfig]]] = {
     "no weight averaging": changed("schedule", ema_decay=0.0),
     "4,096 positions a step, twice the rate": changed("schedule", batch_tokens=4096, learning_rate=2e-3),
     "ensemble of two": changed("", num_members=2),
+    "ensemble of two, one plain": changed("", num_members=2, num_plain_members=1),
     "ensemble of three": changed("", num_members=3),
+    "ensemble of three, one plain": changed("", num_members=3, num_plain_members=1),
 }
 
 

@@ -62,7 +62,8 @@ def config_for(problem: Problem, *, seed: int, members: int, threads: int = 1) -
     """Return the configuration that the rule picks.
 
     Short histories overfit soon: one block, much dropout, and a share of each target for the neighbours of its history.
-    Long ones speak for themselves: two blocks, little dropout, no neighbours.
+    Long ones speak for themselves: two blocks, little dropout, no neighbours. Of three towers for short histories, one
+    is plain.
     """
     long = bool(np.median(problem.split.fit.lengths) > LONG_HISTORY)
     return RetrievalConfig(
@@ -85,7 +86,7 @@ def config_for(problem: Problem, *, seed: int, members: int, threads: int = 1) -
         schedule=ScheduleConfig(
             learning_rate=2e-3 if long else 1e-3,
             batch_tokens=8192 if long else 1024,
-            max_epochs=60 if long else 20,
+            max_epochs=40 if long else 9,
             max_tokens=0,
             validations_per_epoch=1,
             patience=5 if long else 3,
@@ -98,6 +99,7 @@ def config_for(problem: Problem, *, seed: int, members: int, threads: int = 1) -
         exclude_seen=True,
         min_item_events=1,
         num_members=members,
+        num_plain_members=0 if long else members // 3,
     )
 
 

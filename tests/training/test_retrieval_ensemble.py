@@ -90,3 +90,17 @@ def test_ensemble_when_refitted_then_each_member_takes_the_steps_given(lesson: L
 def test_num_members_when_none_then_refused() -> None:
     with pytest.raises(ConfigError, match="num_members: expected at least 1, found 0"):
         RetrievalConfig(num_members=0)
+
+
+def test_plain_members_when_asked_for_then_the_last_learn_without_content_and_neighbours() -> None:
+    config = RetrievalConfig(num_members=3, num_plain_members=1, loss=LossConfig(neighbour_share=0.2))
+    members = member_configs(config)
+    assert [member.tower.content for member in members] == [True, True, False]
+    assert [member.loss.neighbour_share for member in members] == [0.2, 0.2, 0.0]
+    assert len({member.seed for member in members}) == 3
+    assert [member.seed for member in member_configs(RetrievalConfig(num_members=2))] == [m.seed for m in members[:2]]
+
+
+def test_plain_members_when_nobody_else_is_left_then_refused() -> None:
+    with pytest.raises(ConfigError, match="num_plain_members: expected fewer than num_members = 2, found 2"):
+        RetrievalConfig(num_members=2, num_plain_members=2)

@@ -183,6 +183,8 @@ class RetrievalConfig:
         flat_index_limit: the most candidates that are indexed exactly; an approximate index beyond.
         num_members: towers that learn the same from different seeds and are asked together, as one longer vector; each
             costs a whole training.
+        num_plain_members: so many of them learn from ids and next items alone, without content and neighbours. They are
+            weaker, err differently, and know nothing of new items.
         refit: learn once more from all data, for the number of steps found, and export that.
     """
 
@@ -197,11 +199,16 @@ class RetrievalConfig:
     favourites_days: int = 28
     flat_index_limit: int = 50_000
     num_members: int = 1
+    num_plain_members: int = 0
     refit: bool = True
 
     def __post_init__(self) -> None:
         _at_least("min_item_events", self.min_item_events, 0)
         _at_least("num_members", self.num_members, 1)
+        if not 0 <= self.num_plain_members < self.num_members:
+            raise ConfigError(
+                f"num_plain_members: expected fewer than num_members = {self.num_members}, found {self.num_plain_members}."
+            )
 
 
 def _at_least(name: str, value: int, least: int) -> None:

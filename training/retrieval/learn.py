@@ -126,10 +126,18 @@ def learn(
 
 
 def member_configs(config: RetrievalConfig) -> list[RetrievalConfig]:
-    """Return the configuration of each member: the same but for the seed, the first with the ensemble's own."""
+    """Return the configuration of each member, the first with the ensemble's own seed, the plain ones last."""
     drawn = np.random.SeedSequence(config.seed).generate_state(config.num_members)
     seeds = [config.seed, *(int(seed) for seed in drawn[1:])]
-    return [dataclasses.replace(config, seed=seed, num_members=1) for seed in seeds]
+    members = [dataclasses.replace(config, seed=seed, num_members=1, num_plain_members=0) for seed in seeds]
+    num_full = config.num_members - config.num_plain_members
+    return members[:num_full] + [_plain(member) for member in members[num_full:]]
+
+
+def _plain(config: RetrievalConfig) -> RetrievalConfig:
+    """Return the same without item content and without neighbours."""
+    tower = dataclasses.replace(config.tower, content=False)
+    return dataclasses.replace(config, tower=tower, loss=dataclasses.replace(config.loss, neighbour_share=0.0))
 
 
 def _joined(learned: Sequence[_LearnedOne], lesson: Lesson, config: RetrievalConfig) -> Learned:
