@@ -308,9 +308,9 @@ def table_of(name: str, slices: list[dict], *rows: dict) -> dict:
 @pytest.mark.parametrize(
     ("difference", "kind", "words"),
     [
-        (0.01, "better", "1.0 points more than the best of the others, item-kNN (95% interval +0.6 to +1.4)"),
-        (-0.01, "worse", "1.0 points fewer than the best of the others, item-kNN (95% interval −1.4 to −0.6)"),
-        (0.002, "even", "which cannot be told apart from the best of the others, item-kNN (5.0%; 95% interval"),
+        (0.01, "better", "1.0 points more than the best baseline, item-kNN (95% interval +0.6 to +1.4)"),
+        (-0.01, "worse", "1.0 points fewer than the best baseline, item-kNN (95% interval −1.4 to −0.6)"),
+        (0.002, "even", "which cannot be told apart from the best baseline, item-kNN (5.0%; 95% interval"),
     ],
 )
 def test_standing_when_the_difference_has_an_interval_then_the_sentence_claims_no_more(
@@ -331,9 +331,7 @@ def test_standing_when_a_champion_and_a_blend_are_there_then_each_has_its_place(
     )
     table = table_of("all", [], *rows)
     others, champion = standing(retrieval_report(), table)
-    assert (
-        "the for_you list finds 7.0% in 20 suggestions, 2.0 points more than the best of the others" in others["text"]
-    )
+    assert "the for_you list finds 7.0% in 20 suggestions, 2.0 points more than the best baseline" in others["text"]
     assert "than the champion that is served now" in champion["text"]
     assert drawn_in_cuts(retrieval_report(), table) == ["for_you", "champion", "two-tower", "item-kNN"]
 

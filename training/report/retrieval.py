@@ -102,7 +102,7 @@ def _cuts(report: Row, table: Row, styles: Mapping[str, Look]) -> list[dict[str,
 
 
 def drawn_in_cuts(report: Row, table: Row) -> list[str]:
-    """Return the models that figures of cuts show: ours, the champion, the best of the others and popularity."""
+    """Return the models that figures of cuts show: ours, the champion, the best baseline and popularity."""
     rows = by_model(table)
     if lead_of(report, table) is None:
         return sorted(rows, key=lambda name: -mean_of(rows[name]))[:_DRAWN_IN_CUTS]

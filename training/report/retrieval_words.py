@@ -15,6 +15,8 @@ ASKED: Final = {
     "new": "what customers choose next that is new to them",
     "all": "what customers choose next, repeats counted",
 }
+# Rows of the release itself and of the one before it: no rivals.
+OWN: Final = frozenset({"two-tower", "for_you", "buy it again", CHAMPION})
 _CALLED: Final = {"two-tower": "the two-tower", "for_you": "the for_you list", CHAMPION: "the champion"}
 _NAMED_CUTS: Final = 2
 # Fewer customers than these are no group to speak of; a cut with nearly all of them is none either.
@@ -69,7 +71,7 @@ def in_short(report: Row) -> list[dict[str, str]]:
 
 
 def standing(report: Row, table: Row) -> list[dict[str, str]]:
-    """Return how our model stands against the best of the others, and against the champion."""
+    """Return how our model stands against the best baseline, and against the champion."""
     lead = lead_of(report, table)
     if lead is None:
         return []
@@ -98,8 +100,8 @@ def for_whom(report: Row, table: Row) -> list[dict[str, str]]:
 
 
 def rivals(report: Row, table: Row) -> list[str]:
-    """Return the models that are neither ours nor the champion."""
-    own = {lead_of(report, table), report["ours"], CHAMPION}
+    """Return the baselines: the models that are neither of this release nor of the champion."""
+    own = OWN | {lead_of(report, table), report["ours"]}
     return [row["model"] for row in table["rows"] if row["model"] not in own]
 
 
@@ -143,12 +145,12 @@ def _beside(found: Row, rival: str, row: Row) -> str:
 
 
 def _the_best(model: str) -> str:
-    return f"the best of the others, {model}"
+    return f"the best baseline, {model}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Cut:
-    """One cut, ours and the best of the others in it, and whether their intervals meet."""
+    """One cut, ours and the best baseline in it, and whether their intervals meet."""
 
     name: str
     ours: float
