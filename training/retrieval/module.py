@@ -12,15 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from features.files import write_bytes
+from features.vocabulary import UNKNOWN
 from training.retrieval.batches import Batch, TrainingBatches
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.losses import softmax_loss
 from training.retrieval.neighbours import Neighbours, neighbour_pull
 from training.retrieval.questions import Questions
+from training.retrieval.sparse_rows import SparseRows, is_worth_it, leaving_out
 from training.retrieval.towers import TwoTower
 from training.retrieval.vectors import unit_vectors
 
@@ -55,13 +57,21 @@ class RetrievalModule(pl.LightningModule):
         self.num_steps = num_steps
         self.candidates = torch.from_numpy(batches.candidates)
         self.pool = _rows(batches.candidates)
-        decay = config.schedule.ema_decay
-        self.averaged = AveragedModel(towers, multi_avg_fn=functools.partial(_average, decay)) if decay else None
+        decay, table = config.schedule.ema_decay, towers.items.id_table
+        met = 2 * batches.batch_tokens + config.loss.num_negatives
+        tall = batches.sampled and is_worth_it(len(table), num_met=met)
+        self.rows = SparseRows(*table.shape, num_steps=num_steps) if tall else None
+        towers.items.sparse = tall
+        plain = functools.partial(_average, decay)
+        average = leaving_out(plain, table) if tall else plain
+        self.averaged = AveragedModel(towers, multi_avg_fn=average) if decay else None
 
     @property
     def exported(self) -> TwoTower:
         """The towers that are validated and exported: averaged where averaging is on."""
         chosen: TwoTower = self.towers if self.averaged is None else self.averaged.module  # type: ignore[assignment]
+        if self.rows is not None:
+            self.rows.settle(*self._tables())
         return chosen
 
     def training_step(self, batch: Batch) -> Tensor:  # noqa: D102
@@ -76,7 +86,7 @@ class RetrievalModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:  # noqa: D102
         schedule = self.config.schedule
         matrices = [p for p in self.towers.users.blocks.parameters() if p.ndim > 1]
-        held = {id(p) for p in matrices}
+        held = {id(p) for p in [*matrices, *([] if self.rows is None else [self.towers.items.id_table])]}
         others = [p for p in self.towers.parameters() if id(p) not in held]
         groups = [{"params": matrices, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, fused=True)
@@ -87,6 +97,10 @@ class RetrievalModule(pl.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then average: both before any callback can write a checkpoint."""
         super().optimizer_step(*args, **kwargs)
+        if self.rows is not None:
+            count = 0 if self.averaged is None else int(self.averaged.n_averaged)
+            share = _share(self.config.schedule.ema_decay, count) if count else 1.0
+            self.rows.step(*self._tables(), rate=self.trainer.optimizers[0].param_groups[0]["lr"], share=share)
         if self.averaged is not None:
             self.averaged.update_parameters(self.towers)
 
@@ -116,6 +130,9 @@ class RetrievalModule(pl.LightningModule):
         """Embed only the items that this step meets."""
         met = torch.cat([batch.histories.item, batch.target, batch.pool])
         codes, place = torch.unique(met, return_inverse=True)
+        if self.rows is not None:
+            read = torch.unique(torch.cat([codes, codes.new_tensor([UNKNOWN])]))  # it stands in for a hidden id
+            self.rows.catch_up(read, *self._tables())
         raw = self.towers.raw_items(codes)
         unit = unit_vectors(raw)
         item, target, pool = torch.split(place, [len(batch.histories.item), len(batch.target), len(batch.pool)])
@@ -124,6 +141,11 @@ class RetrievalModule(pl.LightningModule):
         return self._softmax(
             user_vecs, unit[target], unit[pool], batch=batch, codes=batch.pool, log_expected=log_expected
         )
+
+    def _tables(self) -> tuple[nn.Parameter, nn.Parameter | None]:
+        """The ids' vectors, and their average."""
+        averaged: TwoTower | None = None if self.averaged is None else self.averaged.module  # type: ignore[assignment]
+        return self.towers.items.id_table, None if averaged is None else averaged.items.id_table
 
     def _softmax(
         self,
@@ -200,6 +222,8 @@ def _rows(candidates: npt.NDArray[np.integer]) -> slice | Tensor:
 
 def _average(decay: float, averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor) -> None:
     """Move the averaged weights towards the current ones, faster while there are few to average."""
-    count = int(num_averaged)
-    share = 1 - min(decay, (1 + count) / (10 + count))
-    torch._foreach_lerp_(averaged, current, share)
+    torch._foreach_lerp_(averaged, current, _share(decay, int(num_averaged)))
+
+
+def _share(decay: float, count: int) -> float:
+    return 1 - min(decay, (1 + count) / (10 + count))

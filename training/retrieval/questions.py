@@ -18,6 +18,7 @@ from training.retrieval.batches import pack_queries
 from training.retrieval.ensemble import Towers
 
 _USERS_A_TIME = 512
+_CELLS_A_TIME = 1 << 25  # 128 MB of scores
 _TOP = 10
 
 
@@ -58,14 +59,15 @@ class Questions:
         """Return the mean NDCG@10 over users; each distinct target counts once."""
         user_vecs = user_vectors(towers, self.holdout.query)
         item_vecs = towers.unit_items()
-        gains = [self._gains(user_vecs, item_vecs, start) for start in range(0, len(user_vecs), _USERS_A_TIME)]
+        size = max(1, min(_USERS_A_TIME, _CELLS_A_TIME // len(item_vecs)))
+        gains = [self._gains(user_vecs[at : at + size], item_vecs, at) for at in range(0, len(user_vecs), size)]
         return float(torch.cat(gains).mean()) if gains else 0.0
 
     def _gains(self, user_vecs: Tensor, item_vecs: Tensor, start: int) -> Tensor:
-        """Return the NDCG@10 of a slice of users."""
-        stop = min(start + _USERS_A_TIME, len(user_vecs))
+        """Return the NDCG@10 of a slice of users, the first of whom is ``start``."""
+        stop = start + len(user_vecs)
         scores = torch.full((stop - start, len(item_vecs)), -torch.inf)
-        scores[:, self.candidates] = user_vecs[start:stop] @ item_vecs[self.candidates].T
+        scores[:, self.candidates] = user_vecs @ item_vecs[self.candidates].T
         if self.exclude_seen:
             scores[_cells(self.holdout.query, start, stop)] = -torch.inf
         wanted = torch.zeros_like(scores, dtype=torch.bool)

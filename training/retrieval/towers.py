@@ -47,6 +47,7 @@ class ItemTower(nn.Module):
     def __init__(self, num_codes: int, config: TowerConfig, content: ItemContent | None) -> None:
         super().__init__()
         self.id_dropout = config.id_dropout if content is not None else 0.0
+        self.sparse = False  # gradients of the rows met alone, see sparse_rows
         self.id_table = nn.Parameter(torch.randn(num_codes, config.dim) * _INITIAL_STD)
         bags = [] if content is None else [getattr(content, field.name) for field in dataclasses.fields(content)]
         self.content = nn.ModuleList(ContentBag(bag, config.dim) for bag in bags if len(bag.codes))
@@ -61,7 +62,7 @@ class ItemTower(nn.Module):
         hidden = torch.zeros(len(items), dtype=torch.bool) if known is None else ~known
         if self.training and self.id_dropout:
             hidden = hidden | (torch.rand(len(items)) < self.id_dropout)
-        vecs = F.embedding(torch.where(hidden, UNKNOWN, items), self.id_table)
+        vecs = F.embedding(torch.where(hidden, UNKNOWN, items), self.id_table, sparse=self.sparse)
         for bag in self.content:
             vecs = vecs + bag(items)
         return vecs
