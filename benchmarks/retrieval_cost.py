@@ -5,7 +5,7 @@
 FILE as for ``retrieval.py``; strict leave-one-out, validation NDCG@10 over all users and all items, computed by one
 function for all three models. RecTools runs as a process of its own in an environment of its own, which is made where it
 is missing (``requirements-rectools.txt``; about 1.4 GB); without ``--rectools-minutes`` it is left out. Ours runs with
-the configuration of ``retrieval.py``: any option of that script is passed on. Training alone is counted for all; what
+the configuration of ``retrieval.py``, as one tower. Training alone is counted for all; what
 validation costs stands apart. Ours stops when it has passed both others and used ``--footfall-minutes``.
 """
 

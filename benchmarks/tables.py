@@ -17,6 +17,7 @@ RESULTS: Final = HERE / "results"
 PAGE: Final = HERE.parent / "docs" / "benchmarks.md"
 # The metric whose paired difference stands in the table.
 COMPARED: Final = ("recall@20", "ndcg@10", "wql")
+_LARGE: Final = 1000  # counts and megabytes, shown whole
 _INTRODUCTION: Final = """# Benchmarks
 
 Written by `python benchmarks/tables.py` from `benchmarks/results/*.json`. Figures in brackets are 95% intervals.
@@ -60,11 +61,9 @@ def _section(result: dict[str, Any]) -> str:
         "",
         _line(header),
         _line(["---", *["---:"] * (len(header) - 2), "---"]),
-        *(
-            _line([row["model"], *(_metric(row, name) for name in names), _seconds(row), row.get("note", "")])
-            for row in rows
-        ),
+        *(_line(_cells(row, names, compared)) for row in rows),
         "",
+        *_picture(result["benchmark"]),
         f"Code {result['git']}; {result['machine']['cores']} cores, {result['machine']['processor']}.",
         "",
     ]
@@ -87,6 +86,12 @@ def _difference(row: dict[str, Any], name: str) -> str:
     return f"{value['mean']:+.4f} ({value['low']:+.4f}, {value['high']:+.4f})" if value else ""
 
 
+def _picture(benchmark: str) -> list[str]:
+    """The drawing of a benchmark that made one."""
+    name = f"{benchmark.replace(' ', '-')}.svg"
+    return [f"![{benchmark}](images/{name})", ""] if (PAGE.parent / "images" / name).exists() else []
+
+
 def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -97,7 +102,8 @@ def _metric(row: dict[str, Any], name: str) -> str:
         return ""
     interval = (row.get("interval") or {}).get(name)
     bounds = f" ({interval[0]:.4f}, {interval[1]:.4f})" if interval else ""
-    return f"{value:.4f}{bounds}"
+    shown = f"{value:.4f}" if abs(value) < _LARGE else f"{value:,.0f}"
+    return f"{shown}{bounds}"
 
 
 def _seconds(row: dict[str, Any]) -> str:
