@@ -21,12 +21,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-Average = Callable[[list[Tensor], list[Tensor], Tensor], None]
+Average = Callable[[Any, Any, Any], None]  # as ``AveragedModel`` calls it: averaged, current, how many
 
 _WORTH_IT: Final = 32  # rows of a table for each one that a step meets; with 13 the dense rules were faster
 _MOMENTUM_STEPS: Final = 512  # r**512 is 1e-23: whatever drifts later is lost in rounding
