@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from serving.release_state import ReleaseState
+from serving.schemas import Strategy
 from serving.surfaces.neighbours import item_of, similar
 from serving.surfaces.pairs import BoughtTogether
 from serving.surfaces.question import Question, Ranked
@@ -30,11 +31,17 @@ def _from_baskets(state: ReleaseState, table: BoughtTogether, question: Question
     if ask.allowed is not None:
         keep &= np.isin(neighbour, ask.allowed)
     rows = np.flatnonzero(keep)[: ask.k]
-    reasons = []
-    if question.explain:
-        name = state.name(code)
-        reasons = [f"Bought with {name} in {_baskets(support)}" for support in table.support[span][rows].tolist()]
-    return Ranked.by("bought_together", neighbour[rows], table.score[span][rows], reasons)
+    support = table.support[span][rows].tolist()
+    strategies: list[Strategy] = ["bought_together" if baskets else "complements" for baskets in support]
+    name = state.name(code)
+    reasons = [f"Bought with {name} in {_baskets(n)}" if n else f"Goes with items like {name}" for n in support]
+    return Ranked(
+        codes=neighbour[rows],
+        scores=table.score[span][rows],
+        strategies=strategies,
+        strategy=strategies[0] if strategies else "bought_together",
+        reasons=reasons if question.explain else (),
+    )
 
 
 def _complements(state: ReleaseState, table: BoughtTogether, question: Question, code: int) -> Ranked:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -48,7 +47,7 @@ def for_you(state: ReleaseState, questions: Sequence[Question], user_vecs: Float
 
 def _unmet(question: Question) -> Ask:
     """The nearest items that the history does not hold."""
-    return replace(question.asking(excluded=np.unique(question.history.item)), k=max(question.ask.k, NUM_NEW))
+    return Ask(k=max(question.request.k, NUM_NEW), excluded=question.seen, allowed=question.allowed)
 
 
 def _blended(

@@ -25,7 +25,7 @@ class BoughtTogether:
         offsets: int64 ``[V + 1]``.
         neighbour: codes that may be shown, int64 ``[N]``.
         score: float32 ``[N]``, non-increasing within an item.
-        support: baskets that hold both, int64 ``[N]``.
+        support: baskets that hold both, int64 ``[N]``; 0 where the item's category speaks for the pair.
         goes_with: for each category path, the paths of what is bought with its items, the commonest first.
     """
 
@@ -49,7 +49,7 @@ class BoughtTogether:
         known = (code >= FIRST) & (code < len(available)) & (neighbour >= FIRST) & (neighbour < len(available))
         rows, code, neighbour = rows[known], code[known], neighbour[known]
         shown = available[neighbour]
-        order = np.lexsort((neighbour[shown], -rows["score"].to_numpy()[shown], code[shown]))
+        order = np.argsort(code[shown], kind="stable")  # best first within an item, as written
         counts = np.bincount(code[shown], minlength=len(available))
         return cls(
             offsets=np.concatenate([[0], np.cumsum(counts)]),
@@ -69,7 +69,9 @@ def _goes_with(
 ) -> dict[str, list[str]]:
     """Return, for each category, the other categories that most baskets pair it with."""
     pairs = pd.DataFrame({"own": own.astype(str), "others": others.astype(str), "support": support})
-    pairs = pairs[(pairs["own"] != "") & (pairs["others"] != "") & (pairs["own"] != pairs["others"])]
+    pairs = pairs[
+        (pairs["support"] > 0) & (pairs["own"] != "") & (pairs["others"] != "") & (pairs["own"] != pairs["others"])
+    ]
     totals = pairs.groupby(["own", "others"], sort=True)["support"].sum().reset_index()
     ordered = totals.sort_values(["own", "support", "others"], ascending=[True, False, True])
     best = ordered.groupby("own", sort=True)["others"].agg(lambda names: list(names[:_MAX_CATEGORIES]))

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from features.vocabulary import UNKNOWN
 from serving.errors import RequestError
 from serving.histories import UserEvents
-from serving.item_index import Ask
 from serving.known_events import KnownEvents
 from serving.release_state import ReleaseState
-from serving.schemas import RecommendRequest, Repeat
+from serving.schemas import RecommendRequest
 from serving.surfaces.answers import ABOUT_AN_ITEM
 from serving.surfaces.clock import Clock, wall_clock_us
-from serving.surfaces.question import NO_ITEMS, Ints, Question, purchased
+from serving.surfaces.question import Question
 from serving.surfaces.tables import check_held
 
 
@@ -55,20 +52,18 @@ class Preparation:
         stored = self._known.stored(request.user_id)
         merged = UserEvents.merged(stored, self._known.live(request.user_id), inline)
         history = merged.where(merged.item > UNKNOWN)
-        allowed = None if request.filters is None else state.filters.codes(request.filters)
-        model, repeat = state.surfaces.repurchase, request.repeat or state.surfaces.repeat
-        bought = np.unique(history.item) if model is not None and model.all_are_purchases else purchased(history)
+        model = state.surfaces.repurchase
         return Question(
             request=request,
             user_id=None if request.user_id is None or self._is_erased(request.user_id) else request.user_id,
             events=history.where(state.knows_event_type[history.event_type]),
             history=history,
-            bought=bought,
+            all_are_purchases=model is not None and model.all_are_purchases,
             has_stored=len(stored) > 0,
             item=item,
-            repeat=repeat,
+            repeat=request.repeat or state.surfaces.repeat,
             now_us=self._clock.now_us(history),
-            ask=Ask(k=request.k, excluded=_excluded(request, merged, bought, repeat), allowed=allowed),
+            allowed=None if request.filters is None else state.filters.codes(request.filters),
             unknown_items=unknown,
             unread_event_types=sorted({e.event_type for e in request.events if not self._known.reads(e.event_type)}),
         )
@@ -90,12 +85,3 @@ class Preparation:
                 f"item_id: the release knows no item {request.item_id!r}; check the id, or train again where it is new.",
             )
         return code
-
-
-def _excluded(request: RecommendRequest, events: UserEvents, bought: Ints, repeat: Repeat) -> Ints:
-    """Return what may not be shown: what was seen where that is asked, else what was bought where repeats are out."""
-    if request.surface == "buy_it_again":  # these were all seen and bought
-        return NO_ITEMS
-    if request.exclude_seen:
-        return np.unique(events.item)
-    return bought if repeat == "exclude" else NO_ITEMS

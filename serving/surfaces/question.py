@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -30,13 +31,13 @@ class Question:
         request: as it came.
         user_id: whose rows may be looked up; ``None`` where there is no user, or an erased one.
         events: stored, live and inline, of the types and items that the tower knows.
-        bought: item codes with a purchase, rising.
         history: stored, live and inline events of all types, of known items.
+        all_are_purchases: the log has no purchases, so that every event stands for one.
         has_stored: whether the release holds any of them.
         item: code of ``item_id``, ``None`` where the surface does not read it.
         repeat: the request's, else the shop's.
         now_us: the instant that timing counts to, UTC microseconds.
-        ask: k, and what is excluded or allowed.
+        allowed: item codes that the request's filters leave, rising; ``None`` without filters.
         unknown_items: of the request's events.
         unread_event_types: of the request's events.
     """
@@ -45,12 +46,12 @@ class Question:
     user_id: str | None
     events: UserEvents
     history: UserEvents
-    bought: Ints
+    all_are_purchases: bool
     has_stored: bool
     item: int | None
     repeat: Repeat
     now_us: int
-    ask: Ask
+    allowed: Ints | None
     unknown_items: list[str]
     unread_event_types: list[str]
 
@@ -59,14 +60,33 @@ class Question:
         """Whether reasons are wanted."""
         return self.request.explain
 
+    @cached_property
+    def ask(self) -> Ask:
+        """The question to the index: what was seen is left out where that is asked, what was bought where repeats are."""
+        excluded: Ints = NO_ITEMS
+        if self.request.surface != "buy_it_again":  # these were all seen and bought
+            excluded = self.seen if self.request.exclude_seen else self.bought if self.repeat == "exclude" else NO_ITEMS
+        return Ask(k=self.request.k, excluded=excluded, allowed=self.allowed)
+
+    @cached_property
+    def seen(self) -> Ints:
+        """Item codes of the history, rising."""
+        return np.unique(self.history.item)
+
+    @cached_property
+    def bought(self) -> Ints:
+        """Item codes with a purchase, rising."""
+        return self.seen if self.all_are_purchases else purchased(self.history)
+
     def asking(self, *, allowed: Ints | None = None, excluded: Ints | None = None) -> Ask:
         """Return the question to the index, narrowed to ``allowed`` and without ``excluded`` as well."""
         ask = self.ask
         if allowed is not None:
-            both = allowed if ask.allowed is None else np.intersect1d(allowed, ask.allowed, assume_unique=True)
-            ask = replace(ask, allowed=both)
+            kept = allowed if ask.allowed is None else np.intersect1d(allowed, ask.allowed, assume_unique=True)
+            ask = replace(ask, allowed=kept)
         if excluded is not None and len(excluded):
-            ask = replace(ask, excluded=np.union1d(ask.excluded, excluded))
+            both = np.union1d(ask.excluded, excluded) if len(ask.excluded) else excluded
+            ask = replace(ask, excluded=both)
         return ask
 
 

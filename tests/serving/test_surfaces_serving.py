@@ -140,6 +140,13 @@ def test_bought_together_when_an_item_has_no_neighbours_then_its_category_does_a
     assert set(strategies(answer)[len(complements) :]) == {"similar"}
 
 
+def test_bought_together_when_only_the_category_speaks_for_a_pair_then_the_answer_says_so(engine: Engine) -> None:
+    answer = ask(engine, surface="bought_together", item_id="item-60", k=3, explain=True)
+    assert ids(answer) == ["item-61", "item-62", "item-1"]  # item-65 is sold out
+    assert answer.strategy == "complements"
+    assert reasons(answer)[:2] == ["Goes with items like Thing number 60"] * 2
+
+
 # buy_it_again
 
 

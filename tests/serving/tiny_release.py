@@ -154,8 +154,8 @@ def _histories(catalog: ItemCatalog, num_users: int, rng: np.random.Generator) -
 def _surface_tables(catalog: ItemCatalog, histories: Sequences) -> dict[str, Callable[[Path], None]]:
     """How to write each file of the surfaces, by its name.
 
-    Item number n is bought with n + 1 (in 12 baskets), n + 5 (7) and n + 2 (3); number 50 with nothing. Of the even
-    numbers, the greatest gains most ground.
+    Item number n is bought with n + 1 (in 12 baskets), n + 5 (7) and n + 2 (3); number 50 with nothing, and number 60
+    with its three through its category alone. Of the even numbers, the greatest gains most ground.
     """
     codes = np.arange(FIRST, len(catalog) - 5)
     codes = codes[codes != FIRST + 50]
@@ -166,6 +166,7 @@ def _surface_tables(catalog: ItemCatalog, histories: Sequences) -> dict[str, Cal
         "support": np.tile([12, 7, 3], len(codes)),
         "lift": 2.0,
     }
+    pairs["support"] = np.where(pairs["item_code"] == FIRST + 60, 0, pairs["support"])
     rising = np.arange(FIRST, len(catalog), 2)[::-1]
     trending = {"item_code": rising, "score": rising / 10, "category": catalog.category[rising]}
     # Chances by timing alone, so that what they are is plain: of a purchase today 5%, of one 20 days ago 51%.

@@ -1,0 +1,43 @@
+"""The home page that is evaluated is the one that the service answers with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving.engine import Engine
+from serving.erasures import ErasureWatch
+from serving.live_events import LiveEvents
+from serving.release_state import ReleaseState
+from serving.schemas import RecommendAnswer, RecommendRequest
+from serving.surfaces import for_you
+from tests.serving.tiny_release import AS_OF_US, build, plain_blend
+from training.retrieval.for_you import NUM_NEW, ForYouRecommender
+
+
+def test_new_items_when_they_compete_then_as_many_do_in_training_and_serving() -> None:
+    assert for_you.NUM_NEW == NUM_NEW
+
+
+@pytest.mark.parametrize("repeat", ["allow", "discount", "exclude"])
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_for_you_when_evaluated_and_served_then_the_lists_are_equal(
+    tmp_path: Path, repeat: str, exclude_seen: bool
+) -> None:
+    """The same histories at the same instant, over one release."""
+    tiny = build(tmp_path / "store", num_items=400, blend=plain_blend(), repeat=repeat)
+    recommender = ForYouRecommender.from_part(tiny.release.parts["retrieval"], now_us=AS_OF_US)
+    evaluated = recommender.recommend(tiny.histories, k=20, exclude_seen=exclude_seen)
+    live = LiveEvents(tmp_path / "live.sqlite", max_events=20)
+    engine = Engine(
+        ReleaseState.load(tiny.store), live, ErasureWatch(tiny.store.erasures), wall=lambda: AS_OF_US
+    )  # fmt: skip
+    with_history = np.flatnonzero(tiny.histories.lengths)
+    requests = [RecommendRequest(user_id=f"user-{user}", k=20, exclude_seen=exclude_seen) for user in with_history]
+    for user, answer in zip(with_history, engine.recommend(requests), strict=True):
+        assert isinstance(answer, RecommendAnswer)
+        codes, scores = evaluated.list_of(user)
+        assert [item.item_id for item in answer.items] == list(tiny.vocabulary.decode(codes))
+        assert [item.score for item in answer.items] == pytest.approx(scores, rel=1e-5, abs=1e-6)
