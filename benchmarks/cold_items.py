@@ -163,9 +163,8 @@ def rows_of(draws: list[dict[tuple[str, str], Values]], cpu_s: list[float]) -> l
                 "note": NOTES[question],
             }
         )
-        if name == "footfall":
-            others = {other: theirs for (other, asked), theirs in pooled.items() if asked == question and other != name}
-            rows[-1]["difference"] = {other: _differences(values, theirs) for other, theirs in others.items()}
+        if name != "footfall":
+            rows[-1]["difference"] = _differences(pooled["footfall", question], values)  # footfall less this
     return rows
 
 

@@ -245,8 +245,8 @@ def main() -> None:
         ours = name in members
         config = config_for(problem, seed=args.seeds[0], members=members[name]) if ours else None
         row = row_of(name, measured, config)
-        if ours:
-            row["difference"] = {other: differences(measured, runs[other]) for other in runs if other not in members}
+        if not ours:
+            row["difference"] = differences(runs[OURS], measured)  # footfall less this
         rows.append(row)
     if args.predictions:
         args.predictions.mkdir(parents=True, exist_ok=True)
