@@ -20,7 +20,8 @@ from features.splits import Split
 from features.vocabulary import Vocabulary
 from tests.training import promotion_world as world
 from training.evaluation.bootstrap import Interval, paired_difference
-from training.evaluation.champion import PartRecommender, scorable_part, seen_until_us
+from training.evaluation.champion import PartRecommender, add_champion, scorable_part, seen_until_us
+from training.evaluation.contenders import Contenders
 from training.evaluation.window import AttemptLedger, Window, configuration_digest
 from training.promotion import promote_release
 from training.promotion_rule import decide, is_refresh, judge, relative_difference, window_split
@@ -278,6 +279,32 @@ def test_window_split_when_somebody_is_to_be_forgotten_then_is_not_asked(today: 
     split, _ = window_split(FeatureSet.load(today), tmp_path, part)
     assert isinstance(split, Split)
     assert split.test.num_users == world.NUM_USERS - 1
+
+
+def test_champion_when_a_report_is_written_then_stands_beside_the_baselines_if_it_may_be_scored(
+    last_week: Path, today: Path, tmp_path: Path
+) -> None:
+    champion = world.train(tmp_path, last_week, "champion", knows=1.0)
+    store, found = ReleaseStore(root=tmp_path), FeatureSet.load(today)
+    split, _ = window_split(found, tmp_path, champion)
+    window = Window.of(found, split)
+
+    def joined(run_id: str, window: Window) -> Contenders:
+        contenders = Contenders()
+        add_champion(contenders, found, window, store=tmp_path, run_id=run_id)
+        return contenders
+
+    assert joined("challenger", window) == Contenders()  # nothing is served yet
+    store.set_current(store.create({"retrieval": champion}).release_id)
+    (model,) = joined("challenger", window).models
+    answers = model.recommend(split.test.query, k=1, exclude_seen=False).top(1)[0][:, 0]
+    next_items = split.test.targets.item[split.test.targets.offsets[:-1]]
+    right = answers == next_items
+    assert (model.name, right.mean()) == ("champion", 1.0)
+    assert joined("champion", window) == Contenders()  # it is what the report is about
+    earlier = dataclasses.replace(window, from_us=window.from_us - 6 * world.DAY_US)
+    left_out = joined("challenger", earlier).left_out
+    assert "expected a model that has not seen the window" in left_out["champion"]
 
 
 def train_tracked(store: Path, features: Path, *, knows: float, settings: dict[str, object]) -> Part:

@@ -21,12 +21,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from features.build import FeatureSet
 from features.columns import EVENT_TYPE_CODES
 from features.errors import ReleaseError
 from features.recommendations import Recommendations
 from features.release import Part, ReleaseStore, layout
 from features.sequences import Sequences
 from features.vocabulary import FIRST, PAD, UNKNOWN, Vocabulary
+from training.evaluation.contenders import Contenders
 from training.evaluation.ranking import rank_in_batches
 from training.evaluation.window import Window, instant
 from training.retrieval.recommender import TwoTowerRecommender
@@ -74,6 +76,30 @@ def scorable_part(store: Path, part: Part, window: Window, *, role: str) -> tupl
         f"found {'; '.join(seen)}. Train on newer data or with the windows of the other model, so that the test window "
         f"begins no earlier than what the {role} has seen."
     )
+
+
+def add_champion(
+    contenders: Contenders, features: FeatureSet, window: Window, *, store: Path, run_id: str | None
+) -> None:
+    """Add what is served now to the models of a report, unless it is the run's own or has seen the window.
+
+    Args:
+        contenders: gets it, or the reason why not.
+        features: in whose codes it answers.
+        window: what all are asked.
+        store: release store.
+        run_id: of the model that the report is about.
+    """
+    champion = served_part(ReleaseStore(root=store))
+    if champion is None or champion.run_id == run_id:
+        return
+    try:
+        _, part = scorable_part(store, champion, window, role=CHAMPION)
+    except ReleaseError as error:
+        contenders.left_out[CHAMPION] = str(error)
+        log.info("%s left out: %s", CHAMPION, error)
+        return
+    contenders.models.append(PartRecommender.open(part, features.vocabulary, name=CHAMPION))
 
 
 def seen_until_us(part: Part) -> int | None:

@@ -26,6 +26,7 @@ from features.release import Part, ReleaseStore
 from features.release.part import git_revision
 from features.splits import Split
 from training.evaluation.baselines import PersonalFrequency
+from training.evaluation.champion import add_champion
 from training.evaluation.comparison import Comparison, Resampling, Seconds
 from training.evaluation.contenders import EASE_ITEMS, Contenders, add_baselines
 from training.evaluation.examples import ItemNames, example_customers
@@ -34,6 +35,7 @@ from training.evaluation.oracle import compare_with_oracle
 from training.evaluation.segments import stages_before_test
 from training.evaluation.tasks import tasks_of
 from training.evaluation.training_record import learning_curves, training_record
+from training.evaluation.window import AttemptLedger, Window
 from training.report.page import when
 from training.report.retrieval import write_retrieval_page
 from training.retrieval.config import RetrievalConfig, SplitConfig
@@ -84,6 +86,8 @@ def evaluate_retrieval(
     """
     subject = _Subject.open(Path(features), Path(store), run_id)
     resampling = Resampling(resamples=resamples, seed=seed)
+    if subject.part is not None:
+        subject.attempts.record(subject.window, subject.part)
     report = _report(subject, resampling=resampling, truth=truth, ease_items=ease_items)
     directory = subject.directory / REPORT_DIRECTORY
     page = _write(directory, report)
@@ -153,6 +157,8 @@ class _Subject:
         fit, answers = self.split.fit, self.answer_codes
         counted = fit.where(np.isin(fit.event_type, answers)) if answers else fit
         add_baselines(found, fit, counted=counted, facts=facts, ease_items=ease_items, seed=seed)
+        if self.part is not None:
+            add_champion(found, self.features, self.window, store=self.store, run_id=self.run_id)
         return found, facts
 
     @property
@@ -161,6 +167,16 @@ class _Subject:
         if self.split.protocol == "leave_one_out":
             return ()
         return target_codes(self.features.sequences, self.config)
+
+    @property
+    def window(self) -> Window:
+        """The test window."""
+        return Window.of(self.features, self.split)
+
+    @property
+    def attempts(self) -> AttemptLedger:
+        """What has been scored on this store's windows; a promotion counts it."""
+        return AttemptLedger(root=self.store)
 
     @property
     def fit_counts(self) -> Ints:
@@ -261,6 +277,8 @@ def _protocol(subject: _Subject, items: ItemFacts, left_out: Mapping[str, str]) 
         f"{split.test.num_users:,} customers with a history and an answer; {split.num_unasked:,} customers "
         "without any history could not be asked"
     )
+    if tried := len(subject.attempts.configurations(subject.window)):
+        facts["Tried on this window"] = f"{tried} configurations so far; a promotion widens its interval with them"
     if left_out:
         facts["Baselines left out"] = " ".join(f"{name}: {reason}" for name, reason in left_out.items())
     assumptions = subject.features.about.get("data", {}).get("assumptions")
