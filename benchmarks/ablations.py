@@ -110,7 +110,7 @@ def _lesson(problem: Problem) -> Lesson:
 
 
 def row_of(name: str, found: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
-    """Return a result row; the difference is the variant less the reference."""
+    """Return a result row; the difference is the reference less the variant, as in every benchmark's rows."""
     values, base = found["values"], reference["values"]
     row = {
         "model": name,
@@ -121,7 +121,7 @@ def row_of(name: str, found: dict[str, Any], reference: dict[str, Any]) -> dict[
         "note": f"{found['steps']} steps",
     }
     if name != REFERENCE:
-        row["difference"] = {key: dataclasses.asdict(paired_difference(values[key], base[key])) for key in KEYS}
+        row["difference"] = {key: dataclasses.asdict(paired_difference(base[key], values[key])) for key in KEYS}
     return row
 
 
@@ -137,7 +137,7 @@ def main() -> None:
             args.json,
             benchmark="retrieval ablations",
             data=args.file.name,
-            protocol="leave-one-out, strict; metrics of the validation item; the difference is the row less the reference, paired over users",
+            protocol="leave-one-out, strict; metrics of the validation item; differences are the reference less the row",
             seeds=[args.seed],
             results=[row_of(name, found[name], found[REFERENCE]) for name in names],
         )

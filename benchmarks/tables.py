@@ -1,4 +1,4 @@
-"""Write ``docs/benchmarks.md`` from the result files: no figure in it is typed by hand.
+"""Write ``docs/benchmarks.md``, and the tables of ``docs/retrieval.md``, from the result files: no figure is typed by hand.
 
 python benchmarks/tables.py            # after new results
 python benchmarks/tables.py --check    # exit 1 where the page is not what the files say
@@ -12,11 +12,18 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import retrieval_tables
+
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "results"
 PAGE: Final = HERE.parent / "docs" / "benchmarks.md"
+RETRIEVAL_PAGE: Final = HERE.parent / "docs" / "retrieval.md"
 # The metric whose paired difference stands in the table.
 COMPARED: Final = ("recall@20", "ndcg@10", "wql")
+# Whose difference it is, where it is not the project's own row.
+OURS: Final = {"retrieval ablations": "reference"}
 _LARGE: Final = 1000  # counts and megabytes, shown whole
 _INTRODUCTION: Final = """# Benchmarks
 
@@ -30,14 +37,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="only compare")
     arguments = parser.parse_args()
-    page = render([json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))])
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    prose = RETRIEVAL_PAGE.read_text(encoding="utf-8")
+    pages = {PAGE: render(results), RETRIEVAL_PAGE: retrieval_tables.fill(prose, results)}
     if not arguments.check:
-        PAGE.write_text(page, encoding="utf-8")
+        for path, text in pages.items():
+            path.write_text(text, encoding="utf-8")
         return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{PAGE.name}: not what the result files say; run `python benchmarks/tables.py`.", file=sys.stderr)
-    return 1
+    stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    for name in stale:
+        print(f"{name}: not what the result files say; run `python benchmarks/tables.py`.", file=sys.stderr)
+    return 1 if stale else 0
 
 
 def render(results: list[dict[str, Any]]) -> str:
@@ -53,7 +63,13 @@ def _section(result: dict[str, Any]) -> str:
     rows = result["results"]
     names = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
     compared = next((name for name in COMPARED if any(name in (row.get("difference") or {}) for row in rows)), None)
-    header = ["model", *names, *([f"footfall less this, {compared}"] if compared else []), "CPU s", "note"]
+    header = [
+        "model",
+        *names,
+        *([f"{OURS.get(result['benchmark'], 'footfall')} less this, {compared}"] if compared else []),
+        "CPU s",
+        "note",
+    ]
     lines = [
         f"## {result['benchmark']}: {result['data']}",
         "",

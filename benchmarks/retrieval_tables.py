@@ -1,0 +1,87 @@
+"""The tables of ``docs/retrieval.md``: ours beside published figures, and what each choice is worth.
+
+A table stands between two marks, ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``; prose around them is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+PUBLISHED: Final = Path(__file__).with_name("published.json")
+KEYS: Final = ("recall@10", "ndcg@10")
+Result = dict[str, Any]
+
+
+def fill(page: str, results: Iterable[Result]) -> str:
+    """Return the page with today's tables between its marks."""
+    found = list(results)
+    tables = {"published": published_table(found), "ablations": ablation_table(found)}
+    for name, table in tables.items():
+        marks = re.compile(rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
+        page = marks.sub(lambda match, table=table: f"{match[1]}{table}\n{match[2]}", page)  # type: ignore[misc]
+    return page
+
+
+def published_table(results: list[Result]) -> str:
+    """Return ours and what others published, set by set, with a verdict on each."""
+    published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    lines = [_line("data", "model", *KEYS, "footfall is", "source"), _line("---", "---", "---:", "---:", "---", "---")]
+    for result in sorted((r for r in results if r["benchmark"] == "retrieval"), key=lambda r: str(r["data"])):
+        ours = result["results"][0]["metrics"]
+        for row in result["results"]:
+            note = f"measured, {len(row['per_seed_about'])} seeds" if "per_seed_about" in row else "measured"
+            lines.append(_line(result["data"], row["model"], *_figures(row["metrics"]), _beyond(row), note))
+        for row in published["rows"]:
+            if row["data"] == result["data"]:
+                verdict = ", ".join(_verdict(ours[key] - row[key], published["standard_error"]) for key in KEYS)
+                lines.append(_line(result["data"], row["model"], *_figures(row), verdict, row["source"]))
+    return "\n".join(lines)
+
+
+def ablation_table(results: list[Result]) -> str:
+    """Return every variant beside the reference, on validation."""
+    lines = [
+        _line("data", "variant", *KEYS, "less the reference, ndcg@10", "CPU s"),
+        _line("---", "---", *["---:"] * 4),
+    ]
+    for result in results:
+        if result["benchmark"] != "retrieval ablations":
+            continue
+        for row in result["results"]:
+            lines.append(
+                _line(result["data"], row["model"], *_figures(row["metrics"]), _less(row), f"{row['fit_cpu_s']:.0f}")
+            )
+    return "\n".join(lines)
+
+
+def _beyond(row: Result) -> str:
+    """Say by how much footfall is above a measured row, beyond the paired interval or not."""
+    difference = (row.get("difference") or {}).get("ndcg@10")
+    if difference is None:
+        return ""
+    return f"{difference['mean']:+.4f} ({difference['low']:+.4f}, {difference['high']:+.4f}) ndcg@10"
+
+
+def _less(row: Result) -> str:
+    difference = (row.get("difference") or {}).get("ndcg@10")
+    if difference is None:
+        return ""
+    return f"{-difference['mean']:+.4f} ({-difference['high']:+.4f}, {-difference['low']:+.4f})"
+
+
+def _verdict(difference: float, standard_error: float) -> str:
+    if abs(difference) <= standard_error:
+        return "level"
+    return "above" if difference > 0 else "below"
+
+
+def _figures(values: dict[str, Any]) -> list[str]:
+    return [f"{values[key]:.4f}" for key in KEYS]
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
