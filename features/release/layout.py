@@ -15,7 +15,7 @@ BOUGHT_TOGETHER: Final = "bought_together.parquet"  # item_code, neighbour_code,
 TRENDING: Final = "trending.parquet"  # item_code, score, category: what gains ground now, best first
 REPURCHASE: Final = "repurchase.parquet"  # by item code: how likely, and after how long, a buyer buys it again
 BLEND: Final = "blend.json"  # how the for_you list weighs what is bought again against what is new
-# about: dim, max_length, event_types, num_price_bands, as_of_us
+# about: dim, max_length, event_types, num_price_bands, as_of_us, repeat (the shop's setting)
 
 # customers/
 CUSTOMERS: Final = "customers.parquet"  # the CustomerTable, one row a user

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +13,74 @@ import numpy.typing as npt
 from features.blend import NEW, REPEAT, ForYouBlend, new_variables, repeat_variables
 from features.logistic import QuadraticLogit
 from features.recommendations import Recommendations
+from features.release import Part, layout
 from features.repurchase import RepurchaseModel
 from features.sequences import Sequences
+from features.settings import Repeat
 from features.splits import Holdout
+from training.retrieval.ensemble import Towers
 from training.retrieval.for_you import Candidates, candidates_for, instant_of
+from training.retrieval.learn import Lesson
 from training.retrieval.recommender import TwoTowerRecommender
 
 Bools = npt.NDArray[np.bool_]
+_SETTINGS: Final[tuple[Repeat, ...]] = ("discount", "allow")
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Habits:
+    """What a part holds besides the towers so that its lists may repeat what a customer knows.
+
+    Args:
+        repurchase: chances of known items.
+        blend: joins them with new ones.
+    """
+
+    repurchase: RepurchaseModel
+    blend: ForYouBlend
+
+    @classmethod
+    def fit(
+        cls, towers: Towers, lesson: Lesson, *, as_of_us: int, horizon_days: int, blend: ForYouBlend | None = None
+    ) -> Habits:
+        """Learn from a lesson's sequences, and the blend from its validation window.
+
+        Args:
+            towers: trained on the lesson.
+            lesson: sequences and validation window.
+            as_of_us: end of the sequences and start of that window; 0 where the split has no instants.
+            horizon_days: how far ahead a chance looks: the length of the window.
+            blend: taken as it is where given, for a lesson without a validation window.
+        """
+        end_us = as_of_us or _end_of(lesson.fit)
+        repurchase = RepurchaseModel.fit(lesson.fit, lesson.catalog, as_of_us=end_us, horizon_days=horizon_days)
+        if blend is None:
+            assert lesson.validation is not None, "a blend is fitted on a validation window, or given"
+            tower = TwoTowerRecommender.from_towers(towers, lesson.candidates)
+            blend = fit_blend(tower, repurchase, lesson.validation, now_us=as_of_us or None)
+        return cls(repurchase=repurchase, blend=blend)
+
+    @classmethod
+    def of_part(cls, part: Part) -> Habits:
+        """Read those of a part.
+
+        Raises:
+            ReleaseError: the part has none.
+        """
+        return cls(
+            repurchase=RepurchaseModel.load(part.path(layout.REPURCHASE)),
+            blend=ForYouBlend.load(part.path(layout.BLEND)),
+        )
+
+    def save(self, directory: Path) -> None:
+        """Write both files of a part."""
+        self.repurchase.save(directory / layout.REPURCHASE)
+        self.blend.save(directory / layout.BLEND)
+
+
+def _end_of(sequences: Sequences) -> int:
+    return int(sequences.ts.max()) + 1 if sequences.num_events and sequences.ts.any() else 0
 
 
 def fit_blend(
@@ -46,9 +108,6 @@ def fit_blend(
         repeat_timed=_fit_repeats(timed, holdout) or plain.repeat_timed,
         repeat_untimed=_fit_repeats(untimed, holdout) or plain.repeat_untimed,
     )
-
-
-_SETTINGS: tuple[Literal["discount", "allow"], ...] = ("discount", "allow")
 
 
 def chosen(lists: Recommendations, targets: Sequences) -> Bools:

@@ -17,6 +17,7 @@ import dataclasses
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +34,7 @@ from features.sequences import Sequences
 from features.settings import EngineSettings
 from features.splits import Split
 from training.resuming import check_same_settings, tracked_training
+from training.retrieval.blend import Habits
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.export import favourites, write_files
 from training.retrieval.learn import Learned, Lesson, candidate_items, learn
@@ -202,16 +204,30 @@ class _Training:
         about = self._about(
             "fit", fit_until_us, learned.score, seen_until_us=split.cutoffs_us[1] if split.cutoffs_us else 0
         )
-        evaluated = self._export(learned, lesson, self.directory / "evaluated", about | cost)
+        days = self.config.split.validation_days
+        evaluated = self._export(
+            learned,
+            lesson,
+            self.directory / "evaluated",
+            about | cost,
+            lambda: Habits.fit(learned.towers, lesson, as_of_us=fit_until_us, horizon_days=days),
+        )
+        habits = Habits.of_part(evaluated)
         if self.config.refit:
             end_us = last_us + 1 if last_us else 0
             whole = lesson_of(self.feature_set, self.sequences, as_of_us=end_us, config=self.config)
             again = learn(whole, self.config, self.directory / "refit", num_steps=max(1, learned.steps))
             logger.info("learned again from all data: %d steps, %.0f s", again.steps, again.seconds)
             about = self._about("all", end_us, learned.score, seen_until_us=end_us)
-            exported = self._export(again, whole, self.store, about)
+            exported = self._export(
+                again,
+                whole,
+                self.store,
+                about,
+                lambda: Habits.fit(again.towers, whole, as_of_us=end_us, horizon_days=days, blend=habits.blend),
+            )
         else:
-            exported = self._export(learned, lesson, self.store, about)
+            exported = self._export(learned, lesson, self.store, about, lambda: habits)
         return {
             "run_id": self.run.run_id,
             "part": str(exported.directory),
@@ -223,7 +239,9 @@ class _Training:
             "positions_per_second": round(learned.positions_per_second),
         }
 
-    def _export(self, learned: Learned, lesson: Lesson, root: Path, about: dict[str, Any]) -> Part:
+    def _export(
+        self, learned: Learned, lesson: Lesson, root: Path, about: dict[str, Any], habits: Callable[[], Habits]
+    ) -> Part:
         """Write a part, or return the one that this run has written already."""
         fingerprint, run_id = self.feature_set.fingerprint, self.run.run_id
         written = ReleaseStore(root=root).part_of_run("retrieval", run_id)
@@ -245,6 +263,7 @@ class _Training:
                 ),
                 flat_index_limit=self.config.flat_index_limit,
             )
+            habits().save(draft.directory)
             write_surface_tables(
                 draft.directory,
                 UsableRows.of(
@@ -270,6 +289,7 @@ class _Training:
             "max_length": self.config.tower.max_length,
             "event_types": list(shop.event_types),
             "num_price_bands": shop.num_price_bands,
+            "repeat": shop.repeat,
             "trained_on": trained_on,
             "as_of_us": as_of_us,
             "seen_until_us": seen_until_us,

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.blend import ForYouBlend
+from features.blend import NUM_NEW, ForYouBlend
 from features.recommendations import Recommendations
 from features.release import Part, layout
 from features.repurchase import RepurchaseModel
@@ -20,7 +20,6 @@ Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float32]
 
 NAME: Final = "for_you"
-NUM_NEW: Final = 200  # new items that compete; more than any list that is asked for
 _USERS_A_BATCH: Final = 4_096
 
 
@@ -91,7 +90,12 @@ class ForYouRecommender:
         if exclude_seen:
             return self.tower.recommend(query, k=k, exclude_seen=True)
         found = candidates_for(
-            query, self.tower, self.repurchase, repeat=self.repeat, now_us=instant_of(query, self.now_us)
+            query,
+            self.tower,
+            self.repurchase,
+            repeat=self.repeat,
+            now_us=instant_of(query, self.now_us),
+            num_new=max(NUM_NEW, k),
         )
         timing = self.repeat == "discount"
         return self.blend.combine(found.new, found.repeats, found.repeat_cosines, k=k, timing=timing)
@@ -115,6 +119,20 @@ class BuyItAgain:
     now_us: int | None = None
     name: str = "buy it again"
 
+    @classmethod
+    def from_part(cls, part: Part, *, candidates: npt.NDArray[np.bool_], now_us: int | None) -> BuyItAgain:
+        """Open a checked part, with its shop's setting; repeats that the shop excludes are ranked by timing.
+
+        Raises:
+            ReleaseError: the part has no repurchase model.
+        """
+        return cls(
+            repurchase=RepurchaseModel.load(part.path(layout.REPURCHASE)),
+            candidates=candidates,
+            timing=part.about["repeat"] != "allow",
+            now_us=now_us,
+        )
+
     def recommend(self, query: Sequences, *, k: int, exclude_seen: bool) -> Recommendations:
         """See ``Recommender``; nothing where seen items are excluded."""
         found = self.repurchase.score(query, now_us=instant_of(query, self.now_us), timing=self.timing)
@@ -124,7 +142,13 @@ class BuyItAgain:
 
 
 def candidates_for(
-    query: Sequences, tower: TwoTowerRecommender, repurchase: RepurchaseModel, *, repeat: Repeat, now_us: int | Ints
+    query: Sequences,
+    tower: TwoTowerRecommender,
+    repurchase: RepurchaseModel,
+    *,
+    repeat: Repeat,
+    now_us: int | Ints,
+    num_new: int = NUM_NEW,
 ) -> Candidates:
     """Return what competes for the lists of some users; items that may not be shown take no part."""
     repeats = repurchase.score(
@@ -139,7 +163,7 @@ def candidates_for(
         user_vecs[asked] = tower.encode_users(query.take(asked))
     user = np.repeat(np.arange(query.num_users), np.diff(repeats.offsets))
     return Candidates(
-        new=tower.recommend(query, k=NUM_NEW, exclude_seen=True),
+        new=tower.recommend(query, k=num_new, exclude_seen=True),
         repeats=repeats,
         repeat_cosines=_cosines(user_vecs, user, tower.candidate_vecs, place[repeats.item]),
     )
