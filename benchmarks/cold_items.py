@@ -5,7 +5,8 @@
 FILE is as ``benchmarks/sequence_file.py`` reads it, with attributes beside it. In each draw a share of the items is withheld:
 none of their events takes part in the fit or stands in a query. Strict leave-one-out on the rest; users whose test target is a
 withheld item ask for it among all items, and among the withheld ones alone. Everybody else shows what the newcomers
-cost: the same towers, asked once with the withheld items as candidates and once without.
+cost: the same towers, asked once with the withheld items as candidates and once without; and, in the first draw, towers
+that never hid an id.
 """
 
 from __future__ import annotations
@@ -36,11 +37,13 @@ from training.evaluation.baselines.popularity import Popularity
 from training.evaluation.bootstrap import mean_interval, paired_difference
 from training.evaluation.metrics import RelevantItems, user_metrics
 from training.evaluation.recommender import Recommender
+from training.retrieval.ensemble import Towers
 from training.retrieval.learn import Lesson, learn
 from training.retrieval.recommender import TwoTowerRecommender
 
 TOP_K: Final = 20
 KEYS: Final = ("recall@10", "ndcg@10")
+UNHIDDEN: Final = "footfall, ids never hidden, first draw"
 NOTES: Final = {
     "cold": "target withheld, all items ranked",
     "among cold": "target withheld, withheld items ranked",
@@ -98,20 +101,25 @@ class RandomOrder:
         return self._popularity.recommend(query, k=k, exclude_seen=exclude_seen)
 
 
-def models_of(problem: Problem, draw: Draw, seed: int, members: int) -> tuple[dict[str, Any], float]:
-    """Return a maker of each model over given candidates, and the CPU-seconds of learning the towers."""
-    every = problem.every_item
-    config = config_for(problem, seed=seed, members=members)
+def towers_of(problem: Problem, draw: Draw, seed: int, *, id_dropout: float) -> Towers:
+    """Learn one tower as ``retrieval.py`` does, ids hidden at random."""
+    config = config_for(problem, seed=seed, members=1)
+    config = dataclasses.replace(config, tower=dataclasses.replace(config.tower, id_dropout=id_dropout))
     lesson = Lesson(
         fit=draw.fit,
         validation=draw.validation,
         catalog=problem.catalog,
-        candidates=np.flatnonzero(every),
+        candidates=np.flatnonzero(problem.every_item),
         num_price_bands=1,
     )
-    cpu = time.process_time()
     with tempfile.TemporaryDirectory() as directory:
-        towers = learn(lesson, config, Path(directory)).towers
+        return learn(lesson, config, Path(directory)).towers
+
+
+def models_of(problem: Problem, draw: Draw, seed: int, id_dropout: float) -> tuple[dict[str, Any], float]:
+    """Return a maker of each model over given candidates, and the CPU-seconds of learning the towers."""
+    cpu = time.process_time()
+    towers = towers_of(problem, draw, seed, id_dropout=id_dropout)
     content = ItemContent.from_catalog(problem.catalog, num_title_buckets=1)
     makers = {
         "footfall": lambda shown: TwoTowerRecommender.from_towers(towers, np.flatnonzero(shown)),
@@ -129,9 +137,9 @@ def ask(model: Recommender, holdout: Holdout, users: npt.NDArray[np.integer]) ->
     return {key: values[key] for key in KEYS}
 
 
-def measure(problem: Problem, draw: Draw, seed: int, members: int) -> tuple[dict[tuple[str, str], Values], float]:
+def measure(problem: Problem, draw: Draw, seed: int, id_dropout: float) -> tuple[dict[tuple[str, str], Values], float]:
     """Return the metrics of each user by (model, question), and the cost of learning."""
-    makers, cpu_s = models_of(problem, draw, seed, members)
+    makers, cpu_s = models_of(problem, draw, seed, id_dropout)
     every, is_cold = problem.every_item, draw.cold[draw.test.targets.item]
     cold, warm = np.flatnonzero(is_cold), np.flatnonzero(~is_cold)
     found: dict[tuple[str, str], Values] = {}
@@ -140,13 +148,17 @@ def measure(problem: Problem, draw: Draw, seed: int, members: int) -> tuple[dict
         found[name, "among cold"] = ask(make(draw.cold), draw.test, cold)
         found[name, "warm"] = ask(make(every), draw.test, warm)
     found["footfall, newcomers not shown", "warm"] = ask(makers["footfall"](every & ~draw.cold), draw.test, warm)
+    if seed == 0 and id_dropout:
+        towers = towers_of(problem, draw, seed, id_dropout=0.0)
+        found[UNHIDDEN, "warm"] = ask(TwoTowerRecommender.from_towers(towers, np.flatnonzero(every)), draw.test, warm)
     return found, cpu_s
 
 
 def rows_of(draws: list[dict[tuple[str, str], Values]], cpu_s: list[float]) -> list[dict[str, Any]]:
     """Return a row a model and question, users of all draws together."""
     pooled = {
-        which: {key: np.concatenate([found[which][key] for found in draws]) for key in KEYS} for which in draws[0]
+        which: {key: np.concatenate([found[which][key] for found in draws if which in found]) for key in KEYS}
+        for which in draws[0]
     }
     rows = []
     for (name, question), values in pooled.items():
@@ -156,7 +168,9 @@ def rows_of(draws: list[dict[tuple[str, str], Values]], cpu_s: list[float]) -> l
                 "model": name,
                 "metrics": {key: interval.mean for key, interval in bounds.items()},
                 "interval": {key: [interval.low, interval.high] for key, interval in bounds.items()},
-                "per_seed": {key: [float(found[name, question][key].mean()) for found in draws] for key in KEYS},
+                "per_seed": {
+                    key: [float(f[name, question][key].mean()) for f in draws if (name, question) in f] for key in KEYS
+                },
                 "fit_cpu_s": float(np.mean(cpu_s)) if name == "footfall" else None,
                 "question": question,
                 "num_users": len(values[KEYS[0]]),
@@ -164,7 +178,8 @@ def rows_of(draws: list[dict[tuple[str, str], Values]], cpu_s: list[float]) -> l
             }
         )
         if name != "footfall":
-            rows[-1]["difference"] = _differences(pooled["footfall", question], values)  # footfall less this
+            ours = (draws[0] if name == UNHIDDEN else pooled)["footfall", question]
+            rows[-1]["difference"] = _differences(ours, values)  # footfall less this
     return rows
 
 
@@ -177,7 +192,7 @@ def main() -> None:
     problem = read(args.file)
     draws, costs = [], []
     for seed in range(args.draws):
-        found, cpu_s = measure(problem, Draw.of(problem, share=args.share, seed=seed), seed, args.members)
+        found, cpu_s = measure(problem, Draw.of(problem, share=args.share, seed=seed), seed, args.id_dropout)
         draws.append(found)
         costs.append(cpu_s)
         print(seed, {which: round(float(values["recall@10"].mean()), 4) for which, values in found.items()})
@@ -198,7 +213,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("file", type=Path)
     parser.add_argument("--draws", type=int, default=3, help="of withheld items, each with a training of its own")
     parser.add_argument("--share", type=float, default=0.05, help="of the items that is withheld")
-    parser.add_argument("--members", type=int, default=1, help="towers of the ensemble")
+    parser.add_argument("--id-dropout", type=float, default=0.2, help="share of items whose id is hidden in a step")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
