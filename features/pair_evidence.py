@@ -19,7 +19,8 @@ DAY_US: Final = 86_400_000_000
 FADE_TRIPS: Final = (4.0, 20.0, 100.0)
 
 _PURCHASE: Final = c.EVENT_TYPE_CODES[c.PURCHASE]
-_INTENTS: Final = (c.EVENT_TYPE_CODES[c.CART], c.EVENT_TYPE_CODES[c.FAVORITE])
+_CART: Final = c.EVENT_TYPE_CODES[c.CART]
+_FAVORITE: Final = c.EVENT_TYPE_CODES[c.FAVORITE]
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
@@ -90,7 +91,7 @@ class PairEvidence:
             age=clock.age[order],
             trip=trip[order],
             bought=bought[order],
-            intent=np.isin(events.event_type, _INTENTS)[order],
+            intent=((events.event_type == _CART) | (events.event_type == _FAVORITE))[order],  # quicker than isin
         )
         return sorted_events.evidence(stride=stride, trips=trips)
 

@@ -91,6 +91,6 @@ class Recommendations:
     @classmethod
     def _checked(cls, *, offsets: Ints, item: Ints, score: Floats) -> Recommendations:
         rises = np.flatnonzero(np.diff(score) > 0) + 1
-        if not np.isin(rises, offsets).all():
+        if len(rises) and not np.isin(rises, offsets).all():
             raise DataError("Recommendations: expected scores that do not rise within a list; sort each list first.")
         return cls(offsets=offsets, item=item, score=score)

@@ -194,7 +194,8 @@ def variables(
     faded = np.log(evidence.faded[rows] + 1e-3)
     found |= {name: faded[:, column] for column, name in enumerate(FADED)}
     for name in ("again", "again_soon", "converts"):
-        found[name] = _log_odds(getattr(cycles, name)[item])
+        if name in names:
+            found[name] = _log_odds(getattr(cycles, name)[item])
     found["rate"] = np.log(cycles.rate[item] + 1e-3)
     found["recent"] = np.log(cycles.recent_rate[item] + 1e-3) - found["rate"]
     if "due" in names:

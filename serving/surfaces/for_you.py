@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from features.blend import ForYouBlend
 from features.recommendations import Recommendations
@@ -75,13 +74,14 @@ def _passing(question: Question, codes: Ints, scores: Floats) -> tuple[Ints, Flo
 
 def _ranked(state: ReleaseState, question: Question, codes: Ints, scores: Floats, *, is_blended: bool) -> Ranked:
     strategy: Strategy = "history" if question.has_stored else "session"
-    again = np.isin(codes, question.bought) if is_blended else np.zeros(len(codes), bool)
-    strategies: list[Strategy] = ["buy_it_again" if one else strategy for one in again.tolist()]
+    bought = set(question.bought.tolist()) if is_blended else set()
+    again = [code in bought for code in codes.tolist()]
+    strategies: list[Strategy] = ["buy_it_again" if one else strategy for one in again]
     reasons = _because(state, question, codes, again) if question.explain else []
     return Ranked(codes=codes, scores=scores, strategies=strategies, strategy=strategy, reasons=reasons)
 
 
-def _because(state: ReleaseState, question: Question, codes: Ints, again: npt.NDArray[np.bool_]) -> list[str]:
+def _because(state: ReleaseState, question: Question, codes: Ints, again: Sequence[bool]) -> list[str]:
     """Say when an item was bought before, and name for each other the nearest item of the history."""
     seen = np.unique(question.events.item)
     nearness = state.index.vectors[codes] @ state.index.vectors[seen].T  # [k, S]
