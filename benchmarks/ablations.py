@@ -61,7 +61,6 @@ VARIANTS: Final[dict[str, Callable[[RetrievalConfig], RetrievalConfig]]] = {
     "two blocks": changed("tower", num_layers=2),
     "dropout 0.2": changed("tower", dropout=0.2),
     "dropout 0.6": changed("tower", dropout=0.6),
-    "no id dropout": changed("tower", id_dropout=0.0),
     "id dropout 0.2": changed("tower", id_dropout=0.2),
     "temperature 0.05": changed("loss", temperature=0.05),
     "temperature 0.1": changed("loss", temperature=0.1),
