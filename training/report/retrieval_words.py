@@ -81,9 +81,10 @@ def standing(report: Row, table: Row) -> list[dict[str, str]]:
         best = max(others, key=lambda name: mean_of(rows[name]))
         found = rows[best]["difference"][METRIC]
         sentences.append({"kind": kind_of(found), "text": f"{first}, {_beside(found, _the_best(best), rows[best])}."})
-    if CHAMPION in rows and lead != CHAMPION:
+    # The champion's row is its two-tower: beside a blended list it would not be like for like.
+    if CHAMPION in rows and lead == report["ours"]:
         found = rows[CHAMPION]["difference"][METRIC]
-        text = f"{first}, {_beside(found, 'the champion that is served now', rows[CHAMPION])}."
+        text = f"{first}, {_beside(found, 'the two-tower that is served now', rows[CHAMPION])}."
         sentences.append({"kind": kind_of(found), "text": text})
     return sentences
 
