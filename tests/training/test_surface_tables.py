@@ -205,7 +205,7 @@ def test_bought_together_when_counted_slowly_then_the_same_pairs_scores_and_lift
     rng = np.random.default_rng(seed)
     names = [f"i{number}" for number in range(8)]
     content = [list(rng.choice(names, rng.integers(1, 5), replace=False)) for _ in range(80)]
-    content += [["i0", "i1"]] * 12
+    content += [["i0", "i1"]] * 30
     categories = {name: f"c{number % 3}" for number, name in enumerate(names)}
     rows = baskets_of(content)
     for number in range(40):
@@ -226,11 +226,9 @@ def slow_table(content: Any, rows: Any, categories: Any, settings: BoughtTogethe
     baskets = [set(items) for items in content if len(set(items)) > 1]
     support: Counter[Any] = Counter()
     votes: Counter[Any] = Counter()
-    partners: Counter[Any] = Counter()
     voters: Counter[Any] = Counter()
     for items in baskets:
         for item in items:
-            partners[item] += len(items) - 1
             voters[item] += 1
         for pair in permutations(items, 2):
             support[pair] += 1
@@ -243,17 +241,17 @@ def slow_table(content: Any, rows: Any, categories: Any, settings: BoughtTogethe
         pair for items in sessions.values() if len(items) > 1 for pair in combinations(sorted(items), 2)
     )
     rate = sum(support[pair] for pair in views) / sum(views.values())
-    total, all_votes = sum(partners.values()), sum(voters.values())
+    total, all_votes = len(baskets), sum(voters.values())
 
     def alike(shelf: str) -> float:
         inside = [item for item in voters if categories[item] == shelf]
         seen = sum(support[pair] for pair in permutations(inside, 2))
-        chance = sum(partners[a] * partners[b] / total for a, b in permutations(inside, 2))
+        chance = sum(voters[a] * voters[b] / total for a, b in permutations(inside, 2))
         return max(1.0, (seen + 1) / (chance + 1))
 
     kept = {}
     for (a, b), count in support.items():
-        null = partners[a] * partners[b] / total
+        null = voters[a] * voters[b] / total
         if categories[a] == categories[b]:
             null *= alike(categories[a])
         evidence = 2 * (count * math.log(count / null) - count + null)
@@ -317,14 +315,14 @@ def test_tables_when_customers_are_erased_then_they_teach_nothing(tmp_path):
 
 
 def test_tables_when_consent_is_withdrawn_then_those_rows_do_not_count(tmp_path):
-    rows = baskets_of([["x", "y"]] * 20 + [["p", "q"]] * 20)
+    rows = baskets_of([["x", "y"]] * 20 + [["p", "q"]] * 20 + [["r", "s"]] * 20)
     root = tmp_path
     world = World(root, rows)
     consents = pd.DataFrame(
         {
-            "user_id": [f"u{number:05d}" for number in range(40)],
+            "user_id": [f"u{number:05d}" for number in range(60)],
             "purpose": "personalisation",
-            "granted": [number >= 20 for number in range(40)],
+            "granted": [number >= 20 for number in range(60)],
             "at": START - pd.Timedelta(days=1),
         }
     )

@@ -24,7 +24,7 @@ class BoughtTogetherSettings:
     max_neighbours: int = 50
     fill_to: int = 10
     min_support: int = 2
-    min_evidence: float = 6.63
+    min_evidence: float = 3.84
     prior_baskets: float = 20.0
     max_basket: int = 200
     max_visit: int = 50
