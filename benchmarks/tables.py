@@ -7,6 +7,7 @@ python benchmarks/tables.py --check    # exit 1 where the page is not what the f
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ RESULTS: Final = HERE / "results"
 PAGE: Final = HERE.parent / "docs" / "benchmarks.md"
 RETRIEVAL_PAGE: Final = HERE.parent / "docs" / "retrieval.md"
 # The metric whose paired difference stands in the table.
-COMPARED: Final = ("recall@20", "ndcg@10", "wql")
+COMPARED: Final = ("recall@20", "ndcg@10", "wql", "hit@10")
 # Whose difference it is, where it is not the project's own row.
 OURS: Final = {"retrieval ablations": "reference"}
 _LARGE: Final = 1000  # counts and megabytes, shown whole
@@ -60,7 +61,24 @@ def render(results: list[dict[str, Any]]) -> str:
 
 
 def _section(result: dict[str, Any]) -> str:
-    rows = result["results"]
+    lines = [
+        f"## {result['benchmark']}: {result['data']}",
+        "",
+        f"{result['protocol'].rstrip('.')}. Seeds: {', '.join(map(str, result['seeds'])) or 'none'}.",
+        "",
+    ]
+    for _, rows in itertools.groupby(result["results"], key=lambda row: row.get("surface")):
+        lines += [*_table(result, list(rows)), ""]
+    lines += [
+        *_picture(result["benchmark"]),
+        f"Code {result['git']}; {result['machine']['cores']} cores, {result['machine']['processor']}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _table(result: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of one table; a benchmark of several surfaces has a table for each."""
     names = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
     compared = next((name for name in COMPARED if any(name in (row.get("difference") or {}) for row in rows)), None)
     header = [
@@ -70,20 +88,11 @@ def _section(result: dict[str, Any]) -> str:
         "CPU s",
         "note",
     ]
-    lines = [
-        f"## {result['benchmark']}: {result['data']}",
-        "",
-        f"{result['protocol'].rstrip('.')}. Seeds: {', '.join(map(str, result['seeds'])) or 'none'}.",
-        "",
+    return [
         _line(header),
         _line(["---", *["---:"] * (len(header) - 2), "---"]),
         *(_line(_cells(row, names, compared)) for row in rows),
-        "",
-        *_picture(result["benchmark"]),
-        f"Code {result['git']}; {result['machine']['cores']} cores, {result['machine']['processor']}.",
-        "",
     ]
-    return "\n".join(lines)
 
 
 def _cells(row: dict[str, Any], names: list[str], compared: str | None) -> list[str]:
