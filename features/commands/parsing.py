@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser
 
@@ -35,7 +35,7 @@ def run_command(command: Command, argv: list[str], *, prog: str) -> dict[str, An
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_function_arguments(command, as_group=False, as_positional=True)
     try:
-        parsed = parser.parse_args(argv)
+        parsed = parser.parse_args(_with_flags(command, argv))
         values = parser.instantiate(parsed)
     except ArgumentError as error:
         raise ConfigError(_explained(str(error), _known_keys(parser))) from None
@@ -59,6 +59,16 @@ def run_subcommand(subcommands: Mapping[str, Command], argv: list[str], *, prog:
     if not argv:
         raise ConfigError(f"expected a subcommand.\n{usage}")
     raise ConfigError(f"unknown subcommand {argv[0]!r}.{did_you_mean(argv[0], subcommands)}\n{usage}")
+
+
+def _with_flags(command: Command, argv: list[str]) -> list[str]:
+    """Let a yes-or-no option stand alone: ``--force`` is ``--force=true``."""
+    flags = {f"--{name}" for name, kind in get_type_hints(command).items() if kind is bool}
+    followed_by = [*argv[1:], ""]
+    return [
+        f"{word}=true" if word in flags and after.lower() not in ("true", "false") else word
+        for word, after in zip(argv, followed_by, strict=True)
+    ]
 
 
 def _summary(command: Command) -> str:
