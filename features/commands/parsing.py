@@ -8,6 +8,7 @@ positional), frozen dataclasses among them become dotted options, and its docstr
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -64,10 +65,9 @@ def run_subcommand(subcommands: Mapping[str, Command], argv: list[str], *, prog:
 def _with_flags(command: Command, argv: list[str]) -> list[str]:
     """Let a yes-or-no option stand alone: ``--force`` is ``--force=true``."""
     flags = {f"--{name}" for name, kind in get_type_hints(command).items() if kind is bool}
-    followed_by = [*argv[1:], ""]
+    pairs = itertools.pairwise([*argv, ""])
     return [
-        f"{word}=true" if word in flags and after.lower() not in ("true", "false") else word
-        for word, after in zip(argv, followed_by, strict=True)
+        f"{word}=true" if word in flags and after.lower() not in ("true", "false") else word for word, after in pairs
     ]
 
 

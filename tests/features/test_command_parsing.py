@@ -34,3 +34,11 @@ def command(store: str, *, force: bool = False, name: str = "") -> dict[str, Any
 )
 def test_flag_when_bare_or_valued_then_understood(argv: list[str], force: bool, name: str) -> None:
     assert run_command(command, argv, prog="try") == {"store": "here", "force": force, "name": name}
+
+
+def test_command_when_nothing_is_given_then_its_defaults() -> None:
+    def bare(flag: bool = False) -> dict[str, Any]:
+        """Take nothing."""
+        return {"flag": flag}
+
+    assert run_command(bare, [], prog="try") == {"flag": False}
