@@ -95,7 +95,7 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Return a result row a model of one table; the oracle's comes last, where there is one."""
     oracle = next((task for task in report.get("oracle") or [] if task["name"] == table["name"]), None)
-    rows = [_row(row, table, report["ours"], oracle) for row in table["rows"]]
+    rows = [_row(row, table, oracle) for row in table["rows"]]
     rows[0] |= cost | {"config": asdict(config), "peak_mb": _peak_mb()}
     if oracle:
         share = {"recall@20": oracle["recall@20"], "share_of_oracle": 1.0}
@@ -103,19 +103,20 @@ def rows_of(
     return rows
 
 
-def _row(row: dict[str, Any], table: dict[str, Any], ours: str, oracle: dict[str, Any] | None) -> dict[str, Any]:
+def _row(row: dict[str, Any], table: dict[str, Any], oracle: dict[str, Any] | None) -> dict[str, Any]:
     plain = {name: {"mean": value} for name, value in row["lists"].items()}
     bounded = {name: value for name, value in (row["metrics"] | plain).items() if name in METRICS}
     if oracle:
         bounded["share_of_oracle"] = oracle["share_of_oracle"][row["model"]]
-    is_ours = row["model"] == ours
+    # The first row is what is served: the two-tower's list of new items; with repeats, for_you, which blends it.
+    is_served = row["difference"] is None
     return {
-        "model": "footfall" if is_ours else row["model"],
+        "model": "footfall" if is_served else row["model"],
         "metrics": {name: value["mean"] for name, value in bounded.items()},
         "interval": {name: [value["low"], value["high"]] for name, value in bounded.items() if "low" in value},
         "fit_cpu_s": row["cost"]["fit_cpu_s"],
         "difference": {name: value for name, value in (row["difference"] or {}).items() if name in METRICS},
-        "note": f"{TABLES[table['name']]}; {table['num_users']} users",
+        "note": f"{TABLES[table['name']]}; {table['num_users']} users" + (f"; {row['model']}" if is_served else ""),
     }
 
 

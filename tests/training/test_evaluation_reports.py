@@ -120,6 +120,9 @@ def test_evaluate_retrieval_when_tracked_then_no_customers_history_leaves_the_st
     report = json.loads((here / "retrieval.json").read_text())
     assert len(report["examples"]) == 10
     assert report["tables"][0]["rows"][0]["model"] == "two-tower"
+    names = [[row["model"] for row in table["rows"]] for table in report["tables"]]
+    assert names[1][:3] == ["for_you", "two-tower", "buy it again"], "what is served, then what each part gives"
+    assert not {"for_you", "buy it again", "personal frequency"} & set(names[0])
     assert report["tables"][0]["rows"][0]["cost"]["fit_cpu_s"] > 0
     curve, loss = report["learning_curve"]
     assert (curve["metric"], loss["metric"]) == ("validation_ndcg@10", "loss")

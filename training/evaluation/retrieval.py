@@ -22,7 +22,7 @@ from features.build import FeatureSet
 from features.columns import EVENT_TYPE_CODES
 from features.errors import ConfigError
 from features.files import write_json
-from features.release import Part, ReleaseStore
+from features.release import Part, ReleaseStore, layout
 from features.release.part import git_revision
 from features.splits import Split
 from training.evaluation.baselines import PersonalFrequency
@@ -40,11 +40,14 @@ from training.report.page import when
 from training.report.retrieval import write_retrieval_page
 from training.retrieval.config import RetrievalConfig, SplitConfig
 from training.retrieval.fit import EXPERIMENT, split_for, target_codes
+from training.retrieval.for_you import BuyItAgain, ForYouRecommender
 from training.retrieval.recommender import TwoTowerRecommender
 from training.tracking import open_client, tracked_run
 
 REPORT_DIRECTORY: Final = "report"
 OURS: Final = "two-tower"
+# What shows the history has no place in the table of new items; what for_you shows there is the two-tower's list.
+_OF_THE_HISTORY: Final = (PersonalFrequency, BuyItAgain, ForYouRecommender)
 _EXAMPLE_MODELS: Final = 2  # side by side on a phone, more would not be read
 _PROTOCOLS: Final = {"global_temporal": "global temporal split", "leave_one_out": "leave-one-out, strict"}
 
@@ -149,7 +152,11 @@ class _Subject:
             ours = TwoTowerRecommender.from_part(self.part, name=OURS)
             candidates = np.zeros(len(candidates), bool)
             candidates[ours.candidates] = True
+            if layout.BLEND in self.part.files:  # parts of an earlier version show the two-tower alone
+                found.models.append(ForYouRecommender.from_part(self.part, now_us=self.asked_at_us))
             found.models.append(ours)
+            if layout.BLEND in self.part.files:
+                found.models.append(BuyItAgain.from_part(self.part, candidates=candidates, now_us=self.asked_at_us))
             if "fit_wall_s" in self.part.about:
                 about = self.part.about
                 found.fit_seconds[OURS] = Seconds(wall=about["fit_wall_s"], cpu=about["fit_cpu_s"])
@@ -167,6 +174,11 @@ class _Subject:
         if self.split.protocol == "leave_one_out":
             return ()
         return target_codes(self.features.sequences, self.config)
+
+    @property
+    def asked_at_us(self) -> int | None:
+        """The instant at which the test asks: its cut-off; after each history's last event where it has none."""
+        return self.split.cutoffs_us[1] if self.split.cutoffs_us else None
 
     @property
     def window(self) -> Window:
@@ -208,8 +220,7 @@ def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None, ea
     comparisons = [
         Comparison.run(
             task,
-            # Nothing of the history may be shown in the table of new items, so personal frequency has no place in it.
-            [model for model in contenders.models if task.name == "all" or not isinstance(model, PersonalFrequency)],
+            [model for model in contenders.models if task.name == "all" or not isinstance(model, _OF_THE_HISTORY)],
             counts=subject.fit_counts,
             num_candidates=int(facts.candidates.sum()),
             resampling=resampling,
