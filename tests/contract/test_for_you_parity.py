@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from features.blend import NUM_NEW
 from serving.engine import Engine
 from serving.erasures import ErasureWatch
 from serving.live_events import LiveEvents
@@ -14,7 +15,7 @@ from serving.release_state import ReleaseState
 from serving.schemas import RecommendAnswer, RecommendRequest
 from serving.surfaces import for_you
 from tests.serving.tiny_release import AS_OF_US, build, plain_blend
-from training.retrieval.for_you import NUM_NEW, ForYouRecommender
+from training.retrieval.for_you import ForYouRecommender
 
 
 def test_new_items_when_they_compete_then_as_many_do_in_training_and_serving() -> None:
@@ -38,6 +39,6 @@ def test_for_you_when_evaluated_and_served_then_the_lists_are_equal(
     requests = [RecommendRequest(user_id=f"user-{user}", k=20, exclude_seen=exclude_seen) for user in with_history]
     for user, answer in zip(with_history, engine.recommend(requests), strict=True):
         assert isinstance(answer, RecommendAnswer)
-        codes, scores = evaluated.list_of(user)
+        codes, scores = evaluated.list_of(int(user))
         assert [item.item_id for item in answer.items] == list(tiny.vocabulary.decode(codes))
         assert [item.score for item in answer.items] == pytest.approx(scores, rel=1e-5, abs=1e-6)
