@@ -3,7 +3,7 @@
 A command is a plain function. Its parameters become arguments (those without a default are
 positional), frozen dataclasses among them become dotted options, and its docstring becomes the help::
 
-    footfall train retrieval FEATURES --model.dim 128 --config tower.yaml --print_config
+    footfall train retrieval FEATURES STORE --model.tower.dim 128 --config tower.yaml --print_config
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ _UNKNOWN_OPTION: Final = re.compile(r"unrecognized arguments: --(?P<key>[\w.-]+)
 _UNKNOWN_KEY: Final = re.compile(r"Group '(?P<group>[\w.]+)' does not accept option '(?P<key>[\w.-]+)'")
 _UNKNOWN_TOP_KEY: Final = re.compile(r"Option '(?P<key>[\w.-]+)' is not accepted")
 
+# How it says that a value does not fit, in Python's words for types, and that a file cannot be read.
+_WRONG_VALUE: Final = re.compile(r'Parser key "(?P<key>[\w.-]+)": Expected a (?P<type>.+?)\. Got value: (?P<value>.*)')
+_WRONG_FILE: Final = re.compile(r'(?:Parser key "config": |(?=Problems parsing config|Unexpected config))(?P<said>.*)')
+_CLASS: Final = re.compile(r"<class '(?:[\w]+\.)*(?P<name>\w+)'>")
+_CHOICES: Final = re.compile(r"(?:typing\.)?Literal\[(?P<choices>.*?)\]")
+
 
 def run_command(command: Command, argv: list[str], *, prog: str) -> dict[str, Any] | None:
     """Parse ``argv`` by the signature of ``command`` and call it.
@@ -36,7 +42,7 @@ def run_command(command: Command, argv: list[str], *, prog: str) -> dict[str, An
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_function_arguments(command, as_group=False, as_positional=True)
     try:
-        parsed = parser.parse_args(_with_flags(command, argv))
+        parsed = parser.parse_args(_files_first(_with_flags(command, argv)))
         values = parser.instantiate(parsed)
     except ArgumentError as error:
         raise ConfigError(_explained(str(error), _known_keys(parser))) from None
@@ -71,6 +77,17 @@ def _with_flags(command: Command, argv: list[str]) -> list[str]:
     ]
 
 
+def _files_first(argv: list[str]) -> list[str]:
+    """Move ``--config FILE`` to the front, so that an option overrides the file wherever it stands."""
+    if argv[-1:] == ["--config"]:
+        return argv  # no file follows, which the parser says
+    files, others = [], []
+    for before, word in itertools.pairwise(["", *argv]):
+        is_file = "--config" in (before, word) or word.startswith("--config=")
+        (files if is_file else others).append(word)
+    return files + others
+
+
 def _summary(command: Command) -> str:
     return (command.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
 
@@ -89,4 +106,14 @@ def _explained(message: str, known: list[str]) -> str:
         return f"unknown setting {path!r}.{did_you_mean(path, known)}"
     if key := _UNKNOWN_TOP_KEY.search(text):
         return f"unknown setting {key['key']!r}.{did_you_mean(key['key'], known)}"
+    if file := _WRONG_FILE.search(text):
+        return f"--config: expected a YAML file of settings. {file['said']}"
+    if wrong := _WRONG_VALUE.search(text):
+        return f"{wrong['key']}: expected {_type_in_words(wrong['type'])}, found {wrong['value']}"
     return text
+
+
+def _type_in_words(text: str) -> str:
+    """``<class 'int'>`` as ``int``, ``typing.Literal['a', 'b']`` as ``one of 'a', 'b'``."""
+    text = _CHOICES.sub(r"one of \g<choices>", _CLASS.sub(r"\g<name>", text))
+    return text.replace("tuple", "a list such as [a,b]")
