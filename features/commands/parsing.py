@@ -81,7 +81,8 @@ def _files_first(argv: list[str]) -> list[str]:
     """Move ``--config FILE`` to the front, so that an option overrides the file wherever it stands."""
     if argv[-1:] == ["--config"]:
         return argv  # no file follows, which the parser says
-    files, others = [], []
+    files: list[str] = []
+    others: list[str] = []
     for before, word in itertools.pairwise(["", *argv]):
         is_file = "--config" in (before, word) or word.startswith("--config=")
         (files if is_file else others).append(word)
