@@ -29,11 +29,15 @@ def fill(page: str, results: Iterable[Result]) -> str:
 def published_table(results: list[Result]) -> str:
     """Return ours and what others published, set by set, with a verdict on each."""
     published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    lines = [_line("data", "model", *KEYS, "footfall is", "source"), _line("---", "---", "---:", "---:", "---", "---")]
+    lines = [
+        _line("data", "model", *KEYS, "footfall is, by each", "source"),
+        _line("---", "---", "---:", "---:", "---", "---"),
+    ]
     for result in sorted((r for r in results if r["benchmark"] == "retrieval"), key=lambda r: str(r["data"])):
         ours = result["results"][0]["metrics"]
         for row in result["results"]:
-            note = f"measured, {len(row['per_seed_about'])} seeds" if "per_seed_about" in row else "measured"
+            num_seeds = len(row["per_seed_about"])
+            note = f"measured, {num_seeds} seed{'s' if num_seeds > 1 else ''}"
             lines.append(_line(result["data"], row["model"], *_figures(row["metrics"]), _beyond(row), note))
         for row in published["rows"]:
             if row["data"] == result["data"]:
