@@ -25,6 +25,7 @@ from training.retrieval.recommender import TwoTowerRecommender
 
 Bools = npt.NDArray[np.bool_]
 _SETTINGS: Final[tuple[Repeat, ...]] = ("discount", "allow")
+_MOST_USERS: Final = 20_000  # 200 new items each: far more than a few coefficients need, and half a gigabyte
 logger = logging.getLogger(__name__)
 
 
@@ -94,6 +95,7 @@ def fit_blend(
         holdout: the validation window.
         now_us: its first instant; just after each history's last event where left out.
     """
+    holdout = some_users(holdout)
     found = {
         repeat: candidates_for(
             holdout.query, tower, repurchase, repeat=repeat, now_us=instant_of(holdout.query, now_us)
@@ -108,6 +110,14 @@ def fit_blend(
         repeat_timed=_fit_repeats(timed, holdout) or plain.repeat_timed,
         repeat_untimed=_fit_repeats(untimed, holdout) or plain.repeat_untimed,
     )
+
+
+def some_users(holdout: Holdout, most: int = _MOST_USERS) -> Holdout:
+    """Return a holdout of at most ``most`` users, the same ones each time."""
+    if holdout.num_users <= most:
+        return holdout
+    kept = np.sort(np.random.default_rng(0).choice(holdout.num_users, most, replace=False))
+    return Holdout(users=holdout.users[kept], query=holdout.query.take(kept), targets=holdout.targets.take(kept))
 
 
 def chosen(lists: Recommendations, targets: Sequences) -> Bools:

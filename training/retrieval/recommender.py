@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -72,7 +72,7 @@ class TwoTowerRecommender:
         item_vecs = item_vectors(towers)
         return cls(
             name=name,
-            encode_users=lambda query: user_vectors(towers, query).numpy(),
+            encode_users=functools.partial(_run_towers, towers),
             candidates=np.asarray(candidates, np.int64),
             candidate_vecs=item_vecs[candidates],
             num_codes=len(item_vecs),
@@ -95,10 +95,20 @@ class TwoTowerRecommender:
 
 
 def _run_exported(session: Any, max_length: int, query: Sequences) -> Floats:
-    """Return unit vectors ``[Q, D]``, a slice of users at a time: the tower's own arrays grow with users x length."""
+    """Return unit vectors ``[Q, D]``."""
     vecs = []
-    for start in range(0, query.num_users, _USERS_A_RUN):
-        users = query.take(np.arange(start, min(start + _USERS_A_RUN, query.num_users)))
+    for users in _slices(query):
         inputs = encode_history(users, max_length=max_length).padded()
         vecs.append(session.run([OUTPUT], {name: inputs[name] for name in INPUTS})[0])
     return np.concatenate(vecs)
+
+
+def _run_towers(towers: Towers, query: Sequences) -> Floats:
+    """Return unit vectors ``[Q, D]``."""
+    return np.concatenate([user_vectors(towers, users).numpy() for users in _slices(query)])
+
+
+def _slices(query: Sequences) -> Iterator[Sequences]:
+    """Yield some users at a time: the tower's own arrays grow with users x length."""
+    for start in range(0, query.num_users, _USERS_A_RUN):
+        yield query.take(np.arange(start, min(start + _USERS_A_RUN, query.num_users)))
