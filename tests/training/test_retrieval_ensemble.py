@@ -20,6 +20,7 @@ from training.retrieval.ensemble import TowerEnsemble
 from training.retrieval.export import INPUTS, export_user_tower, item_vectors
 from training.retrieval.learn import Learned, Lesson, learn, member_configs
 from training.retrieval.questions import user_vectors
+from training.retrieval.recommender import TwoTowerRecommender
 
 NUM_CODES = 30
 CONFIG = RetrievalConfig(
@@ -104,3 +105,23 @@ def test_plain_members_when_asked_for_then_the_last_learn_without_content_and_ne
 def test_plain_members_when_nobody_else_is_left_then_refused() -> None:
     with pytest.raises(ConfigError, match="num_plain_members: expected fewer than num_members = 2, found 2"):
         RetrievalConfig(num_members=2, num_plain_members=2)
+
+
+def test_learn_when_all_members_are_done_then_nothing_is_learned_and_no_speed_is_claimed(
+    lesson: Lesson, tmp_path: Path
+) -> None:
+    first = learn(lesson, CONFIG, tmp_path)
+    again = learn(lesson, CONFIG, tmp_path)
+    assert first.positions_per_second > 0
+    assert again.positions_per_second == 0, "no position was learned from in the time that this took"
+    assert (again.steps, again.score) == (first.steps, first.score)
+    np.testing.assert_array_equal(item_vectors(again.towers), item_vectors(first.towers))
+
+
+def test_recommender_when_users_are_more_than_a_slice_then_each_has_the_vector_of_being_asked_alone(
+    learned: Learned, lesson: Lesson
+) -> None:
+    many = lesson.fit.take(np.arange(1_100) % lesson.fit.num_users)
+    vecs = TwoTowerRecommender.from_towers(learned.towers, lesson.candidates).encode_users(many)
+    alone = user_vectors(learned.towers, lesson.fit).numpy()
+    np.testing.assert_allclose(vecs, alone[np.arange(1_100) % lesson.fit.num_users], atol=1e-5)

@@ -73,7 +73,7 @@ class Learned:
         steps: that the weights have seen; the mean over the members of an ensemble.
         score: validation NDCG@10; 0 in a refit.
         seconds: wall time, of the last resumption alone where there was one.
-        positions_per_second: real positions learned from a second, in this process.
+        positions_per_second: real positions learned from a second, in this process; 0 where it only read what was done.
     """
 
     towers: Towers
@@ -175,15 +175,16 @@ def _learn_one(
     pl.seed_everything(config.seed, verbose=False)
     torch.set_num_threads(config.schedule.threads)
     module = build_module(lesson, config, num_steps=num_steps)
-    started, first_step = time.perf_counter(), 0
-    if not (directory / DONE_FILE).exists():
-        first_step = _run(module, directory, tracker, callbacks)
+    started = time.perf_counter()
+    finished = (directory / DONE_FILE).exists()
+    first_step = 0 if finished else _run(module, directory, tracker, callbacks)
     seconds = time.perf_counter() - started
     done = read_json(directory / DONE_FILE)
     towers = module.towers
     towers.load_state_dict(safetensors.torch.load_file(directory / WEIGHTS_FILE))
     towers.eval()
-    positions = (done["last_step"] - first_step) * module.batches.num_positions / module.batches.steps_per_epoch
+    num_steps_run = 0 if finished else done["last_step"] - first_step
+    positions = num_steps_run * module.batches.num_positions / module.batches.steps_per_epoch
     return _LearnedOne(
         towers=towers,
         steps=done["steps"],
