@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import shutil
@@ -25,6 +26,7 @@ from training.evaluation.contenders import Contenders
 from training.evaluation.window import AttemptLedger, Window, configuration_digest
 from training.promotion import promote_release
 from training.promotion_rule import decide, is_refresh, judge, relative_difference, window_split
+from training.retrieval.config import RetrievalConfig
 from training.tracking import open_client, tracked_run
 
 OTHER = world.config(schedule={"learning_rate": 0.01})
@@ -54,6 +56,23 @@ def logs(last_week: Path, today: Path) -> tuple[Path, Path]:
 def test_world_when_a_week_passes_then_the_codes_have_moved(last_week: Path, today: Path) -> None:
     codes = [FeatureSet.load(path).vocabulary.code_of("i07") for path in (last_week, today)]
     assert codes[0] != codes[1]
+
+
+def test_refresh_when_the_champion_is_from_before_a_setting_existed_then_its_default_is_what_it_learned_with(
+    last_week: Path, tmp_path: Path
+) -> None:
+    now = dataclasses.asdict(RetrievalConfig())
+    before = copy.deepcopy(now)
+    for name in ("num_members", "num_plain_members"):
+        del before[name]
+    for name in ("neighbour_share", "num_neighbours", "neighbour_decay"):
+        del before["loss"][name]
+    champion = world.train(tmp_path, last_week, "old", knows=0.5, settings=before)
+    assert is_refresh(world.train(tmp_path, last_week, "same", knows=0.5, settings=now), champion)
+    for group, other in (("", {"num_members": 2}), ("loss", {"neighbour_share": 0.2}), ("loss", {"event_weights": {}})):
+        changed = copy.deepcopy(now)
+        (changed[group] if group else changed).update(other)
+        assert not is_refresh(world.train(tmp_path, last_week, "other", knows=0.5, settings=changed), champion)
 
 
 def test_judge_when_nothing_is_served_then_it_is_the_first(last_week: Path, tmp_path: Path) -> None:

@@ -20,10 +20,13 @@ from features.build import FeatureSet
 from features.files import read_json, write_json
 from features.release import Part
 from features.splits import Split
+from training.retrieval.config import RetrievalConfig
 
 ATTEMPTS_DIRECTORY: Final = "attempts"
 # Settings of a training that change how fast it runs, or how often it can be taken up, and nothing it learns.
 _MECHANICAL: Final = frozenset({"threads", "checkpoint_steps"})
+# Settings with settings of their own; event weights are a value.
+_GROUPS: Final = frozenset({"tower", "loss", "schedule", "split"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +70,14 @@ class Window:
 
 
 def configuration_of(part: Part) -> dict[str, Any]:
-    """Return all that decides, beside the data, what a part has learned; the seed too, or luck could be picked."""
+    """Return all that decides, beside the data, what a part has learned; the seed too, or luck could be picked.
+
+    A setting that did not exist when the part was trained stands at its default, or an upgrade would make every refresh
+    another configuration.
+    """
     about = part.about
     return {
-        "config": _without(about.get("config", {}), _MECHANICAL),
+        "config": _without(_filled(about.get("config", {}), dataclasses.asdict(RetrievalConfig())), _MECHANICAL),
         "event_types": about.get("event_types"),
         "num_price_bands": about.get("num_price_bands"),
     }
@@ -114,6 +121,17 @@ class AttemptLedger:
 def instant(us: int) -> str:
     """Return UTC microseconds to the minute."""
     return f"{dt.datetime.fromtimestamp(us / 1e6, dt.UTC):%Y-%m-%d %H:%M}"
+
+
+def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested mappings with what they lack taken from the defaults; what is free to name its keys stays."""
+    filled = {
+        key: _filled(values[key], default)
+        if key in values and isinstance(default, Mapping) and key in _GROUPS
+        else default
+        for key, default in defaults.items()
+    }
+    return filled | {key: value for key, value in values.items() if key not in _GROUPS}
 
 
 def _without(values: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
