@@ -152,6 +152,13 @@ def test_split_when_leave_one_out_is_asked_for_then_each_last_event_is_the_answe
     assert split.test.targets.item.tolist() == sequences.item[last].tolist()
 
 
+def test_split_when_every_user_is_erased_then_it_says_so(features: Path) -> None:
+    sequences = FeatureSet.load(features).sequences
+    nobody = sequences.where(np.zeros(sequences.num_events, bool))
+    with pytest.raises(DataError, match="customers who may be learned from, found none"):
+        split_for(nobody, CONFIG, last_us=int(sequences.ts.max()))
+
+
 def test_split_when_the_log_is_shorter_than_the_windows_then_it_says_so(features: Path) -> None:
     sequences = FeatureSet.load(features).sequences
     with pytest.raises(DataError, match="validation_days \\+ test_days = 200"):

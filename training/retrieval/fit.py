@@ -114,8 +114,12 @@ def split_for(sequences: Sequences, config: RetrievalConfig, *, last_us: int | N
         last_us: last instant of the log, where ``sequences`` are not all of it.
 
     Raises:
-        DataError: the log is shorter than both windows, or has no instants to cut at.
+        DataError: there are no events, the log is shorter than both windows, or it has no instants to cut at.
     """
+    if sequences.num_events == 0:
+        raise DataError(
+            "Expected item events of customers who may be learned from, found none; consent or the erasure list leaves nobody."
+        )
     last_us = int(sequences.ts.max(initial=0)) if last_us is None else last_us
     if config.split.protocol == "leave_one_out" or (config.split.protocol == "auto" and last_us == 0):
         return Split.leave_one_out(sequences)
