@@ -111,7 +111,7 @@ class Decision:
     @classmethod
     def on(cls, verdict: Verdict, *, force: bool) -> Decision:
         """Decide: the rule holds unless it is forced."""
-        if verdict.promoted:
+        if verdict.earned:
             return cls(outcome="unchanged" if verdict.rule == "unchanged" else "promoted", verdict=verdict)
         if force:
             return cls(outcome="forced", verdict=verdict, overridden=verdict.reason)

@@ -95,7 +95,7 @@ class Verdict:
 
     Args:
         rule: which rule applies.
-        promoted: what it says.
+        earned: whether the challenger has earned its place, by the rule alone; forcing does not change it.
         reason: why, in a sentence.
         figures: what it rests on; ``None`` where nothing was, or could be, scored.
         champion: version that is served now, empty if none.
@@ -103,7 +103,7 @@ class Verdict:
     """
 
     rule: Rule
-    promoted: bool
+    earned: bool
     reason: str
     champion: str
     challenger: str
@@ -127,7 +127,7 @@ def judge(store: Path, challenger: Part, champion: Part | None, *, features: Pat
     rule, promoted, reason, figures = _rule(store, challenger, champion, features=features, seed=seed)
     return Verdict(
         rule=rule,
-        promoted=promoted,
+        earned=promoted,
         reason=reason,
         figures=figures,
         champion=champion.version if champion else "",

@@ -78,13 +78,13 @@ def test_refresh_when_the_champion_is_from_before_a_setting_existed_then_its_def
 def test_judge_when_nothing_is_served_then_it_is_the_first(last_week: Path, tmp_path: Path) -> None:
     part = world.train(tmp_path, last_week, "a", knows=0.5)
     verdict = judge(tmp_path, part, None, features=None)
-    assert (verdict.rule, verdict.promoted, verdict.figures) == ("first", True, None)
+    assert (verdict.rule, verdict.earned, verdict.figures) == ("first", True, None)
 
 
 def test_judge_when_the_part_is_served_already_then_there_is_nothing_to_decide(last_week: Path, tmp_path: Path) -> None:
     part = world.train(tmp_path, last_week, "a", knows=0.5)
     verdict = judge(tmp_path, part, part, features=None)
-    assert (verdict.rule, verdict.promoted, verdict.figures) == ("unchanged", True, None)
+    assert (verdict.rule, verdict.earned, verdict.figures) == ("unchanged", True, None)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_judge_when_a_challenger_follows_then_a_refresh_may_be_as_good_and_anoth
     champion = world.train(tmp_path, last_week, "champion", knows=0.6)
     challenger = world.train(tmp_path, today, "challenger", knows=knows, settings=settings)
     verdict = judge(tmp_path, challenger, champion, features=None)
-    assert (verdict.rule, verdict.promoted) == expected
+    assert (verdict.rule, verdict.earned) == expected
     assert verdict.figures is not None
     assert verdict.figures.scored == {"challenger": "evaluated", "champion": "evaluated"}
     assert verdict.figures.window.data_fingerprint == FeatureSet.load(today).fingerprint
@@ -144,7 +144,7 @@ def test_judge_when_data_are_older_then_it_is_no_refresh(last_week: Path, today:
     assert is_refresh(newer, older)
     assert not is_refresh(older, newer)
     verdict = judge(tmp_path, older, newer, features=None)  # going back: the old window is known to the newer part
-    assert not verdict.promoted
+    assert not verdict.earned
     assert "champion" in verdict.reason
     assert "expected a model that has not seen the window" in verdict.reason
 
@@ -157,7 +157,7 @@ def test_attempts_when_configurations_are_tried_then_the_interval_widens_and_a_l
     alone = judge(tmp_path, challenger, champion, features=None)
     again = judge(tmp_path, challenger, champion, features=None)
     assert alone == again
-    assert alone.promoted
+    assert alone.earned
     assert alone.figures is not None
     assert (alone.figures.attempts, alone.figures.num_configurations) == (1, 2)
     ledger = AttemptLedger(root=tmp_path)
@@ -170,7 +170,7 @@ def test_attempts_when_configurations_are_tried_then_the_interval_widens_and_a_l
     assert late.figures.relative.mean == alone.figures.relative.mean
     assert late.figures.relative.low < alone.figures.relative.low
     assert "widened for 61 configurations" in late.reason
-    assert not late.promoted
+    assert not late.earned
     # A refresh was planned, not picked: it stays one comparison.
     refresh = world.train(tmp_path, today, "refresh", knows=0.6)
     figures = judge(tmp_path, refresh, champion, features=None).figures
@@ -203,7 +203,7 @@ def test_champion_when_only_what_has_seen_the_window_is_left_then_it_is_never_sc
     challenger = world.train(tmp_path, today, "challenger", knows=1.0, settings=long)
     (tmp_path / "parts" / "retrieval" / champion.version / "user_tower.onnx").unlink()  # it would not open
     verdict = judge(tmp_path, challenger, champion, features=None)
-    assert (verdict.promoted, verdict.figures) == (False, None)
+    assert (verdict.earned, verdict.figures) == (False, None)
     assert "evaluated part: has seen events until 2024-01-25" in verdict.reason
     assert "served part: has seen events until 2024-01-30" in verdict.reason
     assert not (tmp_path / "attempts").exists()
@@ -379,9 +379,9 @@ def test_judge_when_no_features_are_left_then_says_which_option_names_some(
     challenger = world.train(tmp_path, today, "challenger", knows=0.5)
     (tmp_path / "runs" / "challenger" / "result.json").unlink()
     verdict = judge(tmp_path, challenger, champion, features=None)
-    assert not verdict.promoted
+    assert not verdict.earned
     assert "name them with --features DIR" in verdict.reason
-    assert judge(tmp_path, challenger, champion, features=today).promoted
+    assert judge(tmp_path, challenger, champion, features=today).earned
 
 
 def test_judge_when_a_challenger_is_scored_on_features_newer_than_its_own_then_its_window_is_the_newest(
@@ -391,6 +391,6 @@ def test_judge_when_a_challenger_is_scored_on_features_newer_than_its_own_then_i
     challenger = world.train(tmp_path, last_week, "challenger", knows=0.9, settings=OTHER)
     shutil.rmtree(tmp_path / "runs" / "champion" / "evaluated")
     verdict = judge(tmp_path, challenger, champion, features=today)
-    assert verdict.promoted
+    assert verdict.earned
     assert verdict.figures is not None
     assert verdict.figures.scored == {"challenger": "evaluated", "champion": "served"}
