@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from features.build import FeatureSet, build_features
+from features.columns import EVENT_TYPE_CODES
 from features.errors import ConfigError, DataError
 from features.release import ReleaseStore, layout, write_part
 from features.settings import EngineSettings
@@ -96,6 +97,30 @@ def test_evaluate_retrieval_when_everybody_only_repeats_then_the_table_of_new_it
     page = Path(found["report"]).read_text()
     assert "what customers choose next, repeats counted" in page
     assert "Times are UTC. &lt;Prices&gt; too." in page
+
+
+def test_evaluate_retrieval_when_users_are_erased_then_they_are_not_asked_and_teach_no_baseline(
+    shop: Path, tmp_path: Path
+) -> None:
+    found = FeatureSet.load(shop / "features")
+    evaluate_retrieval(shop / "features", tmp_path, resamples=20)
+    before = json.loads((tmp_path / "report" / "retrieval.json").read_text())["protocol"]
+    validation_us, test_us = before["cutoffs_us"]
+    fitted = found.sequences.between(None, validation_us).lengths
+    later = found.sequences.between(test_us, None)
+    bought = later.where(later.event_type == EVENT_TYPE_CODES["purchase"]).lengths > 0
+    asked = (found.sequences.between(None, test_us).lengths > 0) & bought
+    assert before["num_asked"] == asked.sum()
+    # One who is asked, and the user of the log's last event: without it, the windows would move if they were laid anew.
+    one, last = np.flatnonzero(asked & (fitted > 0))[0], found.sequences.user_of_event[found.sequences.ts.argmax()]
+    gone = np.unique([one, last])
+    for user in gone:
+        ReleaseStore(root=tmp_path).erasures.add(str(found.users.ids[user]))
+    evaluate_retrieval(shop / "features", tmp_path, resamples=20)
+    after = json.loads((tmp_path / "report" / "retrieval.json").read_text())["protocol"]
+    assert after["cutoffs_us"] == before["cutoffs_us"]
+    assert after["num_fit_events"] == before["num_fit_events"] - fitted[gone].sum()
+    assert after["num_asked"] == before["num_asked"] - asked[gone].sum()
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ from training.evaluation.window import AttemptLedger, Window
 from training.report.page import when
 from training.report.retrieval import write_retrieval_page
 from training.retrieval.config import RetrievalConfig, SplitConfig
-from training.retrieval.fit import EXPERIMENT, split_for, target_codes
+from training.retrieval.fit import EXPERIMENT, remembered, split_for, target_codes
 from training.retrieval.for_you import BuyItAgain, ForYouRecommender
 from training.retrieval.recommender import TwoTowerRecommender
 from training.tracking import open_client, tracked_run
@@ -137,7 +137,9 @@ class _Subject:
                 f"({part.data_fingerprint[:12]}…), found others ({feature_set.fingerprint[:12]}…); name those."
             )
         config = _window_config(part)
-        split = split_for(feature_set.sequences, config)
+        # Who is to be forgotten is neither asked nor learned from; windows stay where the whole log puts them.
+        sequences, _ = remembered(feature_set, ReleaseStore(root=store).erasures.load())
+        split = split_for(sequences, config, last_us=int(feature_set.sequences.ts.max(initial=0)))
         return cls(features=feature_set, store=store, run_id=run_id, part=part, config=config, split=split)
 
     @property
