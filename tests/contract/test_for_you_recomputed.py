@@ -93,6 +93,7 @@ def test_for_you_when_excluded_or_seen_is_excluded_then_nothing_bought_is_shown(
     found = model.recommend(query, k=10, exclude_seen=False)
     bought = query.where(query.event_type == EVENT_TYPE_CODES[PURCHASE])
     assert not shared(found, bought)
+    assert model.recommend(query.take([]), k=10, exclude_seen=False).num_lists == 0, "nobody is asked, nobody answered"
     unseen = dataclasses.replace(model, repeat="allow").recommend(query, k=10, exclude_seen=True)
     assert not shared(unseen, query)
     again = BuyItAgain(repurchase=model.repurchase, candidates=np.ones(1000, bool), timing=True, now_us=None).recommend(

@@ -79,6 +79,8 @@ class ForYouRecommender:
             self._batch(query.take(np.arange(start, min(start + _USERS_A_BATCH, query.num_users))), k, exclude_seen)
             for start in range(0, query.num_users, _USERS_A_BATCH)
         ]
+        if not parts:
+            return Recommendations.from_lists([], [])
         lengths = np.concatenate([np.diff(part.offsets) for part in parts])
         return Recommendations(
             offsets=np.concatenate([[0], np.cumsum(lengths)]),
