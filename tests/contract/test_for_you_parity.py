@@ -13,13 +13,8 @@ from serving.erasures import ErasureWatch
 from serving.live_events import LiveEvents
 from serving.release_state import ReleaseState
 from serving.schemas import RecommendAnswer, RecommendRequest
-from serving.surfaces import for_you
 from tests.serving.tiny_release import AS_OF_US, build, plain_blend
 from training.retrieval.for_you import ForYouRecommender
-
-
-def test_new_items_when_they_compete_then_as_many_do_in_training_and_serving() -> None:
-    assert for_you.NUM_NEW == NUM_NEW
 
 
 @pytest.mark.parametrize("repeat", ["allow", "discount", "exclude"])
@@ -28,7 +23,7 @@ def test_for_you_when_evaluated_and_served_then_the_lists_are_equal(
     tmp_path: Path, repeat: str, exclude_seen: bool
 ) -> None:
     """The same histories at the same instant, over one release."""
-    tiny = build(tmp_path / "store", num_items=400, blend=plain_blend(), repeat=repeat)
+    tiny = build(tmp_path / "store", num_items=2 * NUM_NEW, blend=plain_blend(), repeat=repeat)
     recommender = ForYouRecommender.from_part(tiny.release.parts["retrieval"], now_us=AS_OF_US)
     evaluated = recommender.recommend(tiny.histories, k=20, exclude_seen=exclude_seen)
     live = LiveEvents(tmp_path / "live.sqlite", max_events=20)

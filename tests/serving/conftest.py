@@ -11,10 +11,9 @@ import pytest
 
 from features.blend import ForYouBlend
 from serving.engine import Engine
-from serving.erasures import ErasureWatch
-from serving.live_events import LiveEvents
 from serving.release_state import ReleaseState
 from serving.settings import ServeSettings
+from tests.serving.asking import engine_over
 from tests.serving.server_process import Server, free_port
 from tests.serving.tiny_release import TinyRelease, build
 
@@ -32,10 +31,8 @@ def tiny_state(tiny: TinyRelease) -> ReleaseState:
 
 @pytest.fixture
 def engine(tiny_state: ReleaseState, tiny: TinyRelease, tmp_path: Path) -> Engine:
-    """An engine with live events and an erasure list of its own."""
-    live = LiveEvents(tmp_path / "live.sqlite", max_events=20)
-    erasures = type(tiny.store)(root=tmp_path).erasures
-    return Engine(tiny_state, live, ErasureWatch(erasures))
+    """An engine with live events and an erasure list of its own, whose present is where the data end."""
+    return engine_over(tiny_state, tiny, tmp_path)
 
 
 @pytest.fixture(scope="session")

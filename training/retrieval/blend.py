@@ -16,15 +16,14 @@ from features.recommendations import Recommendations
 from features.release import Part, layout
 from features.repurchase import RepurchaseModel
 from features.sequences import Sequences
-from features.settings import Repeat
 from features.splits import Holdout
 from training.retrieval.ensemble import Towers
-from training.retrieval.for_you import Candidates, candidates_for, instant_of
+from training.retrieval.for_you import candidates_for, instant_of, repeats_for
 from training.retrieval.learn import Lesson
 from training.retrieval.recommender import TwoTowerRecommender
 
 Bools = npt.NDArray[np.bool_]
-_SETTINGS: Final[tuple[Repeat, ...]] = ("discount", "allow")
+Floats = npt.NDArray[np.float32]
 _MOST_USERS: Final = 20_000  # 200 new items each: far more than a few coefficients need, and half a gigabyte
 logger = logging.getLogger(__name__)
 
@@ -96,19 +95,15 @@ def fit_blend(
         now_us: its first instant; just after each history's last event where left out.
     """
     holdout = some_users(holdout)
-    found = {
-        repeat: candidates_for(
-            holdout.query, tower, repurchase, repeat=repeat, now_us=instant_of(holdout.query, now_us)
-        )
-        for repeat in _SETTINGS
-    }
-    timed, untimed = found["discount"], found["allow"]
+    instant = instant_of(holdout.query, now_us)
+    timed = candidates_for(holdout.query, tower, repurchase, repeat="discount", now_us=instant)
+    untimed = repeats_for(holdout.query, tower, repurchase, repeat="allow", now_us=instant)
     plain = ForYouBlend.plain()
     return ForYouBlend(
         new=_fitted("new", NEW, new_variables(timed.new, timed.repeats), chosen(timed.new, holdout.targets))
         or plain.new,
-        repeat_timed=_fit_repeats(timed, holdout) or plain.repeat_timed,
-        repeat_untimed=_fit_repeats(untimed, holdout) or plain.repeat_untimed,
+        repeat_timed=_fit_repeats("known, timed", timed.repeats, timed.repeat_cosines, holdout) or plain.repeat_timed,
+        repeat_untimed=_fit_repeats("known, untimed", *untimed, holdout) or plain.repeat_untimed,
     )
 
 
@@ -127,14 +122,13 @@ def chosen(lists: Recommendations, targets: Sequences) -> Bools:
     return np.isin(user * stride + lists.item, targets.user_of_event * stride + targets.item)
 
 
-def _fit_repeats(found: Candidates, holdout: Holdout) -> QuadraticLogit | None:
-    x = repeat_variables(found.repeats, found.repeat_cosines)
-    return _fitted("known", REPEAT, x, chosen(found.repeats, holdout.targets))
+def _fit_repeats(what: str, repeats: Recommendations, cosines: Floats, holdout: Holdout) -> QuadraticLogit | None:
+    return _fitted(what, REPEAT, repeat_variables(repeats, cosines), chosen(repeats, holdout.targets))
 
 
 def _fitted(what: str, names: tuple[str, ...], x: npt.NDArray[np.floating], came: Bools) -> QuadraticLogit | None:
     fitted = QuadraticLogit.fit(names, x, came) if len(came) else None
     logger.info(
-        "blend: %d of %d %s items chosen%s", came.sum(), len(came), what, "" if fitted else "; too few to learn from"
+        "blend, %s: %d of %d items chosen%s", what, came.sum(), len(came), "" if fitted else "; too few to learn from"
     )
     return fitted

@@ -35,9 +35,10 @@ from features.settings import EngineSettings
 from features.splits import Split
 from training.resuming import check_same_settings, tracked_training
 from training.retrieval.blend import Habits
+from training.retrieval.candidates import candidate_items
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.export import favourites, write_files
-from training.retrieval.learn import Learned, Lesson, candidate_items, learn
+from training.retrieval.learn import Learned, Lesson, learn
 from training.retrieval.surfaces import UsableRows, write_surface_tables
 from training.tracking import TrackedRun
 
@@ -220,7 +221,9 @@ class _Training:
         if self.config.refit:
             end_us = last_us + 1 if last_us else 0
             whole = lesson_of(self.feature_set, self.sequences, as_of_us=end_us, config=self.config)
-            again = learn(whole, self.config, self.directory / "refit", num_steps=max(1, learned.steps))
+            again = learn(
+                whole, self.config, self.directory / "refit", num_steps=[max(1, n) for n in learned.member_steps]
+            )
             logger.info("learned again from all data: %d steps, %.0f s", again.steps, again.seconds)
             about = self._about("all", end_us, learned.score, seen_until_us=end_us)
             exported = self._export(

@@ -153,6 +153,20 @@ def candidates_for(
     num_new: int = NUM_NEW,
 ) -> Candidates:
     """Return what competes for the lists of some users; items that may not be shown take no part."""
+    repeats, cosines = repeats_for(query, tower, repurchase, repeat=repeat, now_us=now_us)
+    new = tower.recommend(query, k=num_new, exclude_seen=True)
+    return Candidates(new=new, repeats=repeats, repeat_cosines=cosines)
+
+
+def repeats_for(
+    query: Sequences,
+    tower: TwoTowerRecommender,
+    repurchase: RepurchaseModel,
+    *,
+    repeat: Repeat,
+    now_us: int | Ints,
+) -> tuple[Recommendations, Floats]:
+    """Return what users have met and may be shown again, with the cosine of each, float32."""
     repeats = repurchase.score(
         query, now_us=now_us, timing=repeat == "discount", kind="met" if repeat == "exclude" else "all"
     )
@@ -164,11 +178,7 @@ def candidates_for(
     if len(asked):
         user_vecs[asked] = tower.encode_users(query.take(asked))
     user = np.repeat(np.arange(query.num_users), np.diff(repeats.offsets))
-    return Candidates(
-        new=tower.recommend(query, k=num_new, exclude_seen=True),
-        repeats=repeats,
-        repeat_cosines=_cosines(user_vecs, user, tower.candidate_vecs, place[repeats.item]),
-    )
+    return repeats, _cosines(user_vecs, user, tower.candidate_vecs, place[repeats.item])
 
 
 def instant_of(query: Sequences, now_us: int | None) -> int | Ints:

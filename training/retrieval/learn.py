@@ -29,6 +29,7 @@ from training.allocator import keep_freed_memory
 from training.reproducibility import RandomStates, StepCheckpoint
 from training.resuming import interrupts_of
 from training.retrieval.batches import TrainingBatches
+from training.retrieval.candidates import competing_items
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.ensemble import TowerEnsemble, Towers
 from training.retrieval.module import METRIC, KeepBest, RetrievalModule
@@ -39,7 +40,6 @@ from training.retrieval.towers import TwoTower
 CHECKPOINT_FILE: Final = "last.ckpt"
 WEIGHTS_FILE: Final = "towers.safetensors"
 DONE_FILE: Final = "done.json"
-_DAY_US: Final = 86_400_000_000
 
 Ints = npt.NDArray[np.integer]
 logger = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class Learned:
     Args:
         towers: in evaluation mode.
         steps: that the weights have seen; the mean over the members of an ensemble.
+        member_steps: of each member; of the one tower where there is no ensemble.
         score: validation NDCG@10; 0 in a refit.
         seconds: wall time, of the last resumption alone where there was one.
         positions_per_second: real positions learned from a second, in this process; 0 where it only read what was done.
@@ -78,6 +79,7 @@ class Learned:
 
     towers: Towers
     steps: int
+    member_steps: tuple[int, ...]
     score: float
     seconds: float
     positions_per_second: float
@@ -88,7 +90,7 @@ def learn(
     config: RetrievalConfig,
     directory: Path,
     *,
-    num_steps: int = 0,
+    num_steps: int | Sequence[int] = 0,
     tracker: Any = False,
     callbacks: Sequence[pl.Callback] = (),
 ) -> Learned:
@@ -101,15 +103,16 @@ def learn(
         lesson: what to learn from.
         config: how.
         directory: holds checkpoint and weights; a finished one is only read.
-        num_steps: exactly so many, without validation; 0 for early stopping.
+        num_steps: exactly so many, of every member or of each, without validation; 0 for early stopping.
         tracker: a Lightning logger, or ``False``.
         callbacks: told of every validation, after its score is kept.
     """
     keep_freed_memory()
+    steps = [num_steps] * config.num_members if isinstance(num_steps, int) else list(num_steps)
     if config.num_members == 1:
-        return _learn_one(lesson, config, directory, num_steps=num_steps, tracker=tracker, callbacks=callbacks)
+        return _learn_one(lesson, config, directory, num_steps=steps[0], tracker=tracker, callbacks=callbacks)
     learned = []
-    for number, member in enumerate(member_configs(config)):
+    for number, (member, member_steps) in enumerate(zip(member_configs(config), steps, strict=True)):
         logger.info("member %d of %d", number + 1, config.num_members)
         first = number == 0
         learned.append(
@@ -117,7 +120,7 @@ def learn(
                 lesson,
                 member,
                 directory / f"member-{number}",
-                num_steps=num_steps,
+                num_steps=member_steps,
                 tracker=tracker if first else False,
                 callbacks=callbacks if first else (),
             )
@@ -149,6 +152,7 @@ def _joined(learned: Sequence[_LearnedOne], lesson: Lesson, config: RetrievalCon
     return Learned(
         towers=ensemble,
         steps=round(sum(one.steps for one in learned) / len(learned)),
+        member_steps=tuple(one.steps for one in learned),
         score=questions.ndcg_at_10(ensemble) if questions is not None and learned[0].score else 0.0,
         seconds=seconds,
         positions_per_second=positions / max(seconds, 1e-9),
@@ -188,6 +192,7 @@ def _learn_one(
     return _LearnedOne(
         towers=towers,
         steps=done["steps"],
+        member_steps=(done["steps"],),
         score=done["score"],
         seconds=seconds,
         positions_per_second=positions / max(seconds, 1e-9),
@@ -201,7 +206,7 @@ def build_module(lesson: Lesson, config: RetrievalConfig, *, num_steps: int = 0)
     known = np.bincount(lesson.fit.item, minlength=num_codes) > 0
     batches = TrainingBatches.from_sequences(
         lesson.fit,
-        candidates=_competing(lesson.candidates, known),
+        candidates=competing_items(lesson.candidates, known),
         num_codes=num_codes,
         max_length=tower.max_length,
         batch_tokens=schedule.batch_tokens,
@@ -230,16 +235,6 @@ def build_module(lesson: Lesson, config: RetrievalConfig, *, num_steps: int = 0)
     return RetrievalModule(towers, batches, questions, config, num_steps=steps, neighbours=neighbours)
 
 
-def _competing(candidates: Ints, known: npt.NDArray[np.bool_]) -> Ints:
-    """Return the candidates that targets compete with: those of the fit part.
-
-    An item that nobody could have chosen yet is not passed over by those who chose another; as a competitor it would
-    only learn to lose.
-    """
-    competing = candidates[known[candidates]]
-    return competing if len(competing) else candidates
-
-
 def _questions(lesson: Lesson, config: RetrievalConfig) -> Questions | None:
     if lesson.validation is None:
         return None
@@ -266,20 +261,6 @@ def most_steps(batches: TrainingBatches, config: RetrievalConfig) -> int:
 def validation_interval(batches: TrainingBatches, config: RetrievalConfig) -> int:
     """Return the steps between validations."""
     return max(1, batches.steps_per_epoch // config.schedule.validations_per_epoch)
-
-
-def candidate_items(
-    sequences: Sequences, catalog: ItemCatalog, *, as_of_us: int, config: RetrievalConfig
-) -> npt.NDArray[np.int64]:
-    """Return the item codes that can be recommended, rising.
-
-    An available item with ``min_item_events`` events, or one created in the ``new_item_days`` before ``as_of_us``.
-    """
-    known = np.bincount(sequences.item, minlength=len(catalog)) >= max(1, config.min_item_events)
-    since_us = as_of_us - config.new_item_days * _DAY_US
-    created = catalog.created_at_us
-    new = (created > 0) & (created >= since_us) & (created <= as_of_us) & config.tower.content
-    return np.flatnonzero((known | new) & catalog.available).astype(np.int64)
 
 
 def _content(catalog: ItemCatalog, config: RetrievalConfig) -> ItemContent | None:

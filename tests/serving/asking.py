@@ -1,0 +1,58 @@
+"""Ask an engine over the tiny release, and read its answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from features.columns import EVENT_TYPE_CODES
+from features.vocabulary import FIRST
+from serving.engine import Engine
+from serving.erasures import ErasureWatch
+from serving.errors import RequestError
+from serving.live_events import LiveEvents
+from serving.release_state import ReleaseState
+from serving.schemas import RecommendAnswer, RecommendRequest
+from tests.serving.tiny_release import AS_OF_US, TinyRelease
+
+PURCHASE = EVENT_TYPE_CODES["purchase"]
+
+
+def engine_over(state: ReleaseState, tiny: TinyRelease, directory: Path) -> Engine:
+    """An engine whose present is where the data end."""
+    live = LiveEvents(directory / "live.sqlite", max_events=20)
+    erasures = type(tiny.store)(root=directory).erasures
+    return Engine(state, live, ErasureWatch(erasures), wall=lambda: AS_OF_US)
+
+
+def ask(engine: Engine, **request: object) -> RecommendAnswer:
+    answer = engine.recommend([RecommendRequest(**request)])[0]
+    if isinstance(answer, RequestError):
+        raise answer
+    return answer
+
+
+def ids(answer: RecommendAnswer) -> list[str]:
+    return [item.item_id for item in answer.items]
+
+
+def strategies(answer: RecommendAnswer) -> list[str]:
+    return [item.strategy or answer.strategy for item in answer.items]
+
+
+def reasons(answer: RecommendAnswer) -> list[str | None]:
+    return [item.reason for item in answer.items]
+
+
+def nearest(tiny: TinyRelease, item_id: str, codes: np.ndarray, k: int) -> list[str]:
+    codes = codes[tiny.catalog.available[codes]]
+    closeness = tiny.vectors[codes] @ tiny.vectors[tiny.vocabulary.code_of(item_id)]
+    return list(tiny.vocabulary.decode(codes[np.argsort(-closeness, kind="stable")][:k]))
+
+
+def bought_of(tiny: TinyRelease, user_id: str) -> set[str]:
+    row = tiny.users.code_of(user_id) - FIRST
+    span = slice(tiny.histories.offsets[row], tiny.histories.offsets[row + 1])
+    codes = tiny.histories.item[span][tiny.histories.event_type[span] == PURCHASE]
+    return set(tiny.vocabulary.decode(codes))
