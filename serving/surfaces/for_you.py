@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
-from features.blend import ForYouBlend
+from features.blend import NUM_NEW, ForYouBlend
 from features.recommendations import Recommendations
 from serving.item_index import Ask
 from serving.release_state import ReleaseState
 from serving.schemas import Repeat, Strategy
 from serving.surfaces.buy_it_again import known_items, why
 from serving.surfaces.question import Floats, Ints, Question, Ranked
-
-# As many new items compete as competed when the blend was fitted and evaluated.
-NUM_NEW: Final = 200
 
 
 def for_you(state: ReleaseState, questions: Sequence[Question], user_vecs: Floats) -> list[Ranked]:

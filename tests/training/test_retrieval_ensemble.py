@@ -86,6 +86,18 @@ def test_ensemble_when_trained_then_its_first_member_is_the_single_one(
 def test_ensemble_when_refitted_then_each_member_takes_the_steps_given(lesson: Lesson, tmp_path: Path) -> None:
     again = learn(lesson, CONFIG, tmp_path, num_steps=3)
     assert (again.steps, again.score) == (3, 0.0)
+    assert again.member_steps == (3, 3)
+
+
+def test_ensemble_when_refitted_by_member_then_each_takes_its_own_steps(
+    learned: Learned, lesson: Lesson, tmp_path: Path
+) -> None:
+    assert len(learned.member_steps) == CONFIG.num_members
+    assert learned.steps == round(sum(learned.member_steps) / 2)
+    again = learn(lesson, CONFIG, tmp_path, num_steps=[2, 5])
+    assert again.member_steps == (2, 5)
+    with pytest.raises(ValueError, match="zip"):
+        learn(lesson, CONFIG, tmp_path / "other", num_steps=[2])
 
 
 def test_num_members_when_none_then_refused() -> None:

@@ -13,8 +13,9 @@ from features.catalog import ItemCatalog
 from features.sequences import Sequences
 from features.splits import Holdout, Split
 from features.vocabulary import FIRST, Vocabulary
+from training.retrieval.candidates import candidate_items
 from training.retrieval.config import LossConfig, RetrievalConfig, ScheduleConfig, TowerConfig
-from training.retrieval.learn import Lesson, candidate_items, learn
+from training.retrieval.learn import Lesson, learn
 from training.retrieval.recommender import TwoTowerRecommender
 
 
