@@ -21,7 +21,7 @@ from training.report.retrieval_words import for_whom, in_short, page_title, stan
 
 def test_page_title_when_ours_is_there_then_it_says_what_both_find() -> None:
     assert page_title(retrieval_report()) == (
-        "The two-tower finds 6.2% of what customers choose next that is new to them; popularity finds 2.1%"
+        "The two-tower finds 6.2% of what customers choose next that is new to them; item-kNN finds 5.0%"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,17 +38,27 @@ _LABELS_CALLED: Final = {
 
 
 def page_title(report: Row) -> str:
-    """Return the answer in one sentence: what our model, or the best baseline, finds beside popularity."""
+    """Return the answer in one sentence: what our model finds beside the best baseline.
+
+    A report of baselines alone says what the best of them finds beside popularity.
+    """
     table = report["tables"][0]
     rows = by_model(table)
-    lead = lead_of(report, table) or max(rows, key=lambda name: mean_of(rows[name]))
+    ours = lead_of(report, table)
+    lead = ours or _best(rows, rows)
     first = f"{_capital(called(lead))} finds {_percent(rows[lead])} of {ASKED[table['name']]}"
-    if "popularity" not in rows or lead == "popularity":
+    others = rivals(report, table) if ours else [name for name in ("popularity",) if name in rows and name != lead]
+    if not others:
         return first
-    found = rows["popularity"]["difference"]
+    rival = _best(rows, others)
+    found = rows[rival]["difference"]
     if found is not None and found[METRIC]["low"] <= 0 <= found[METRIC]["high"]:
-        return f"{first}, which cannot be told apart from popularity ({_percent(rows['popularity'])})"
-    return f"{first}; popularity finds {_percent(rows['popularity'])}"
+        return f"{first}, which cannot be told apart from {called(rival)} ({_percent(rows[rival])})"
+    return f"{first}; {called(rival)} finds {_percent(rows[rival])}"
+
+
+def _best(rows: Mapping[str, Row], names: Iterable[str]) -> str:
+    return max(names, key=lambda name: mean_of(rows[name]))
 
 
 def summary(report: Row) -> str:
@@ -78,7 +88,7 @@ def standing(report: Row, table: Row) -> list[dict[str, str]]:
     rows, sentences = by_model(table), []
     first = f"Of {ASKED[table['name']]}, {called(lead)} finds {_percent(rows[lead])} in 20 suggestions"
     if others := rivals(report, table):
-        best = max(others, key=lambda name: mean_of(rows[name]))
+        best = _best(rows, others)
         found = rows[best]["difference"][METRIC]
         sentences.append({"kind": kind_of(found), "text": f"{first}, {_beside(found, _the_best(best), rows[best])}."})
     # The champion's row is its two-tower: beside a blended list it would not be like for like.
