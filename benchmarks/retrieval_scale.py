@@ -97,6 +97,7 @@ def measure(num_items: int, num_users: int, *, num_steps: int, dense: bool) -> d
         "users": num_users,
         "loss": "sampled" if module.batches.sampled else "full",
         "rows": "those met" if getattr(module, "rows", None) is not None else "all",
+        "dense": dense,
         "cpu_s": timed["step_cpu_s"],
         "wall_s": timed["step_wall_s"],
         "tokens_per_s": timed["tokens_per_s"],
@@ -136,17 +137,16 @@ def in_own_process(num_items: int, num_users: int, *, num_steps: int, dense: boo
 
 def rows_of(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return a row a cell; a cell that visits only rows met is set beside the same by the dense rule."""
-    dense = {(cell["items"], cell["users"]): cell for cell in cells if cell["rows"] == "all"}
+    dense = {(cell["items"], cell["users"]): cell for cell in cells if cell["dense"]}
     rows = []
     for cell in cells:
         other = dense.get((cell["items"], cell["users"]))
-        metrics = {key: value for key, value in cell.items() if key not in ("loss", "rows")}
-        if other is not None and other is not cell:
+        metrics = {key: value for key, value in cell.items() if key not in ("loss", "rows", "dense")}
+        if other is not None and not cell["dense"]:
             metrics["ratio"] = cell["cpu_s"] / other["cpu_s"]
-        by_dense_rule = cell["loss"] == "sampled" and cell["rows"] == "all"
         rows.append(
             {
-                "model": "dense Adam" if by_dense_rule else "footfall",
+                "model": "dense Adam" if cell["dense"] else "footfall",
                 "metrics": metrics,
                 "interval": {},
                 "per_seed": {},
@@ -189,9 +189,8 @@ def draw(cells: list[dict[str, Any]], path: Path) -> None:
 
 
 def _sweep(cells: list[dict[str, Any]], sweep: str, fixed: str, *, dense: bool) -> list[dict[str, Any]]:
-    """Return the cells along one axis, the other at 100,000; a full softmax has one rule, which is ours."""
-    wanted = [cell for cell in cells if cell[fixed] == 100_000]
-    chosen = [cell for cell in wanted if (cell["loss"] == "sampled" and cell["rows"] == "all") == dense]
+    """Return the cells along one axis, the other at 100,000: as they are trained, or with the dense rule forced."""
+    chosen = [cell for cell in cells if cell[fixed] == 100_000 and cell["dense"] == dense]
     return sorted(chosen, key=lambda cell: cell[sweep])
 
 

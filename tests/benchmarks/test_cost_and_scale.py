@@ -37,10 +37,14 @@ def test_histories_when_drawn_then_popularity_falls_by_zipf() -> None:
 
 def test_rows_when_a_cell_ran_by_both_rules_then_ratio_is_ours_over_dense() -> None:
     cell = {"items": 10, "users": 5, "loss": "sampled", "cpu_s": 2.0, "peak_mb": 1.0}
-    rows = rows_of([cell | {"rows": "those met"}, cell | {"rows": "all", "cpu_s": 8.0}])
+    rows = rows_of([cell | {"rows": "those met", "dense": False}, cell | {"rows": "all", "dense": True, "cpu_s": 8.0}])
     assert [row["model"] for row in rows] == ["footfall", "dense Adam"]
     assert rows[0]["metrics"]["ratio"] == 0.25
     assert "ratio" not in rows[1]["metrics"]
+    (small,) = rows_of(
+        [cell | {"rows": "all", "dense": False}]
+    )  # all rows are visited since they are few: that is ours
+    assert (small["model"], "ratio" in small["metrics"]) == ("footfall", False)
 
 
 def test_tables_when_results_are_absent_or_partly_empty_then_the_page_stands() -> None:
