@@ -1,4 +1,4 @@
-"""The tables of ``docs/retrieval.md``: ours beside published figures, and what each choice is worth.
+"""The tables of ``docs/retrieval.md``: ours beside published figures, both protocols, and what each choice is worth.
 
 A table stands between two marks, ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``; prose around them is kept.
 """
@@ -19,7 +19,11 @@ Result = dict[str, Any]
 def fill(page: str, results: Iterable[Result]) -> str:
     """Return the page with today's tables between its marks."""
     found = list(results)
-    tables = {"published": published_table(found), "ablations": ablation_table(found)}
+    tables = {
+        "published": published_table(found),
+        "protocols": protocol_table(found),
+        "ablations": ablation_table(found),
+    }
     for name, table in tables.items():
         marks = re.compile(rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
         page = marks.sub(lambda match, table=table: f"{match[1]}{table}\n{match[2]}", page)  # type: ignore[misc]
@@ -43,6 +47,27 @@ def published_table(results: list[Result]) -> str:
             if row["data"] == result["data"]:
                 verdict = ", ".join(_verdict(ours[key] - row[key], published["standard_error"]) for key in KEYS)
                 lines.append(_line(result["data"], row["model"], *_figures(row), verdict, row["source"]))
+    return "\n".join(lines)
+
+
+def protocol_table(results: list[Result]) -> str:
+    """Return each model under both protocols, shop by shop and question by question."""
+    key = "recall@20"
+    lines = [
+        _line("data", "counted", "model", f"{key}, time split", f"{key}, leave-one-out"),
+        _line("---", "---", "---", "---:", "---:"),
+    ]
+    for result in sorted((r for r in results if r["benchmark"] == "protocols"), key=lambda r: str(r["data"])):
+        figures: dict[tuple[str, str], dict[str, str]] = {}
+        for row in result["results"]:
+            counted = row["note"].split("; ")[1]
+            low, high = row["interval"][key]
+            figure = f"{row['metrics'][key]:.4f} ({low:.4f}, {high:.4f})"
+            figures.setdefault((counted, row["model"]), {})[row["protocol"]] = figure
+        shop = re.split(r"[,(]", result["data"])[0].strip()
+        lines += [
+            _line(shop, *which, found["global_temporal"], found["leave_one_out"]) for which, found in figures.items()
+        ]
     return "\n".join(lines)
 
 
