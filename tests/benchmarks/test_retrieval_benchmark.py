@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.ablations import VARIANTS
+from benchmarks.ablations import VARIANTS, kept_rows
 from benchmarks.cold_items import Draw
 from benchmarks.retrieval import config_for
 from benchmarks.retrieval_tables import fill, published_table
 from benchmarks.sequence_file import Problem, read
 from features.vocabulary import FIRST
+from training.retrieval.learn import build_module
 
 LINES = ["u1 10 20 30 40", "u2 20 10 30 20 10", "u3 30 40 10"]
 
@@ -60,8 +61,21 @@ def test_config_when_histories_are_long_then_the_other_settings(tmp_path: Path, 
 
 @pytest.mark.parametrize("name", list(VARIANTS))
 def test_variant_when_applied_then_only_the_reference_is_unchanged(name: str, file: Path) -> None:
-    config = config_for(read(file), seed=0, members=1)
-    assert (VARIANTS[name](config) == config) == (name == "reference")
+    config, variant = config_for(read(file), seed=0, members=1), VARIANTS[name]
+    assert (variant.change(config) == config and variant.builds == (build_module,)) == (name == "reference")
+    assert len(variant.builds) in (1, variant.change(config).num_members)
+
+
+def test_kept_rows_when_the_reference_is_the_same_then_kept_with_their_revision(tmp_path: Path) -> None:
+    metrics, config = {"ndcg@10": 0.07}, {"tower": {"dim": 128}}
+    reference = {"model": "reference", "metrics": metrics, "config": config}
+    rows = [reference, {"model": "two blocks"}, {"model": "width 64"}]
+    path = tmp_path / "earlier.json"
+    path.write_text(json.dumps({"git": "abc", "results": rows}), encoding="utf-8")
+    kept = kept_rows(path, reference | {"fit_cpu_s": 1.0}, ["reference", "two blocks"])
+    assert kept == [{"git": "abc", "model": "width 64"}]
+    with pytest.raises(SystemExit, match="measure all rows anew"):
+        kept_rows(path, reference | {"metrics": {"ndcg@10": 0.0700001}}, ["reference"])
 
 
 def test_draw_when_items_are_withheld_then_they_stand_in_no_history(file: Path) -> None:

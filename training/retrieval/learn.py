@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +42,7 @@ WEIGHTS_FILE: Final = "towers.safetensors"
 DONE_FILE: Final = "done.json"
 
 Ints = npt.NDArray[np.integer]
+Build = Callable[..., RetrievalModule]
 logger = logging.getLogger(__name__)
 
 
@@ -93,6 +94,7 @@ def learn(
     num_steps: int | Sequence[int] = 0,
     tracker: Any = False,
     callbacks: Sequence[pl.Callback] = (),
+    build: Build | None = None,
 ) -> Learned:
     """Train in ``directory``, going on from its checkpoint where one is there.
 
@@ -106,11 +108,14 @@ def learn(
         num_steps: exactly so many, of every member or of each, without validation; 0 for early stopping.
         tracker: a Lightning logger, or ``False``.
         callbacks: told of every validation, after its score is kept.
+        build: makes what learns, as ``build_module`` does, where an experiment puts something else in its place.
     """
     keep_freed_memory()
     steps = [num_steps] * config.num_members if isinstance(num_steps, int) else list(num_steps)
     if config.num_members == 1:
-        return _learn_one(lesson, config, directory, num_steps=steps[0], tracker=tracker, callbacks=callbacks)
+        return _learn_one(
+            lesson, config, directory, num_steps=steps[0], tracker=tracker, callbacks=callbacks, build=build
+        )
     learned = []
     for number, (member, member_steps) in enumerate(zip(member_configs(config), steps, strict=True)):
         logger.info("member %d of %d", number + 1, config.num_members)
@@ -123,6 +128,7 @@ def learn(
                 num_steps=member_steps,
                 tracker=tracker if first else False,
                 callbacks=callbacks if first else (),
+                build=build,
             )
         )
     return _joined(learned, lesson, config)
@@ -174,11 +180,12 @@ def _learn_one(
     num_steps: int,
     tracker: Any,
     callbacks: Sequence[pl.Callback],
+    build: Build | None,
 ) -> _LearnedOne:
     directory.mkdir(parents=True, exist_ok=True)
     pl.seed_everything(config.seed, verbose=False)
     torch.set_num_threads(config.schedule.threads)
-    module = build_module(lesson, config, num_steps=num_steps)
+    module = (build or build_module)(lesson, config, num_steps=num_steps)
     started = time.perf_counter()
     finished = (directory / DONE_FILE).exists()
     first_step = 0 if finished else _run(module, directory, tracker, callbacks)

@@ -83,28 +83,31 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, lengths: list[tuple[int, int]]) -> Tensor:
         """Return ``[M, D]``; a position attends to itself and those before it in its own history."""
-        x = x + self._drop(self.attention_out(self._attend(self.query_key_value(self.attention_norm(x)), lengths)))
+        qkv = self.query_key_value(self.attention_norm(x))
+        x = x + self._drop(self.attention_out(causal_attention(qkv, lengths, num_heads=self.num_heads)))
         return x + self.feed_forward(x)
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """Return the feed-forward update of ``[M, D]``."""
         return self._drop(self.feed_out(F.gelu(self.feed_in(self.feed_norm(x)))))
 
-    def _attend(self, qkv: Tensor, lengths: list[tuple[int, int]]) -> Tensor:
-        """Attend within each group of equal length; ``[M, 3 D] -> [M, D]``."""
-        groups = torch.split(qkv, [length * count for length, count in lengths])
-        return torch.cat([self._attend_group(g, *size) for g, size in zip(groups, lengths, strict=True)])
-
-    def _attend_group(self, qkv: Tensor, length: int, count: int) -> Tensor:
-        dim = qkv.shape[-1] // 3
-        if length == 1:  # attention to oneself alone
-            return qkv[:, 2 * dim :]
-        q, k, v = qkv.view(count, length, 3, self.num_heads, dim // self.num_heads).permute(2, 0, 3, 1, 4)
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # [count, H, length, D / H]
-        return out.transpose(1, 2).reshape(count * length, dim)
-
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
+
+
+def causal_attention(qkv: Tensor, lengths: list[tuple[int, int]], *, num_heads: int) -> Tensor:
+    """Attend within each group of histories of equal length; ``[M, 3 D] -> [M, D]``."""
+    groups = torch.split(qkv, [length * count for length, count in lengths])
+    return torch.cat([_attend_group(g, *size, num_heads) for g, size in zip(groups, lengths, strict=True)])
+
+
+def _attend_group(qkv: Tensor, length: int, count: int, num_heads: int) -> Tensor:
+    dim = qkv.shape[-1] // 3
+    if length == 1:  # attention to oneself alone
+        return qkv[:, 2 * dim :]
+    q, k, v = qkv.view(count, length, 3, num_heads, dim // num_heads).permute(2, 0, 3, 1, 4)
+    out = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # [count, H, length, D / H]
+    return out.transpose(1, 2).reshape(count * length, dim)
 
 
 class UserTower(nn.Module):
