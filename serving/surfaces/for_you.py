@@ -13,6 +13,7 @@ from serving.release_state import ReleaseState
 from serving.schemas import Repeat, Strategy
 from serving.surfaces.buy_it_again import known_items, why
 from serving.surfaces.question import Floats, Ints, Question, Ranked
+from serving.surfaces.words import met_before
 
 
 def for_you(state: ReleaseState, questions: Sequence[Question], user_vecs: Floats) -> list[Ranked]:
@@ -78,11 +79,21 @@ def _ranked(state: ReleaseState, question: Question, codes: Ints, scores: Floats
 
 
 def _because(state: ReleaseState, question: Question, codes: Ints, again: Sequence[bool]) -> list[str]:
-    """Say when an item was bought before, and name for each other the nearest item of the history."""
+    """Say when an item was bought or met before, and name for each other the nearest item of the history."""
     seen = np.unique(question.events.item)
     nearness = state.index.vectors[codes] @ state.index.vectors[seen].T  # [k, S]
     nearest = seen[nearness.argmax(axis=1)]  # [k]
     return [
-        why(question, int(code)) if bought else "In the history" if code == near else f"Close to {state.name(near)}"
+        why(question, int(code))
+        if bought
+        else _met(question, int(code))
+        if code == near
+        else f"Close to {state.name(near)}"
         for code, near, bought in zip(codes, nearest, again, strict=True)
     ]
+
+
+def _met(question: Question, code: int) -> str:
+    events = question.events
+    last = np.flatnonzero(events.item == code)[-1]
+    return met_before(int(events.event_type[last]), int(events.ts[last]), question.now_us)

@@ -8,6 +8,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features.columns import (
+    CART,
+    EVENT_TYPE_CODES,
+    FAVORITE,
+    IMPRESSION,
+    PURCHASE,
+    REFUND,
+    REMOVE_FROM_CART,
+    VIEW,
+)
 from features.surfaces import DAY_US
 
 Ints = npt.NDArray[np.integer]
@@ -15,6 +25,17 @@ Ints = npt.NDArray[np.integer]
 # (days in one, word): the largest unit of which there are at least two.
 _UNITS: Final = ((365.25, "year"), (30.44, "month"), (7.0, "week"), (1.0, "day"))
 _EPOCH: Final = dt.date(1970, 1, 1)
+
+_MET: Final = {
+    IMPRESSION: "Shown",
+    VIEW: "Viewed",
+    FAVORITE: "Marked as a favourite",
+    CART: "Put in the cart",
+    REMOVE_FROM_CART: "Taken out of the cart",
+    PURCHASE: "Bought",
+    REFUND: "Returned",
+}
+_VERBS: Final = {EVENT_TYPE_CODES[event_type]: verb for event_type, verb in _MET.items()}
 
 
 def bought_before(instants_us: Ints, now_us: int) -> str:
@@ -32,6 +53,16 @@ def bought_before(instants_us: Ints, now_us: int) -> str:
     if len(days) == 1:
         return f"Bought once, {last}"
     return f"Bought {_times(len(days))}, about every {_span((days[-1] - days[0]) / (len(days) - 1))}, last {last}"
+
+
+def met_before(event_type: int, instant_us: int, now_us: int) -> str:
+    """Say what was done with an item, and when; 0 is an instant that is not known.
+
+    >>> met_before(EVENT_TYPE_CODES[VIEW], 60 * DAY_US, 63 * DAY_US)
+    'Viewed 3 days ago'
+    """
+    verb = _VERBS.get(event_type, "Met")
+    return f"{verb} {_ago((now_us - instant_us) / DAY_US)}" if instant_us else f"{verb} before"
 
 
 def day_of(instant_us: int, *, beside_us: int) -> str:

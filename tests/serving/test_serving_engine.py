@@ -177,7 +177,7 @@ def test_recommend_when_asked_why_then_it_names_the_nearest_item_of_the_history(
     engine: Engine, tiny: TinyRelease
 ) -> None:
     answer = ask(engine, events=(InlineEvent(event_type="view", item_id="item-1"),), k=2, explain=True)
-    assert [item.reason for item in answer.items] == ["In the history", "Close to Thing number 1"]
+    assert [item.reason for item in answer.items] == ["Viewed today", "Close to Thing number 1"]
 
 
 def test_recommend_when_a_category_is_misspelt_then_it_suggests_one(engine: Engine) -> None:

@@ -103,10 +103,11 @@ def evaluate_retrieval(
             run.log_metrics(_metrics_to_log(report))
             run.log_artifacts(Path(shared), REPORT_DIRECTORY)
     log.info("report: %s", page)
-    return {"report": str(page), "run_id": run_id} | {
+    scores = {
         table["name"]: {row["model"]: row["metrics"]["recall@20"] for row in table["rows"]}
         for table in report["tables"]
     }
+    return {"report": str(page), "run_id": run_id, "recall@20": scores}
 
 
 def _write(directory: Path, report: Mapping[str, Any]) -> Path:
