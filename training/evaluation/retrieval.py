@@ -82,7 +82,7 @@ def evaluate_retrieval(
         ease_items: the most items that EASE is fitted for; its time grows with their cube.
 
     Returns:
-        the path of the page, and Recall@20 of every model in both tables.
+        the path of the page, and Recall@20 of every model by table.
 
     Raises:
         ConfigError: the run is unknown, or was trained on other features.
