@@ -26,8 +26,12 @@ HISTORY_VOCABULARY: Final = "history_vocabulary.parquet"  # item codes of the hi
 
 # demand/
 FORECASTS: Final = "forecasts.parquet"  # item_id, day, mean, q0.1 ... q0.9
-DECISIONS: Final = "decisions.parquet"  # item_id, lead_time_days, lead_mean, reorder_point_90/95, safety_stock_90/95
-# about: as_of, frequency, horizon
+DECISIONS: Final = "decisions.parquet"  # one row an item: lead time, reorder points, order-up-to levels, cover, risk
+ALERTS: Final = "alerts.parquet"  # kind, rank, item_id, action, quantity, day, reason; most urgent first in each kind
+DEMAND_CALIBRATION: Final = "calibration.json"  # DemandCalibration; absent where none was fitted
+WHAT_IF_MODEL: Final = "what_if.onnx"  # the network at the forecast origin, as a function of the plan
+WHAT_IF: Final = "what_if"  # directory: what_if.json, items.parquet and one .npy an input of the network
+# about: as_of, frequency, horizon, lead_time_days, plan_until, assumptions, alerts
 
 QUANTILES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from features.errors import ConfigError
+from training.demand.decision_config import DecisionConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class DemandConfig:
         lead_time_days: for items whose own lead time is unknown.
         service_levels: share of lead times that a reorder point is to cover.
         checkpoint_every_steps: steps between checkpoints; the most work a crash can cost.
+        decisions: what follows from the forecasts: orders and alerts.
     """
 
     horizon: int = 14
@@ -73,6 +75,7 @@ class DemandConfig:
     lead_time_days: int = 7
     service_levels: tuple[float, ...] = (0.9, 0.95)
     checkpoint_every_steps: int = 100
+    decisions: DecisionConfig = field(default_factory=DecisionConfig)
 
     def __post_init__(self) -> None:
         at_least_one = (
