@@ -22,6 +22,7 @@ from features.errors import DataError
 from training.demand.config import DemandConfig
 from training.demand.history import PrefixSums, SpanSums
 from training.demand.panel_arrays import PlanArrays, peer_sums, season_of, stack, static_codes, symlog
+from training.demand.plan_features import horizon_features
 from training.demand.windows import InputSizes, Windows
 
 SEASON_CYCLES: Final = (2, 4, 8)  # the same phase's mean over so many cycles is an input
@@ -39,6 +40,7 @@ class PanelInputs:
         log_units: log1p units, float32 ``[I, T]``, 0 where nothing is known.
         plan: calendar and plan, float32 ``[I, T + H, P]``; the last ``num_item_plan`` differ between items.
         num_item_plan: plan features that belong to items, and not to the calendar.
+        plan_names: of the plan features, as the panel names them, ``[P]``; blank for the season's own waves.
         announced: plan features that are announced, bool ``[P]``.
         announced_ahead: periods ahead that they were, int16 ``[I, T + H]``; ``None`` where always far enough.
         observed: float32 ``[I, T, O]``, 0 where nothing is known.
@@ -54,6 +56,7 @@ class PanelInputs:
     log_units: Tensor
     plan: Tensor
     num_item_plan: int
+    plan_names: tuple[str, ...]
     announced: Tensor
     announced_ahead: Tensor | None
     observed: Tensor
@@ -88,6 +91,7 @@ class PanelInputs:
             log_units=torch.from_numpy(np.log1p(np.nan_to_num(units))),
             plan=torch.from_numpy(plan.values),
             num_item_plan=plan.num_item_plan,
+            plan_names=plan.names,
             announced=torch.from_numpy(plan.announced),
             announced_ahead=None if ahead is None else torch.from_numpy(np.array(ahead[:, : plan.values.shape[1]])),
             observed=torch.from_numpy(observed),
@@ -220,17 +224,19 @@ class PanelInputs:
     def _horizon(self, items: Tensor, origins: Tensor, *, level: Tensor, past: SpanSums, plan: Tensor) -> Tensor:
         """What is known of each horizon period besides its plan, ``[B, H, G]``."""
         steps = torch.arange(self.config.horizon)
-        usual = (past.plan / past.seen.clamp(min=1)[..., None])[:, len(self.config.spans)].float()  # [B, A]
-        item_plan = plan[..., plan.shape[2] - self.num_item_plan :]
-        position = (steps / self.config.horizon).expand(len(items), -1)
-        parts = [
-            position[..., None],
-            item_plan - usual[:, None],
-            _shifted(plan, 1),
-            _shifted(plan, -1),
-            *self._same_phase(items, origins, steps, level),
-        ]
-        return torch.cat(parts, dim=2)
+        return horizon_features(
+            position=(steps / self.config.horizon).expand(len(items), -1),
+            plan=plan,
+            usual=self._usual_plan(past),
+            others=self._same_phase(items, origins, steps, level),
+        )
+
+    def usual_plan(self, items: Tensor, origins: Tensor) -> Tensor:
+        """Return the mean of the items' own plan features before the origin, ``[B, A]``."""
+        return self._usual_plan(self._past(items, origins))
+
+    def _usual_plan(self, past: SpanSums) -> Tensor:
+        return (past.plan / past.seen.clamp(min=1)[..., None])[:, len(self.config.spans)].float()
 
     def _same_phase(self, items: Tensor, origins: Tensor, steps: Tensor, level: Tensor) -> list[Tensor]:
         if not self.sums.season:
@@ -238,10 +244,3 @@ class PanelInputs:
         found = [self.sums.same_phase(items, origins, steps, cycles) for cycles in SEASON_CYCLES]
         ratios = [(mean * count + level[:, None]) / (count + 1) / level[:, None] for mean, count in found]
         return [torch.log(torch.stack(ratios, dim=2)).float()]
-
-
-def _shifted(values: Tensor, by: int) -> Tensor:
-    """Return ``[B, H, P]`` moved along H by one period, the edge repeated."""
-    if by > 0:
-        return torch.cat([values[:, :1], values[:, :-1]], dim=1)
-    return torch.cat([values[:, 1:], values[:, -1:]], dim=1)

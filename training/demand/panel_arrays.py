@@ -49,11 +49,13 @@ class PlanArrays:
     Args:
         values: ``[I, T + H, P]``: the season's own waves, what all items share (calendar), what differs (plan).
         num_item_plan: features of the last kind, A.
+        names: as the panel has them, ``[P]``; blank for the season's waves.
         announced: columns that are announced, bool ``[P]``, and so may not be known yet at an origin.
     """
 
     values: npt.NDArray[np.float32]
     num_item_plan: int
+    names: tuple[str, ...]
     announced: npt.NDArray[np.bool_]
 
     @classmethod
@@ -73,6 +75,7 @@ class PlanArrays:
         return cls(
             values=stack([*waves, *(arrays[name] for name in shared + own)], shape),
             num_item_plan=len(own),
+            names=("",) * len(waves) + (*shared, *own),
             announced=np.array([False] * len(waves) + [name in panel.planned for name in shared + own], bool),
         )
 
