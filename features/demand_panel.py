@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from features.errors import DataError
 from features.files import read_json, write_json
 
 Floats = npt.NDArray[np.float32]
+Int16s = npt.NDArray[np.int16]
+
+PERIOD_DAYS: Final = {"D": 1, "W": 7}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +38,8 @@ class DemandPanel:
         planned: names of ``known_ahead`` that come from announcements and not from the calendar.
         announced_ahead: int16 ``[I, T + H]`` where something is planned: how many periods before its period a
             cell was announced, 0 where nothing was. ``None`` where the plan was always known long enough ahead.
+        announced: int16 ``[I, T + H]`` each, by name: the same of those ``known_ahead`` that are announced on their
+            own and are no part of the plan (outside regressors).
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -45,32 +50,49 @@ class DemandPanel:
     observed: Mapping[str, Floats] = field(default_factory=dict)
     static: Mapping[str, npt.NDArray[np.object_]] = field(default_factory=dict)
     planned: tuple[str, ...] = ()
-    announced_ahead: npt.NDArray[np.int16] | None = None
+    announced_ahead: Int16s | None = None
+    announced: Mapping[str, Int16s] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        shape = self.units.shape
-        if len(shape) != 2 or shape[0] != len(self.item_ids):
-            raise DataError(f"DemandPanel: expected units [{len(self.item_ids)}, T], found shape {shape}.")
-        if np.nanmin(self.units, initial=0) < 0:
-            raise DataError("DemandPanel: expected units of 0 or more, found negative ones; record refunds as refunds.")
-        for name, array in self.known_ahead.items():
-            if array.shape != (shape[0], shape[1] + self.horizon):
-                raise DataError(
-                    f"DemandPanel: expected {name} of [{shape[0]}, {shape[1] + self.horizon}], found {array.shape}."
-                )
-        for name, array in self.observed.items():
-            if array.shape != shape:
-                raise DataError(f"DemandPanel: expected {name} of {list(shape)}, found {array.shape}.")
-        ahead = self.announced_ahead
-        if ahead is not None and ahead.shape != (shape[0], shape[1] + self.horizon):
-            raise DataError(
-                f"DemandPanel: expected announced_ahead of [{shape[0]}, {shape[1] + self.horizon}], found {ahead.shape}."
-            )
-        for name in self.planned:
+        if self.units.ndim != 2 or self.units.shape[0] != len(self.item_ids):
+            raise DataError(f"DemandPanel: expected units [{len(self.item_ids)}, T], found shape {self.units.shape}.")
+        self._expect_items_once()
+        self._expect_no_negative_units()
+        self._expect_shapes()
+        for name in (*self.planned, *self.announced):
             if name not in self.known_ahead:
                 raise DataError(
                     f"DemandPanel: expected the planned {name!r} in known_ahead, found {[*self.known_ahead]}."
                 )
+
+    def _expect_items_once(self) -> None:
+        ids, counts = np.unique(np.asarray(self.item_ids, str), return_counts=True)
+        if (counts > 1).any():
+            raise DataError(
+                f"DemandPanel: expected each item once, found {str(ids[counts.argmax()])!r} {counts.max()} times; "
+                "add up its rows or drop the later ones."
+            )
+
+    def _expect_no_negative_units(self) -> None:
+        if not np.nanmin(self.units, initial=0) < 0:
+            return
+        item, period = np.argwhere(np.nan_to_num(self.units) < 0)[0]
+        raise DataError(
+            f"DemandPanel: expected units of 0 or more, found negative ones, such as {self.units[item, period]:g} of "
+            f"{self.item_ids[item]!r} on {self.periods[period].date()}; record refunds as refunds."
+        )
+
+    def _expect_shapes(self) -> None:
+        past = self.units.shape
+        ahead = (past[0], past[1] + self.horizon)
+        found = [(name, array.shape, ahead) for name, array in self.known_ahead.items()]
+        found += [(name, array.shape, ahead) for name, array in self.announced.items()]
+        found += [(name, array.shape, past) for name, array in self.observed.items()]
+        if self.announced_ahead is not None:
+            found.append(("announced_ahead", self.announced_ahead.shape, ahead))
+        for name, shape, expected in found:
+            if shape != expected:
+                raise DataError(f"DemandPanel: expected {name} of {list(expected)}, found {shape}.")
 
     @property
     def num_items(self) -> int:
@@ -96,7 +118,7 @@ class DemandPanel:
     @property
     def period_days(self) -> int:
         """Days in a period."""
-        return {"D": 1, "W": 7}[self.frequency]
+        return PERIOD_DAYS[self.frequency]
 
     def as_known_at(self, origin: int) -> DemandPanel:
         """Return the panel as it stood when ``origin`` periods had passed: later units are gone.
@@ -115,27 +137,37 @@ class DemandPanel:
             static=self.static,
             planned=self.planned,
             announced_ahead=self.announced_ahead,
+            announced=self.announced,
         )
 
+    def announced_of(self, name: str) -> Int16s | None:
+        """Return how many periods ahead each cell of a known-ahead column was announced; ``None`` where always."""
+        return self.announced_ahead if name in self.planned else self.announced.get(name)
+
     def _announced_by(self, origin: int) -> Mapping[str, Floats]:
-        """Blank planned cells from ``origin`` on that were announced in period ``origin`` or later.
+        """Blank announced cells from ``origin`` on that were announced in period ``origin`` or later.
 
         With origin 10, period 10 needs an announcement 1 period ahead, period 16 one 7 periods ahead.
         """
-        if self.announced_ahead is None:
-            return self.known_ahead
-        needed = np.arange(self.announced_ahead.shape[1]) - origin + 1
-        known = (needed <= 0) | (self.announced_ahead >= needed)
-        return {
-            name: np.where(known, array, np.float32(0)) if name in self.planned else array
-            for name, array in self.known_ahead.items()
-        }
+
+        def known(array: Floats, ahead: Int16s | None) -> Floats:
+            if ahead is None:
+                return array
+            needed = np.arange(array.shape[1]) - origin + 1
+            return np.where((needed <= 0) | (ahead >= needed), array, np.float32(0))
+
+        return {name: known(array, self.announced_of(name)) for name, array in self.known_ahead.items()}
 
     def save(self, directory: Path) -> None:
         """Write one ``.npy`` an array, a Parquet table of items, and ``panel.json``."""
         directory.mkdir(parents=True, exist_ok=True)
         np.save(directory / "units.npy", self.units)
-        for group, arrays in (("known_ahead", self.known_ahead), ("observed", self.observed)):
+        groups: dict[str, Mapping[str, npt.NDArray[np.generic]]] = {
+            "known_ahead": self.known_ahead,
+            "observed": self.observed,
+            "announced": self.announced,
+        }
+        for group, arrays in groups.items():
             for name, array in arrays.items():
                 np.save(directory / f"{group}.{name}.npy", array)
         if self.announced_ahead is not None:
@@ -144,8 +176,7 @@ class DemandPanel:
         about = {
             "start": self.start.date().isoformat(),
             "frequency": self.frequency,
-            "known_ahead": list(self.known_ahead),
-            "observed": list(self.observed),
+            **{group: list(arrays) for group, arrays in groups.items()},
             "static": list(self.static),
             "planned": list(self.planned),
             "announced_ahead": self.announced_ahead is not None,
@@ -158,8 +189,8 @@ class DemandPanel:
         about = read_json(directory / "panel.json")
         items = pd.read_parquet(directory / "items.parquet")
 
-        def arrays(group: str) -> dict[str, Floats]:
-            return {name: np.load(directory / f"{group}.{name}.npy", mmap_mode="r") for name in about[group]}
+        def arrays(group: str) -> dict[str, Any]:
+            return {name: np.load(directory / f"{group}.{name}.npy", mmap_mode="r") for name in about.get(group, ())}
 
         return cls(
             item_ids=items["item_id"].astype(object).to_numpy(),
@@ -173,4 +204,5 @@ class DemandPanel:
             announced_ahead=(
                 np.load(directory / "announced_ahead.npy", mmap_mode="r") if about.get("announced_ahead") else None
             ),
+            announced=arrays("announced"),
         )

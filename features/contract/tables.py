@@ -167,6 +167,18 @@ PLAN: Final = Table(
     ),
 )
 
+REGRESSORS: Final = Table(
+    name="regressors",
+    key=(c.NAME, c.DAY, c.ITEM_ID, c.ANNOUNCED_AT),
+    columns=(
+        _required(c.NAME, "text"),
+        _required(c.DAY, "day"),
+        _required(c.VALUE, "real"),
+        *_optional("id", c.ITEM_ID),
+        *_optional("instant", c.ANNOUNCED_AT),
+    ),
+)
+
 COUPONS: Final = Table(
     name="coupons",
     key=(c.COUPON_ID, c.USER_ID),
@@ -201,6 +213,7 @@ TABLES: Final = {
         EXPOSURES,
         INVENTORY,
         PLAN,
+        REGRESSORS,
         COUPONS,
         SPEND,
     )

@@ -48,7 +48,13 @@ def test_as_known_at_when_cells_were_announced_later_then_they_are_zero(ahead: l
     ("changes", "message"),
     [
         ({"units": np.zeros((3, 4), np.float32)}, r"expected units \[2, T\], found shape \(3, 4\)"),
-        ({"units": -np.ones((2, 4), np.float32)}, "expected units of 0 or more"),
+        (
+            {"units": np.array([[1, 0, 2, 3], [np.nan, 4, -2, 1]], np.float32)},
+            "expected units of 0 or more, found negative ones, such as -2 of 'b' on 2024-05-03; record refunds",
+        ),
+        ({"item_ids": np.array(["a", "a"], object)}, "expected each item once, found 'a' 2 times"),
+        ({"announced": {"x": np.zeros((2, 6), np.int16)}}, "expected the planned 'x' in known_ahead"),
+        ({"announced": {"holiday": np.zeros((2, 4), np.int16)}}, r"expected holiday of \[2, 6\], found \(2, 4\)"),
         ({"known_ahead": {"x": np.zeros((1, 6), np.float32)}}, r"expected x of \[2, 6\]"),
         ({"observed": {"x": np.zeros((2, 6), np.float32)}}, r"expected x of \[2, 4\], found \(2, 6\)"),
         ({"planned": ("price",)}, "expected the planned 'price' in known_ahead"),
@@ -64,3 +70,11 @@ def test_panel_when_shapes_do_not_fit_then_refused(changes: dict[str, object], m
 def test_as_known_at_when_origin_is_outside_then_refused(origin: int) -> None:
     with pytest.raises(DataError, match=r"expected an origin in 1 \.\. 4"):
         panel().as_known_at(origin)
+
+
+def test_as_known_at_when_columns_are_announced_on_their_own_then_each_by_its_own_days() -> None:
+    ahead = np.full((2, 6), 2, np.int16)
+    seen = panel(announced={"promotion": ahead}).as_known_at(2).known_ahead
+    # From origin 2, days 2 and 3 were announced two days before them, so by origin 0 and 1; day 4 only by origin 2.
+    assert seen["promotion"][0].tolist() == [1, 1, 1, 1, 0, 0]
+    assert seen["holiday"].all()

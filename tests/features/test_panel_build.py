@@ -22,10 +22,15 @@ ENGINE = EngineSettings(memory_limit="500MB", threads=1)
 NAN = float("nan")
 
 
-def panel_of(root: Path, *, shop: ShopSettings = ShopSettings(), horizon: int = 3, **tables: Any) -> DemandPanel:
+def panel_of(
+    root: Path,
+    *,
+    shop: ShopSettings = ShopSettings(),
+    settings: PanelSettings = PanelSettings(min_purchases=1, max_items=0, horizon=3),
+    **tables: Any,
+) -> DemandPanel:
     data = write_shop(root / "data", shop=shop, **tables)
     log = EventLog.build(data, root / "log.parquet", shop=shop, engine=ENGINE)
-    settings = PanelSettings(min_purchases=1, max_items=0, horizon=horizon)
     return build_panel(log, data, shop=shop, settings=settings, engine=ENGINE)
 
 

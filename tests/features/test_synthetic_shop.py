@@ -38,7 +38,7 @@ def events(shop: Path) -> pd.DataFrame:
 
 def test_tables_when_generated_then_every_row_keeps_the_contract(shop: Path) -> None:
     about = json.loads((shop / "about.json").read_text())
-    assert set(about["tables"]) == set(TABLES)
+    assert set(about["tables"]) == set(TABLES) - {"regressors"}  # those are a shop's own
     for name, counts in about["tables"].items():
         assert counts["rejected"] == counts["duplicates"] == 0, name
         assert counts["accepted"] > 0, name

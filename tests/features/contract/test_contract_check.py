@@ -31,6 +31,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "exposures": {"user_id": "u", "item_id": "i", "slot": "home", "ts": "2024-01-01", "propensity": 0.25},
     "inventory": {"item_id": "i", "day": "2024-01-01", "stock": 0},
     "plan": {"item_id": "i", "day": "2024-01-02", "announced_at": "2024-01-01", "price": 99, "display": 0.5},
+    "regressors": {"name": "temperature", "day": "2024-01-02", "value": -3.5, "item_id": "i"},
     "coupons": {"coupon_id": "k", "user_id": "u", "issued_at": "2024-01-01", "value": 100},
     "spend": {"day": "2024-01-01", "channel": "search", "cost": 5},
 }
@@ -54,6 +55,7 @@ BROKEN = [
     ("inventory", "day", "2024-01-01 10:00", "day: expected a day such as 2024-01-31, found '2024-01-01 10:00'"),
     ("inventory", "stock", None, "stock: expected a whole number >= 0, found nothing"),
     ("plan", "display", "inf", "display: expected a finite number, found 'inf'"),
+    ("regressors", "value", "warm", "value: expected a finite number, found 'warm'"),
     ("coupons", "value", "1e", "value: expected a whole number of minor units >= 0, found '1e'"),
     ("spend", "cost", 1.5, "cost: expected a whole number of minor units >= 0, found '1.5'"),
 ]
