@@ -94,7 +94,7 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
     found = FeatureSet.load(Path(features))
     panel = found.panel
     if panel.num_items == 0:
-        raise DataError(_empty_panel(found))
+        raise DataError(empty_panel(found))
     inputs = PanelInputs.from_panel(panel, config)
     windows = Windows.of(panel.num_periods, config)
     store, about_run = Path(store), _about_run(config, found.fingerprint)
@@ -130,7 +130,8 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
     }
 
 
-def _empty_panel(found: FeatureSet) -> str:
+def empty_panel(found: FeatureSet) -> str:
+    """Return what is wrong with features that hold no item to forecast, and what to do."""
     needed = found.about["settings"]["panel"]["min_purchases"]
     if needed == 1:
         return "Demand: expected items to forecast, found that no item has a purchase; bring a log with purchases."

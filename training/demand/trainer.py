@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -80,6 +81,7 @@ def fit_model(
     validation_origins: tuple[int, ...] = (),
     steps: int | None = None,
     logger: Logger | None = None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> Fitted:
     """Train on everything before ``fit_until``; go on from ``directory`` if an earlier attempt stopped there.
 
@@ -91,12 +93,13 @@ def fit_model(
         validation_origins: windows that choose the number of steps, the best of which gives the weights.
         steps: train for exactly so many, where the number is chosen already.
         logger: Lightning logger.
+        callbacks: told of every validation, after its score is kept.
     """
     done = directory / RESULT_FILE
     if not done.exists():
         directory.mkdir(parents=True, exist_ok=True)
         module = DemandModule(inputs, config, fit_until=fit_until, validation_origins=validation_origins)
-        result, weights = _run(module, directory / CHECKPOINT_FILE, steps=steps, logger=logger)
+        result, weights = _run(module, directory / CHECKPOINT_FILE, steps=steps, logger=logger, others=callbacks)
         save_file(weights, directory / WEIGHTS_FILE)
         write_json(done, result)
         (directory / CHECKPOINT_FILE).unlink(missing_ok=True)
@@ -106,7 +109,12 @@ def fit_model(
 
 
 def _run(
-    module: DemandModule, checkpoint: Path, *, steps: int | None, logger: Logger | None
+    module: DemandModule,
+    checkpoint: Path,
+    *,
+    steps: int | None,
+    logger: Logger | None,
+    others: Sequence[pl.Callback],
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     config, best = module.config, BestWeights()
     if config.num_threads:
@@ -116,6 +124,7 @@ def _run(
             checkpoint, every_steps=config.checkpoint_every_steps, validation_steps=config.validate_every_steps
         ),
         RandomStates(),
+        *others,
     ]
     if module.validation_origins:
         callbacks = [best, EarlyStopping(MONITORED, patience=config.patience, mode="min"), *callbacks]
