@@ -11,6 +11,7 @@ and the calendar reach into the horizon.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
@@ -19,9 +20,12 @@ from torch import Tensor
 
 from features.demand_panel import DemandPanel
 from features.errors import DataError
+from features.plan_columns import symlog
 from training.demand.config import DemandConfig
+from training.demand.content import item_vectors, principal_components
 from training.demand.history import PrefixSums, SpanSums
-from training.demand.panel_arrays import PlanArrays, peer_sums, season_of, stack, static_codes, symlog
+from training.demand.panel_arrays import PlanArrays, season_of, stack, static_codes
+from training.demand.peers import PeerMeans, Peers
 from training.demand.plan_features import horizon_features
 from training.demand.windows import InputSizes, Windows
 
@@ -41,13 +45,16 @@ class PanelInputs:
         plan: calendar and plan, float32 ``[I, T + H, P]``; the last ``num_item_plan`` differ between items.
         num_item_plan: plan features that belong to items, and not to the calendar.
         plan_names: of the plan features, as the panel names them, ``[P]``; blank for the season's own waves.
-        announced: plan features that are announced, bool ``[P]``.
+        announced: features of the shop's plan, bool ``[P]``.
         announced_ahead: periods ahead that they were, int16 ``[I, T + H]``; ``None`` where always far enough.
+        outside: the same of the features that are announced on their own, by feature.
         observed: float32 ``[I, T, O]``, 0 where nothing is known.
         static: int64 ``[I, S]``; code 0 is unknown.
         static_sizes: codes of each attribute.
         sums: prefix sums of each item.
-        peer_sums: prefix sums of units and periods of each item's first static attribute, ``[I, T + 1, 2]``.
+        peers: what other items sell.
+        content: what the items are, from their content vectors, float32 ``[I, V]``; of width 0 without.
+        launches: first period that something is known of, int64 ``[I]``; T where nothing ever is.
     """
 
     config: DemandConfig
@@ -59,11 +66,14 @@ class PanelInputs:
     plan_names: tuple[str, ...]
     announced: Tensor
     announced_ahead: Tensor | None
+    outside: dict[int, Tensor]
     observed: Tensor
     static: Tensor
     static_sizes: tuple[int, ...]
     sums: PrefixSums
-    peer_sums: Tensor
+    peers: Peers
+    content: Tensor
+    launches: Tensor
 
     @classmethod
     def from_panel(cls, panel: DemandPanel, config: DemandConfig) -> PanelInputs:
@@ -84,6 +94,9 @@ class PanelInputs:
         observed = stack([np.nan_to_num(symlog(array)) for array in panel.observed.values()], units.shape)
         static, sizes = static_codes(panel.static, panel.num_items)
         sums = PrefixSums.build(units, plan=item_plan, observed=observed, season=season)
+        vectors = item_vectors(Path(config.item_vectors), panel.item_ids) if config.item_vectors else None
+        content = np.zeros((len(units), 0), np.float32) if vectors is None else principal_components(vectors)
+        known = np.isfinite(units)
         return cls(
             config=config,
             frequency=panel.frequency,
@@ -94,11 +107,14 @@ class PanelInputs:
             plan_names=plan.names,
             announced=torch.from_numpy(plan.announced),
             announced_ahead=None if ahead is None else torch.from_numpy(np.array(ahead[:, : plan.values.shape[1]])),
+            outside={column: torch.from_numpy(array) for column, array in plan.outside.items()},
             observed=torch.from_numpy(observed),
             static=torch.from_numpy(static),
             static_sizes=sizes,
             sums=sums,
-            peer_sums=peer_sums(sums, static),
+            peers=Peers.build(sums, static, vectors),
+            content=torch.from_numpy(content),
+            launches=torch.from_numpy(np.where(known.any(axis=1), known.argmax(axis=1), units.shape[1])),
         )
 
     @property
@@ -123,18 +139,22 @@ class PanelInputs:
             horizon=one.horizon.shape[2],
         )
 
-    def windows(self, items: Tensor, origins: Tensor) -> Windows:
+    def windows(self, items: Tensor, origins: Tensor, hidden: Tensor | None = None) -> Windows:
         """Gather the inputs of each (item, origin).
 
         Args:
             items: int64 ``[B]``.
             origins: int64 ``[B]``, in ``1 .. T``.
+            hidden: windows that are to be as if nothing had ever been known of the item, bool ``[B]``.
         """
-        past = self._past(items, origins)
-        level = self._level(items, origins)  # [B]
+        hidden = torch.zeros_like(items, dtype=torch.bool) if hidden is None else hidden
+        own = self._past(items, origins)
+        past = own.without(hidden)
+        peers = self._peer_means(items, origins, own)
+        level = self._level(past, peers)  # [B]
         periods = origins[:, None] + torch.arange(-self.config.context_length, 0)  # [B, L]
         cell = (items[:, None], periods.clamp(min=0))
-        mask = (periods >= 0) & torch.isfinite(self.units[cell])
+        mask = (periods >= 0) & torch.isfinite(self.units[cell]) & ~hidden[:, None]
         log_units = self.log_units[cell]
         context = torch.cat(
             [
@@ -147,13 +167,13 @@ class PanelInputs:
         horizon_plan = self._horizon_plan(items, origins)
         return Windows(
             level=level,
-            state=self._state(items, origins, level, past),
+            state=self._state(items, origins, level=level, past=past, peers=peers, hidden=hidden),
             static=self.static[items],
             context=torch.where(mask[..., None], context, 0.0),
             context_plan=self.plan[cell],
             context_mask=mask,
             horizon_plan=horizon_plan,
-            horizon=self._horizon(items, origins, level=level, past=past, plan=horizon_plan),
+            horizon=self._horizon(items, origins, level=level, past=past, plan=horizon_plan, hidden=hidden),
         )
 
     def targets(self, items: Tensor, origins: Tensor, *, until: int) -> Tensor:
@@ -171,23 +191,25 @@ class PanelInputs:
         spans = torch.tensor([*self.config.spans, self.config.level_span, self.num_periods])
         return self.sums.within(items[:, None], origins[:, None] - spans, origins[:, None])
 
-    def _peer_mean(self, items: Tensor, origins: Tensor, span: int) -> Tensor:
-        sums = self.peer_sums[items, origins] - self.peer_sums[items, (origins - span).clamp(min=0)]
-        return (sums[:, 0] / sums[:, 1].clamp(min=1)).float()
+    def _peer_means(self, items: Tensor, origins: Tensor, own: SpanSums) -> PeerMeans:
+        """Return what the peers sold over the level's span and over the shortest one."""
+        places = [len(self.config.spans), 0]
+        spans = torch.tensor([self.config.level_span, self.config.spans[0]])
+        return self.peers.means(items, origins, spans, own=own.basic[:, places], prior_items=self.config.peer_prior)
 
-    def _level(self, items: Tensor, origins: Tensor) -> Tensor:
-        prior = self.config.level_prior
-        recent = self.sums.within(items, origins - self.config.level_span, origins)
-        peers = self._peer_mean(items, origins, self.config.level_span)
-        return ((recent.sold + prior * peers) / (recent.seen + max(prior, 1e-3))).float().clamp(min=SMALLEST_LEVEL)
+    def _level(self, past: SpanSums, peers: PeerMeans) -> Tensor:
+        prior, recent = self.config.level_prior, len(self.config.spans)
+        expected = past.sold[:, recent] + prior * peers.units[:, 0, -1]
+        return (expected / (past.seen[:, recent] + max(prior, 1e-3))).float().clamp(min=SMALLEST_LEVEL)
 
-    def _state(self, items: Tensor, origins: Tensor, level: Tensor, past: SpanSums) -> Tensor:
+    def _state(
+        self, items: Tensor, origins: Tensor, *, level: Tensor, past: SpanSums, peers: PeerMeans, hidden: Tensor
+    ) -> Tensor:
         """What the past says as a whole, ``[B, F]``; ratios are logarithms against the level."""
         spans, everything = len(self.config.spans), -1
         seen = past.seen.clamp(min=1)
         means = (past.sold + level[:, None]) / (past.seen + 1)
-        silent = origins - 1 - self.sums.last_sale[items, origins]
-        peers = [self._peer_mean(items, origins, span) for span in (self.config.spans[0], self.config.level_span)]
+        last_sale = self.sums.last_sale[items, origins].masked_fill(hidden, -1)
         lift = (past.plan_units + level[:, None, None]) / (past.plan + 1)
         parts = [
             torch.log1p(level)[:, None],
@@ -196,16 +218,16 @@ class PanelInputs:
             past.log_units[:, :spans] / seen[:, :spans] - torch.log1p(level)[:, None],
             past.nonzero[:, :spans] / seen[:, :spans],
             past.seen[:, :spans] / torch.tensor(self.config.spans),
-            torch.log1p(silent.float())[:, None] / 3,
+            torch.log1p((origins - 1 - last_sale).float())[:, None] / 3,
             torch.log1p(past.seen[:, everything])[:, None] / 5,
-            torch.log1p(peers[1])[:, None],
-            torch.log((peers[0] + SMALLEST_LEVEL) / (peers[1] + SMALLEST_LEVEL))[:, None],
+            *_of_peers(peers, level),
             torch.log(lift[:, everything] / level[:, None]),
             torch.log(lift[:, spans] / level[:, None]),
             torch.log1p(past.plan[:, everything]) / 5,
             past.plan[:, spans] / seen[:, spans, None],
             past.observed[:, 0] / seen[:, 0, None],
             past.observed[:, spans] / seen[:, spans, None],
+            self.content[items],
         ]
         return torch.cat([part.float() for part in parts], dim=1)
 
@@ -216,19 +238,23 @@ class PanelInputs:
         """
         steps = torch.arange(self.config.horizon)
         cell = (items[:, None], (origins[:, None] + steps).clamp(max=self.plan.shape[1] - 1))
-        if self.announced_ahead is None:
-            return self.plan[cell]
-        known = (self.announced_ahead[cell] >= steps + 1)[..., None] | ~self.announced
-        return torch.where(known, self.plan[cell], 0.0)
+        plan = self.plan[cell]
+        if self.announced_ahead is not None:
+            plan = torch.where((self.announced_ahead[cell] >= steps + 1)[..., None] | ~self.announced, plan, 0.0)
+        for feature, ahead in self.outside.items():
+            plan[..., feature] = torch.where(ahead[cell] >= steps + 1, plan[..., feature], 0.0)
+        return plan
 
-    def _horizon(self, items: Tensor, origins: Tensor, *, level: Tensor, past: SpanSums, plan: Tensor) -> Tensor:
+    def _horizon(
+        self, items: Tensor, origins: Tensor, *, level: Tensor, past: SpanSums, plan: Tensor, hidden: Tensor
+    ) -> Tensor:
         """What is known of each horizon period besides its plan, ``[B, H, G]``."""
         steps = torch.arange(self.config.horizon)
         return horizon_features(
             position=(steps / self.config.horizon).expand(len(items), -1),
             plan=plan,
             usual=self._usual_plan(past),
-            others=self._same_phase(items, origins, steps, level),
+            others=self._same_phase(items, origins, steps, level=level, hidden=hidden),
         )
 
     def usual_plan(self, items: Tensor, origins: Tensor) -> Tensor:
@@ -238,9 +264,28 @@ class PanelInputs:
     def _usual_plan(self, past: SpanSums) -> Tensor:
         return (past.plan / past.seen.clamp(min=1)[..., None])[:, len(self.config.spans)].float()
 
-    def _same_phase(self, items: Tensor, origins: Tensor, steps: Tensor, level: Tensor) -> list[Tensor]:
+    def _same_phase(
+        self, items: Tensor, origins: Tensor, steps: Tensor, *, level: Tensor, hidden: Tensor
+    ) -> list[Tensor]:
         if not self.sums.season:
             return []
         found = [self.sums.same_phase(items, origins, steps, cycles) for cycles in SEASON_CYCLES]
-        ratios = [(mean * count + level[:, None]) / (count + 1) / level[:, None] for mean, count in found]
+        known = (~hidden)[:, None]
+        ratios = [
+            (mean * count * known + level[:, None]) / (count * known + 1) / level[:, None] for mean, count in found
+        ]
         return [torch.log(torch.stack(ratios, dim=2)).float()]
+
+
+def _of_peers(peers: PeerMeans, level: Tensor) -> list[Tensor]:
+    """What the peers' means say, ``[B, .]`` each: the narrowest group's, its trend, the wider ones against it."""
+    usual, lately = (peers.units[:, span] + SMALLEST_LEVEL for span in (0, 1))  # [B, K]
+    nonzero, log_units = peers.values[:, 0, -1, :2].unbind(-1)
+    return [
+        torch.log1p(peers.units[:, 0, -1:]),
+        torch.log(lately / usual)[:, -1:],
+        torch.log(usual[:, :-1] / usual[:, -1:]),
+        torch.log1p(peers.num_items[:, 0]) / 5,
+        nonzero[:, None],
+        (log_units - torch.log1p(level))[:, None],
+    ]

@@ -1,0 +1,155 @@
+"""The network as a file that serving can ask about another plan: ``what_if.onnx`` and the inputs of every item.
+
+Everything an item brings to the forecast origin is fixed and kept beside the network, an array a file; the plan of the
+horizon alone is left open. What follows from the plan is computed inside the network (``plan_features``), so that
+whoever asks fills in the plan's own columns and nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from features import columns as c
+from features.demand_panel import DemandPanel
+from features.plan_columns import PLANNED_PRICE, PlanColumn, PlanColumns
+from features.release import layout
+from training.demand.distributions import CountMixture
+from training.demand.inputs import PanelInputs
+from training.demand.model import DemandModel
+from training.demand.plan_features import with_plan
+from training.demand.windows import Windows
+from training.onnx_export import quiet_export
+
+log = logging.getLogger(__name__)
+
+USUAL: Final = "usual_plan"
+INPUTS: Final = (*(one.name for one in dataclasses.fields(Windows)), USUAL)
+OUTPUTS: Final = tuple(f"{of}_{name}" for of in ("period", "total") for name in ("log_weight", "log_mean", "log_size"))
+_REALISED_PRICE: Final = "realised_price"
+
+
+class PlannedDemand(nn.Module):
+    """A demand model whose inputs that follow from the plan are computed from it.
+
+    Args:
+        model: trained.
+    """
+
+    def __init__(self, model: DemandModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return both mixtures, ``[B, H, K]`` three times for periods and three times for totals.
+
+        Args:
+            inputs: in the order of ``INPUTS``; ``horizon`` as under any plan.
+        """
+        values = dict(zip(INPUTS, inputs, strict=True))
+        usual = values.pop(USUAL)
+        values["horizon"] = with_plan(values["horizon"], values["horizon_plan"], usual)
+        period, total = self.model(Windows(**values))
+        return (*_tensors(period), *_tensors(total))
+
+
+def write_what_if(directory: Path, model: DemandModel, panel: DemandPanel, inputs: PanelInputs) -> None:
+    """Write the network, its inputs at the panel's end, and what was planned before; nothing where no plan can vary.
+
+    Args:
+        directory: of the part's draft.
+        model: trained.
+        panel: what the inputs were laid out from.
+        inputs: of the panel.
+    """
+    columns = plan_columns(panel, inputs)
+    if not columns.columns:
+        log.info("demand: no column of the plan can be varied; the part answers no what-if")
+        return
+    found = what_if_inputs(inputs)
+    export_network(model, [found[name][:2] for name in INPUTS], directory / layout.WHAT_IF_MODEL)
+    target = directory / layout.WHAT_IF
+    target.mkdir()
+    for name, tensor in found.items():
+        np.save(target / f"{name}.npy", tensor.numpy())
+    pd.DataFrame({c.ITEM_ID: panel.item_ids}).to_parquet(target / "items.parquet", index=False)
+    columns.save(target)
+
+
+def what_if_inputs(inputs: PanelInputs) -> dict[str, Tensor]:
+    """Return what the network reads of each item at the panel's end, ``[I, ...]`` by name."""
+    items = torch.arange(inputs.num_items)
+    origins = torch.full_like(items, inputs.num_periods)
+    with torch.inference_mode():
+        windows = inputs.windows(items, origins)
+        return {one.name: getattr(windows, one.name) for one in dataclasses.fields(Windows)} | {
+            USUAL: inputs.usual_plan(items, origins)
+        }
+
+
+def export_network(model: DemandModel, example: list[Tensor], path: Path) -> None:
+    """Write a model as one ONNX file with dynamic batch; ``example`` holds two items' inputs."""
+    batch = torch.export.Dim("batch")
+    with quiet_export(), torch.no_grad():
+        program = torch.onnx.export(
+            PlannedDemand(model).eval(),
+            tuple(one.clone() for one in example),
+            dynamo=True,
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            dynamic_shapes=(tuple({0: batch} for _ in example),),
+            verbose=False,
+        )
+    assert program is not None
+    program.save(str(path), external_data=False)
+
+
+def plan_columns(panel: DemandPanel, inputs: PanelInputs) -> PlanColumns:
+    """Return the columns of the plan that may be varied, and what each item had planned before the panel's end."""
+    names = _varied(panel, inputs)
+    past = [np.asarray(panel.known_ahead[name])[:, : panel.num_periods] for name in names]
+    seen = [_seen(panel, name, values) for name, values in zip(names, past, strict=True)]
+    together = np.stack([values != 0 for values in past], axis=2) if past else np.zeros((0, 0, 0), bool)
+    bits = (together * (1 << np.arange(len(names)))).sum(axis=2) if past else np.zeros(0, int)
+    return PlanColumns(
+        columns=tuple(
+            PlanColumn(name=name, position=inputs.plan_names.index(name), low=low, high=high)
+            for name, (low, high) in zip(names, seen, strict=True)
+        ),
+        patterns=tuple(int(bit) for bit in np.unique(bits)),
+    )
+
+
+def _varied(panel: DemandPanel, inputs: PanelInputs) -> list[str]:
+    """Announced columns; where none is marked as such, those that differ between items."""
+    announced = {*panel.planned, *getattr(panel, "announced", ())}
+    own = inputs.plan_names[len(inputs.plan_names) - inputs.num_item_plan :]
+    return [name for name in inputs.plan_names if name in (announced or own)]
+
+
+def _seen(
+    panel: DemandPanel, name: str, planned: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return the least and the most each item had planned, ``[I]``; NaN where nothing. Prices count as realised too."""
+    arrays = [planned]
+    if name == PLANNED_PRICE and _REALISED_PRICE in panel.observed:
+        arrays.append(np.asarray(panel.observed[_REALISED_PRICE]))
+    values = np.concatenate(arrays, axis=1)
+    low = np.where(values != 0, values, np.inf).min(axis=1)
+    high = np.where(values != 0, values, -np.inf).max(axis=1)
+    return (
+        np.where(np.isfinite(low), low, np.nan).astype(np.float32),
+        np.where(np.isfinite(high), high, np.nan).astype(np.float32),
+    )
+
+
+def _tensors(mixture: CountMixture) -> tuple[Tensor, Tensor, Tensor]:
+    return mixture.log_weight, mixture.log_mean, mixture.log_size
