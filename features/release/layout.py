@@ -7,7 +7,7 @@ from typing import Final
 # retrieval/
 VOCABULARY: Final = "vocabulary.parquet"  # item ids by code
 CATALOG: Final = "catalog.parquet"  # attributes by code
-ITEM_VECTORS: Final = "item_vectors.npy"  # float32 [V, d], unit length; rows PAD and UNKNOWN are 0
+ITEM_VECTORS: Final = "item_vectors.npy"  # float32 [V, d], unit length, new items' as set; rows PAD and UNKNOWN are 0
 INDEX: Final = "index.faiss"  # inner product; FAISS ids are item codes
 USER_TOWER: Final = "user_tower.onnx"  # item, event_type, gap, price_band int64 [B, L] -> user_vecs float32 [B, d]
 FAVOURITES: Final = "favourites.parquet"  # item_code, score, category: the shop's recent bestsellers, best first

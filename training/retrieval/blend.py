@@ -17,6 +17,7 @@ from features.release import Part, layout
 from features.repurchase import RepurchaseModel
 from features.sequences import Sequences
 from features.splits import Holdout
+from training.retrieval.content_prior import ContentPrior
 from training.retrieval.ensemble import Towers
 from training.retrieval.for_you import candidates_for, instant_of, repeats_for
 from training.retrieval.learn import Lesson
@@ -42,7 +43,14 @@ class Habits:
 
     @classmethod
     def fit(
-        cls, towers: Towers, lesson: Lesson, *, as_of_us: int, horizon_days: int, blend: ForYouBlend | None = None
+        cls,
+        towers: Towers,
+        lesson: Lesson,
+        *,
+        as_of_us: int,
+        horizon_days: int,
+        blend: ForYouBlend | None = None,
+        prior: ContentPrior | None = None,
     ) -> Habits:
         """Learn from a lesson's sequences, and the blend from its validation window.
 
@@ -52,12 +60,13 @@ class Habits:
             as_of_us: end of the sequences and start of that window; 0 where the split has no instants.
             horizon_days: how far ahead a chance looks: the length of the window.
             blend: taken as it is where given, for a lesson without a validation window.
+            prior: what moves the item vectors when they are exported.
         """
         end_us = as_of_us or _end_of(lesson.fit)
         repurchase = RepurchaseModel.fit(lesson.fit, lesson.catalog, as_of_us=end_us, horizon_days=horizon_days)
         if blend is None:
             assert lesson.validation is not None, "a blend is fitted on a validation window, or given"
-            tower = TwoTowerRecommender.from_towers(towers, lesson.candidates)
+            tower = TwoTowerRecommender.from_towers(towers, lesson.candidates, prior=prior)
             blend = fit_blend(tower, repurchase, lesson.validation, now_us=as_of_us or None)
         return cls(repurchase=repurchase, blend=blend)
 

@@ -185,6 +185,10 @@ class RetrievalConfig:
             costs a whole training.
         num_plain_members: so many of them learn from ids and next items alone, without content and neighbours. They are
             weaker, err differently, and know nothing of new items.
+        content_events: an item's content counts as much as so many events when its vector is exported, so that an item
+            met seldom leans on those described alike, and one never met is placed by them; 0 leaves vectors as learned.
+        new_item_length: of the vectors of items that nobody has met, where the others have 1; less shows them more
+            seldom.
         refit: learn once more from all data, for the number of steps found, and export that.
     """
 
@@ -200,11 +204,17 @@ class RetrievalConfig:
     flat_index_limit: int = 50_000
     num_members: int = 1
     num_plain_members: int = 0
+    content_events: float = 0.0
+    new_item_length: float = 1.0
     refit: bool = True
 
     def __post_init__(self) -> None:
         _at_least("min_item_events", self.min_item_events, 0)
         _at_least("num_members", self.num_members, 1)
+        if self.content_events < 0:
+            raise ConfigError(f"content_events: expected 0 or more events, found {self.content_events}.")
+        if self.new_item_length <= 0:
+            raise ConfigError(f"new_item_length: expected a positive length, found {self.new_item_length}.")
         if not 0 <= self.num_plain_members < self.num_members:
             raise ConfigError(
                 f"num_plain_members: expected fewer than num_members = {self.num_members}, found {self.num_plain_members}."

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +18,8 @@ from features.columns import EVENT_TYPE_CODES, PURCHASE
 from features.release import layout
 from features.sequences import Sequences
 from features.vocabulary import FIRST, PAD, Vocabulary
+from training.onnx_export import quiet_export
+from training.retrieval.content_prior import ContentPrior
 from training.retrieval.ensemble import TowerEnsemble, Towers, side_by_side
 from training.retrieval.towers import Block, TwoTower
 
@@ -115,6 +112,7 @@ def write_files(
     candidates: Ints,
     favourites: pd.DataFrame,
     flat_index_limit: int,
+    prior: ContentPrior | None = None,
 ) -> None:
     """Write every file of ``features.release.layout`` for a retrieval part.
 
@@ -126,9 +124,10 @@ def write_files(
         candidates: item codes that can be recommended; only these enter the index.
         favourites: as ``favourites`` returns them.
         flat_index_limit: the most candidates that are indexed exactly.
+        prior: moves item vectors towards their content.
     """
     towers.eval()
-    item_vecs = item_vectors(towers)
+    item_vecs = item_vectors(towers, prior)
     np.save(directory / layout.ITEM_VECTORS, item_vecs)
     index = build_index(item_vecs, candidates, flat_limit=flat_index_limit)
     faiss.write_index(index, str(directory / layout.INDEX))
@@ -138,12 +137,12 @@ def write_files(
     favourites.to_parquet(directory / layout.FAVOURITES, index=False)
 
 
-def item_vectors(towers: Towers) -> npt.NDArray[np.float32]:
-    """Return unit vectors float32 ``[V, D]``; rows PAD and UNKNOWN are 0."""
+def item_vectors(towers: Towers, prior: ContentPrior | None = None) -> npt.NDArray[np.float32]:
+    """Return vectors of length 1 float32 ``[V, D]``, what a prior says of new items aside; rows PAD and UNKNOWN are 0."""
     towers.eval()
     vecs = towers.unit_items().numpy().copy()
     vecs[:FIRST] = 0
-    return vecs
+    return vecs if prior is None else prior.applied(vecs)
 
 
 def build_index(vecs: npt.NDArray[np.float32], candidates: Ints, *, flat_limit: int) -> faiss.Index:
@@ -167,7 +166,7 @@ def export_user_tower(towers: Towers, path: Path) -> None:
     tower = (ServingUserTower(towers) if isinstance(towers, TwoTower) else ServingEnsemble(towers)).eval()
     example = tuple(torch.ones(2, 3, dtype=torch.int64) for _ in INPUTS)
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
-    with _quiet(), torch.no_grad():
+    with quiet_export(), torch.no_grad():
         program = torch.onnx.export(
             tower,
             example,
@@ -202,20 +201,3 @@ def favourites(
             "category": catalog.category[codes],
         }
     )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints and warns about itself; none of it is news to a user."""
-    loggers = [
-        logging.getLogger(name)
-        for name in ("torch.onnx", "torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir")
-    ]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)

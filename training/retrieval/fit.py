@@ -37,6 +37,7 @@ from training.resuming import check_same_settings, tracked_training
 from training.retrieval.blend import Habits
 from training.retrieval.candidates import candidate_items
 from training.retrieval.config import RetrievalConfig
+from training.retrieval.content_prior import ContentPrior
 from training.retrieval.export import favourites, write_files
 from training.retrieval.learn import Learned, Lesson, learn
 from training.retrieval.surfaces import UsableRows, write_surface_tables
@@ -210,12 +211,13 @@ class _Training:
             "fit", fit_until_us, learned.score, seen_until_us=split.cutoffs_us[1] if split.cutoffs_us else 0
         )
         days = self.config.split.validation_days
+        prior = self._prior(lesson)
         evaluated = self._export(
             learned,
             lesson,
             self.directory / "evaluated",
             about | cost,
-            lambda: Habits.fit(learned.towers, lesson, as_of_us=fit_until_us, horizon_days=days),
+            lambda: Habits.fit(learned.towers, lesson, as_of_us=fit_until_us, horizon_days=days, prior=prior),
         )
         habits = Habits.of_part(evaluated)
         if self.config.refit:
@@ -269,6 +271,7 @@ class _Training:
                     days=self.config.favourites_days,
                 ),
                 flat_index_limit=self.config.flat_index_limit,
+                prior=self._prior(lesson),
             )
             habits().save(draft.directory)
             write_surface_tables(
@@ -287,6 +290,9 @@ class _Training:
         part = ReleaseStore(root=root).part_of_run("retrieval", run_id)
         assert part is not None
         return part
+
+    def _prior(self, lesson: Lesson) -> ContentPrior:
+        return ContentPrior.of(lesson.catalog, lesson.fit.item, self.config)
 
     def _about(self, trained_on: str, as_of_us: int, score: float, *, seen_until_us: int) -> dict[str, Any]:
         shop = self.feature_set.shop

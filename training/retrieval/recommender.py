@@ -17,6 +17,7 @@ from features.recommendations import Recommendations
 from features.release import Part, layout
 from features.sequences import Sequences
 from training.evaluation.ranking import rank_in_batches
+from training.retrieval.content_prior import ContentPrior
 from training.retrieval.ensemble import Towers
 from training.retrieval.export import INPUTS, OUTPUT, item_vectors
 from training.retrieval.questions import user_vectors
@@ -67,9 +68,11 @@ class TwoTowerRecommender:
         )
 
     @classmethod
-    def from_towers(cls, towers: Towers, candidates: Ints, *, name: str = "two_tower") -> TwoTowerRecommender:
-        """Use trained towers as they are, before any export."""
-        item_vecs = item_vectors(towers)
+    def from_towers(
+        cls, towers: Towers, candidates: Ints, *, prior: ContentPrior | None = None, name: str = "two_tower"
+    ) -> TwoTowerRecommender:
+        """Use trained towers before any export, their item vectors moved by a prior where one is given."""
+        item_vecs = item_vectors(towers, prior)
         return cls(
             name=name,
             encode_users=functools.partial(_run_towers, towers),
