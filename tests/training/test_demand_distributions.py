@@ -71,3 +71,4 @@ def test_pooled_when_two_forecasts_differ_then_probabilities_are_averaged():
     expected = (low.cdf(at) + high.cdf(at)) / 2
     assert float(CountMixture.pooled([low, high]).cdf(at)) == pytest.approx(float(expected))
     assert float(low.cdf(torch.tensor([-1.0]))) == 0
+    assert torch.isnan(low.cdf(torch.tensor([torch.nan]))).all()

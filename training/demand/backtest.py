@@ -1,29 +1,35 @@
-"""Rolling-origin backtests: forecast, wait, compare; beside baselines and with paired intervals.
+"""Rolling-origin backtests: forecast, wait, compare.
 
-Shapes: I items, W windows, H periods, Q service levels.
+Shapes: I items, W windows, H periods, L levels of reorder points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from features.demand_calibration import DemandCalibration, PitBounds
+from features.errors import DataError
 from training.demand import metrics
-from training.demand.baselines import EmpiricalQuantiles, SeasonalNaive
+from training.demand.baselines.carts import CartRegression
+from training.demand.baselines.croston import CrostonSba
+from training.demand.baselines.simple import EmpiricalQuantiles, SeasonalNaive
 from training.demand.forecast import Forecast, forecast
 from training.demand.inputs import PanelInputs
 from training.demand.model import DemandModel
-from training.evaluation.bootstrap import Interval, resampled_means
 
 Floats = npt.NDArray[np.floating]
 Forecaster = Callable[[int], Forecast]  # from an origin; reads nothing of units at or after it
 
 # Periods that the empirical quantiles look back: eight weeks of days, twelve of weeks.
-EMPIRICAL_SPANS = {"D": 56, "W": 12}
-RESAMPLES = 1000  # draws of series behind an interval
+EMPIRICAL_SPANS: Final = {"D": 56, "W": 12}
+CART_SPANS: Final = {"D": 7, "W": 4}  # periods whose carts are counted
+CURVE_LEVELS: Final = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.875, 0.9, 0.925, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,16 +41,78 @@ class Backtest:
         actual: units, ``[I, W, H]``, NaN where unknown.
         mean: ``[I, W, H]``.
         quantiles: ``[I, W, H, 9]``.
+        pit: where outcomes lay in their forecasts, ``[I, W, H]``: exactly where the forecaster gives probabilities,
+            between two of its nine levels where it does not.
         lead_total: units sold over the lead time, ``[I, W]``, NaN where a period of it is unknown.
-        reorder_points: ``[I, W, Q]``.
+        levels: shares of lead times to be covered, rising, L.
+        reorder_points: ``[I, W, L]``.
+        service_levels: those of ``levels`` that are reported by name.
     """
 
     origins: tuple[int, ...]
     actual: Floats
     mean: Floats
     quantiles: Floats
+    pit: PitBounds
     lead_total: Floats
+    levels: tuple[float, ...]
     reorder_points: Floats
+    service_levels: tuple[float, ...]
+
+    def window(self, number: int) -> Backtest:
+        """Return one window alone."""
+        at = slice(number, number + 1)
+        return dataclasses.replace(
+            self,
+            origins=self.origins[at],
+            actual=self.actual[:, at],
+            mean=self.mean[:, at],
+            quantiles=self.quantiles[:, at],
+            pit=PitBounds(low=self.pit.low[:, at], high=self.pit.high[:, at]),
+            lead_total=self.lead_total[:, at],
+            reorder_points=self.reorder_points[:, at],
+        )
+
+    def step(self, number: int) -> Backtest:
+        """Return one period of each window, 0 being the first; lead times take more than one, so no service is left."""
+        at = slice(number, number + 1)
+        return dataclasses.replace(
+            self,
+            actual=self.actual[..., at],
+            mean=self.mean[..., at],
+            quantiles=self.quantiles[..., at, :],
+            pit=PitBounds(low=self.pit.low[..., at], high=self.pit.high[..., at]),
+            service_levels=(),
+        )
+
+
+def rolling_origins(num_periods: int, *, horizon: int, windows: int, stride: int | None = None) -> tuple[int, ...]:
+    """Return the first period of each window; the last window ends with the panel.
+
+    >>> rolling_origins(100, horizon=14, windows=3, stride=7)
+    (72, 79, 86)
+
+    Args:
+        num_periods: T.
+        horizon: periods of a window, H.
+        windows: how many, W.
+        stride: periods from one origin to the next; less than H makes windows overlap. H by default.
+
+    Raises:
+        DataError: the first window would begin before anything is known.
+    """
+    step = horizon if stride is None else stride
+    if min(horizon, windows, step) < 1:
+        raise DataError(
+            f"Backtest: expected a horizon, windows and a stride of 1 or more, found {horizon}, {windows} and {step}."
+        )
+    first = num_periods - horizon - (windows - 1) * step
+    if first < 1:
+        raise DataError(
+            f"Backtest: expected at least {num_periods - first + 1} periods for {windows} windows of {horizon} every "
+            f"{step}, found {num_periods}; ask for fewer windows, or a shorter horizon or stride."
+        )
+    return tuple(first + number * step for number in range(windows))
 
 
 def backtest(
@@ -60,85 +128,71 @@ def backtest(
     Args:
         forecaster: what is tried.
         inputs: the whole panel, for what came afterwards.
-        origins: first period of each window.
+        origins: first period of each window; windows may overlap.
         lead_periods: periods of the lead time, 1 .. H.
-        service_levels: share of lead times to be covered by each reorder point.
+        service_levels: share of lead times to be covered by each reorder point; those of ``CURVE_LEVELS`` are
+            asked for too.
     """
-    found = [forecaster(origin) for origin in origins]
-    actual = np.stack([inputs.targets_at(origin).numpy() for origin in origins], axis=1)
+    levels = tuple(sorted({*service_levels, *CURVE_LEVELS}))
     lead = np.full(inputs.num_items, lead_periods)
-    points = [one.totals.total_quantiles(lead, service_levels)[1] for one in found]
+    found, points, bounds, actual = [], [], [], []
+    for origin in origins:
+        one, units = forecaster(origin), inputs.targets_at(origin).numpy()
+        found.append(one)
+        actual.append(units)
+        points.append(one.totals.total_quantiles(lead, levels)[1])
+        bounds.append(_pit(one, units))
+    units = np.stack(actual, axis=1)
+    low, high = (np.stack(side, axis=1) for side in zip(*bounds, strict=True))
     return Backtest(
         origins=tuple(origins),
-        actual=actual,
+        actual=units,
         mean=np.stack([one.mean for one in found], axis=1),
         quantiles=np.stack([one.quantiles for one in found], axis=1),
-        lead_total=actual[..., :lead_periods].sum(axis=2),
+        pit=PitBounds(low=low, high=high),
+        lead_total=units[..., :lead_periods].sum(axis=2),
+        levels=levels,
         reorder_points=np.stack(points, axis=1),
+        service_levels=tuple(service_levels),
     )
 
 
-def model_forecaster(model: DemandModel, inputs: PanelInputs) -> Forecaster:
-    """Return the model as a forecaster; its weights stay, its context moves with the origin."""
-    return lambda origin: forecast(model, inputs, origin)
+def _pit(found: Forecast, units: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    if found.cdf is None:
+        return metrics.pit_between(units, found.quantiles)
+    return found.cdf(units - 1), found.cdf(units)
 
 
-def baseline_forecasters(inputs: PanelInputs) -> dict[str, Forecaster]:
-    """Return seasonal naive and empirical quantiles by name."""
+def model_forecaster(
+    model: DemandModel, inputs: PanelInputs, *, calibration: DemandCalibration | None = None
+) -> Forecaster:
+    """Return the model as a forecaster; its weights and calibration stay, its context moves with the origin."""
+    return lambda origin: forecast(model, inputs, origin, calibration=calibration)
+
+
+def baseline_forecasters(inputs: PanelInputs, *, carts: Floats | None = None) -> dict[str, Forecaster]:
+    """Return the baselines that cost next to nothing, by name.
+
+    Args:
+        inputs: the panel.
+        carts: add-to-carts ``[I, T]``, where the panel has them; only those before an origin are read.
+    """
     units, horizon = inputs.units.numpy(), inputs.config.horizon
     span = EMPIRICAL_SPANS[inputs.frequency]
-    naive = SeasonalNaive(horizon=horizon, season=max(1, inputs.sums.season))
+    naive = SeasonalNaive(horizon=horizon, season=season_periods(inputs))
     empirical = EmpiricalQuantiles(horizon=horizon, span=span)
-    return {
+    croston = CrostonSba(horizon=horizon)
+    found: dict[str, Forecaster] = {
         naive.name: lambda origin: naive(units[:, :origin]),
         empirical.name: lambda origin: empirical(units[:, :origin]),
+        croston.name: lambda origin: croston(units[:, :origin]),
     }
+    if carts is not None:
+        regression = CartRegression(horizon=horizon, span=CART_SPANS[inputs.frequency])
+        found[regression.name] = lambda origin: regression(units[:, :origin], carts[:, :origin])
+    return found
 
 
-def summary(found: Backtest, inputs: PanelInputs, service_levels: tuple[float, ...]) -> dict[str, float]:
-    """Return the headline metrics of a backtest over all its windows."""
-    past = inputs.units[:, : found.origins[0]].numpy()
-    flat = (inputs.num_items, -1)
-    values = {
-        "wql": metrics.wql(found.actual, found.quantiles),
-        "wape": metrics.wape(found.actual, found.quantiles),
-        "rmsse": metrics.rmsse(found.actual.reshape(flat), found.mean.reshape(flat), past),
-        "bias": metrics.bias(found.actual, found.mean),
-        "pit80": metrics.pit80(found.actual, found.quantiles),
-    }
-    for column, level in enumerate(service_levels):
-        name = f"{100 * level:.0f}"
-        served, stock = metrics.service(found.lead_total, found.reorder_points[..., column])
-        values |= {f"service{name}": served, f"stock{name}": stock}
-    return values
-
-
-def wql_intervals(
-    found: Mapping[str, Backtest], *, against: str, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[dict[str, Interval], dict[str, Interval]]:
-    """Return each forecaster's WQL, and its WQL less that of ``against``, with intervals over series.
-
-    One draw of series serves all forecasters, so differences are paired.
-    """
-    units = _per_series(found[against].actual)
-    losses = [_per_series(metrics.pinball(one.actual, one.quantiles)) for one in found.values()]
-    columns = np.stack([units, *losses], axis=1)
-    draws = resampled_means(columns, resamples=resamples, seed=seed)
-    point, ratios = columns[:, 1:].sum(0) / units.sum(), draws[:, 1:] / draws[:, :1]
-    base = list(found).index(against)
-    alone = {name: _interval(point[i], ratios[:, i]) for i, name in enumerate(found)}
-    less = {
-        name: _interval(point[i] - point[base], ratios[:, i] - ratios[:, base])
-        for i, name in enumerate(found)
-        if i != base
-    }
-    return alone, less
-
-
-def _per_series(values: Floats) -> npt.NDArray[np.float64]:
-    return np.nansum(values, axis=(1, 2), dtype=np.float64)
-
-
-def _interval(mean: float, draws: Floats) -> Interval:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Interval(mean=float(mean), low=float(low), high=float(high))
+def season_periods(inputs: PanelInputs) -> int:
+    """Return the periods of the seasonal naive forecast: 1, the last value, where the panel is too short for a season."""
+    return max(1, inputs.sums.season)

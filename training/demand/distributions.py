@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
+from scipy.special import betainc
 from torch import Tensor
 
 _CHUNK_CELLS: Final = 1 << 21  # probabilities held at once while quantiles are looked up
@@ -73,11 +74,15 @@ class CountMixture:
         return torch.logsumexp(self.log_weight + self._component_log_prob(units[..., None]), dim=-1)
 
     def cdf(self, units: Tensor) -> Tensor:
-        """Return P(X <= units) of each cell, ``[...]``; 0 below 0."""
-        top = int(units.max().clamp(min=0))
-        table = self._cdf_table(top)
-        at = units.clamp(min=0).long()[..., None]
-        return torch.where(units < 0, 0.0, table.gather(-1, at)[..., 0])
+        """Return P(X <= units) of each cell, float64 ``[...]``; 0 below 0, NaN where ``units`` is NaN.
+
+        A negative binomial's CDF is a regularised incomplete beta function (Abramowitz and Stegun, 26.5.26).
+        """
+        share = torch.sigmoid((self.log_size - self.log_mean).double())  # r / (r + mean)
+        more = units.double().clamp(min=0).floor()[..., None] + 1  # NaN stays NaN
+        components = betainc(self.log_size.double().exp().numpy(), more.numpy(), share.numpy())
+        found = (self.log_weight.double().exp() * torch.from_numpy(components)).sum(-1).clamp(max=1)
+        return torch.where(units < 0, 0.0, found)
 
     def quantiles(self, levels: Sequence[float]) -> Tensor:
         """Return, for each cell and level, the smallest whole number whose CDF reaches the level.
