@@ -93,7 +93,7 @@ def alone(features: Path, settings: Path, tmp_path_factory: pytest.TempPathFacto
         return learn(lesson, *args, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.tuning.study.learn", told)
+        patch.setattr("training.tuning.retrieval.learn", told)
         result = tune.run(words(features, store, settings))
     assert result is not None
     return store, result | {"lessons": lessons}
@@ -218,7 +218,7 @@ def test_tune_when_another_process_works_on_the_study_then_says_so(
     [
         ({"tower.dimm": Dimension(choices=(8,))}, "Did you mean 'tower.dim'"),
         ({"split.test_days": Dimension(choices=(8,))}, "does not change what is asked"),
-        ({"schedule.validation_users": Dimension(choices=(8,))}, "does not change what is asked"),
+        ({"schedule.validation_users": Dimension(choices=(8,))}, "would be asked other questions"),
         ({}, "at least one setting"),
     ],
 )

@@ -1,7 +1,7 @@
-"""A study: trials of settings, each scored on the validation window; the test window is never touched.
+"""A study: trials of settings, each scored on the validation windows; the test windows are never touched.
 
 store/tuning/optuna.db            all studies; not mlflow.db, since both libraries keep the version of their tables under one name
-store/tuning/<study>/best.yaml    for ``footfall train retrieval --config``
+store/tuning/<study>/best.yaml    for ``footfall train retrieval|demand --config``
 store/tuning/<study>/trials/<n>   checkpoint of a trial that runs, or was cut off
 store/tuning/<study>/lock         held by the process that works on the study
 
@@ -32,19 +32,14 @@ import lightning.pytorch as pl
 import numpy as np
 import optuna
 import yaml
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from features.build import FeatureSet
 from features.errors import ConfigError, DataError
 from features.files import write_bytes
-from features.release import ReleaseStore
-from features.sequences import Sequences
-from training.retrieval.config import RetrievalConfig
-from training.retrieval.fit import lesson_of, remembered, split_for
-from training.retrieval.learn import Lesson, learn
-from training.retrieval.module import METRIC
 from training.tracking import TrackedRun, flattened, tracked_run
-from training.tuning.config import Dimension, StudyConfig, Value, value_of, with_settings
+from training.tuning.config import Dimension, ModelConfig, SearchConfig, Value, value_of, with_settings
+from training.tuning.subject import Subject
 
 EXPERIMENT: Final = "footfall-tuning"
 TUNING_DIRECTORY: Final = "tuning"
@@ -58,23 +53,12 @@ _FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 log = logging.getLogger(__name__)
 
 
-def tune_retrieval(
-    features: Path,
-    store: Path,
-    model: RetrievalConfig,
-    tuning: StudyConfig,
-    *,
-    study: str = "retrieval",
-    trials: int = 20,
-    timeout_minutes: float = 0,
-) -> dict[str, Any]:
-    """Search for settings of the two-tower, or go on with a search.
+def tune(subject: Subject, store: Path, *, study: str, trials: int = 20, timeout_minutes: float = 0) -> dict[str, Any]:
+    """Search for settings of a model, or go on with a search.
 
     Args:
-        features: a feature directory.
+        subject: the model, and what is searched.
         store: release store; the study goes to ``tuning/``, its runs to the tracking database.
-        model: settings that are not searched.
-        tuning: what is searched, and how.
         study: name; a study of this name goes on.
         trials: finished trials in all, those of earlier calls included.
         timeout_minutes: no trial begins later; 0 for no limit.
@@ -83,34 +67,28 @@ def tune_retrieval(
         ``study, run_id, trials, best, config``: counts by outcome, the best trial, and the YAML file for training.
 
     Raises:
-        ConfigError: the study was begun with other settings or data, or another process works on it.
-        DataError: the log is too short for the windows, or no trial has ended.
+        ConfigError: the study was begun with another model, other settings or data, or another process works on it.
+        DataError: no trial has ended.
     """
     if not _NAME.fullmatch(study) or trials < 1:
         raise ConfigError(
             f"tune: expected a study name of letters and digits and trials >= 1, found {study!r}, {trials}."
         )
-    feature_set, root = FeatureSet.load(features), Path(store) / TUNING_DIRECTORY
-    sequences, num_forgotten = remembered(feature_set, ReleaseStore(root=Path(store)).erasures.load())
-    settings = {
-        "model": model,
-        "tuning": tuning,
-        "data_fingerprint": feature_set.fingerprint,
-        "forgotten": num_forgotten,
-    }
+    root = store / TUNING_DIRECTORY
+    settings = {"model": subject.model, "tuning": subject.tuning, **subject.data}
     with _locked(root / study), _quiet():
         found = optuna.create_study(
-            storage=f"sqlite:///{root.resolve() / _DATABASE}", study_name=study, direction="maximize", load_if_exists=True
-        )  # fmt: skip
-        _check_same(found, settings)
-        with tracked_run(Path(store), EXPERIMENT, name=study, run_id=found.user_attrs.get(_RUN_ID)) as run:
+            storage=f"sqlite:///{root.resolve() / _DATABASE}",
+            study_name=study,
+            direction=subject.direction,
+            load_if_exists=True,
+        )
+        _check_same(found, subject, settings)
+        with tracked_run(store, EXPERIMENT, name=study, run_id=found.user_attrs.get(_RUN_ID)) as run:
             if _RUN_ID not in found.user_attrs:
                 run.log_params(settings)
                 found.set_user_attr(_RUN_ID, run.run_id)
-            search = _Search(
-                study=found, directory=root / study, feature_set=feature_set, sequences=sequences,
-                model=model, tuning=tuning, run=run,
-            )  # fmt: skip
+            search = _Search(study=found, directory=root / study, subject=subject, run=run)
             return search.result(trials, deadline=time.monotonic() + 60 * timeout_minutes if timeout_minutes else None)
 
 
@@ -120,10 +98,7 @@ class _Search:
 
     study: optuna.Study
     directory: Path
-    feature_set: FeatureSet
-    sequences: Sequences
-    model: RetrievalConfig
-    tuning: StudyConfig
+    subject: Subject
     run: TrackedRun
 
     def result(self, num_trials: int, *, deadline: float | None) -> dict[str, Any]:
@@ -143,7 +118,7 @@ class _Search:
             "study": self.study.study_name,
             "run_id": self.run.run_id,
             "trials": {state.name.lower(): len(self._of_state(state)) for state in (*_FINISHED, TrialState.FAIL)},
-            "best": {"trial": best.number, "validation_ndcg@10": best.value, "settings": best.params},
+            "best": {"trial": best.number, f"validation_{self.subject.metric}": best.value, "settings": best.params},
             "config": str(self._write_best()),
         }
 
@@ -154,9 +129,9 @@ class _Search:
         """Take up the trial that was cut off, else begin one; a sampler of its own makes it a function of its number."""
         running = self._of_state(TrialState.RUNNING)
         number = running[0].number if running else len(self.study.get_trials(deepcopy=False))
-        seed = int(np.random.SeedSequence([self.tuning.seed, number]).generate_state(1)[0])
-        self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.tuning.startup_trials)
-        self.study.pruner = _pruner(self.tuning)
+        seed = int(np.random.SeedSequence([self.subject.tuning.seed, number]).generate_state(1)[0])
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.subject.tuning.startup_trials)
+        self.study.pruner = _pruner(self.subject.tuning)
         return Trial(self.study, running[0]._trial_id) if running else self.study.ask()
 
     def _attempt(self, trial: Trial, num_trials: int) -> None:
@@ -172,20 +147,17 @@ class _Search:
         self._tell(trial, value, num_trials, time.monotonic() - started)
 
     def _value(self, trial: Trial, directory: Path) -> float | None:
-        """Return the best validation NDCG@10 of a trial, ``None`` where it was ended early."""
-        values = {name: _suggested(trial, name, dim, self.model) for name, dim in self.tuning.space.items()}
-        config = with_settings(self.model, values)
-        if self.tuning.trial_tokens:
-            config = with_settings(config, {"schedule.max_tokens": self.tuning.trial_tokens})
+        """Return the best validation score of a trial, ``None`` where it was ended early."""
+        subject = self.subject
+        values = {name: _suggested(trial, name, dim, subject.model) for name, dim in subject.tuning.space.items()}
         with tracked_run(self.run.store, EXPERIMENT, name="trial", run_id=self._child(trial, values)) as run:
-            lesson = validation_lesson(self.feature_set, self.sequences, config)
             try:
-                learned = learn(lesson, config, directory, tracker=run.logger, callbacks=[_Reports(trial)])
+                found = subject.learn(values, directory, tracker=run.logger, callbacks=[_Reports(trial, subject)])
             except optuna.TrialPruned:
                 run.log_tags({"footfall.pruned": "true"})
                 return None
-            run.log_metrics({"best_validation_ndcg@10": learned.score, "steps": learned.steps})
-            return learned.score
+            run.log_metrics({f"best_validation_{subject.metric}": found.score, "steps": found.steps})
+            return found.score
 
     def _child(self, trial: Trial, values: dict[str, Value]) -> str:
         """Return the trial's MLflow run under the study's, made where it has none yet."""
@@ -206,7 +178,7 @@ class _Search:
             f"{name}={found:.4g}" if isinstance(found, float) else f"{name}={found}"
             for name, found in trial.params.items()
         )
-        outcome = "ended early" if value is None else f"validation NDCG@10 {value:.4f}"
+        outcome = "ended early" if value is None else f"validation {self.subject.metric.upper()} {value:.4f}"
         best = self.study.best_trial if self._of_state(TrialState.COMPLETE) else None
         best_text = f"best {best.value:.4f} (trial {best.number})" if best else "none has ended yet"
         log.info(
@@ -221,46 +193,39 @@ class _Search:
         )
         if best is not None:
             assert best.value is not None
-            self.run.log_metrics({"best_validation_ndcg@10": best.value}, step=trial.number)
+            self.run.log_metrics({f"best_validation_{self.subject.metric}": best.value}, step=trial.number)
             if best.number == trial.number:
                 self.run.client.log_artifact(self.run.run_id, str(self._write_best()))
 
     def _write_best(self) -> Path:
-        """Write the best settings as the training takes them, with the model's own limit of positions."""
-        best = self.study.best_trial
-        config = dataclasses.asdict(with_settings(self.model, best.params))
+        """Write the best settings as the training takes them, with the model's own limit of steps rather than a trial's."""
+        best, subject = self.study.best_trial, self.subject
+        config = dataclasses.asdict(with_settings(subject.model, best.params))
         text = (
-            f"# study {self.study.study_name}, trial {best.number}: validation NDCG@10 {best.value:.4f} "
-            f"after at most {self.tuning.trial_tokens or self.model.schedule.max_tokens} positions\n"
+            f"# study {self.study.study_name}, trial {best.number}: validation {subject.metric.upper()} {best.value:.4f} "
+            f"after {subject.budget}\n"
         )
         path = self.directory / BEST_FILE
         write_bytes(path, (text + yaml.safe_dump({"model": _plain(config)}, sort_keys=False)).encode())
         return path
 
 
-def validation_lesson(feature_set: FeatureSet, sequences: Sequences, config: RetrievalConfig) -> Lesson:
-    """Return what a trial learns from and is scored on: the fit part and the validation window."""
-    split = split_for(sequences, config, last_us=int(feature_set.sequences.ts.max(initial=0)))
-    as_of_us = split.cutoffs_us[0] if split.cutoffs_us else 0
-    return lesson_of(feature_set, split.fit, as_of_us=as_of_us, config=config, split=split)
-
-
 class _Reports(pl.Callback):
     """Tell the study of every validation, and end the trial where the pruner says so."""
 
-    def __init__(self, trial: Trial) -> None:
-        self._trial = trial
+    def __init__(self, trial: Trial, subject: Subject) -> None:
+        self._trial, self._subject = trial, subject
         self._before = frozenset(trial.storage.get_trial(trial._trial_id).intermediate_values)
 
     def on_validation_end(self, trainer: pl.Trainer, *_args: Any) -> None:
-        number = trainer.global_step // int(trainer.val_check_interval)
+        number = self._subject.progress(trainer)
         if number not in self._before:  # a trial that was cut off comes by some of them again
-            self._trial.report(float(trainer.callback_metrics[METRIC]), number)
+            self._trial.report(float(trainer.callback_metrics[self._subject.monitored]), number)
         if self._trial.should_prune():
             raise optuna.TrialPruned
 
 
-def _suggested(trial: Trial, name: str, dimension: Dimension, model: RetrievalConfig) -> Value:
+def _suggested(trial: Trial, name: str, dimension: Dimension, model: ModelConfig) -> Value:
     if dimension.choices:
         chosen: Any = trial.suggest_categorical(name, dimension.choices)
         return chosen
@@ -271,13 +236,17 @@ def _suggested(trial: Trial, name: str, dimension: Dimension, model: RetrievalCo
     return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
 
 
-def _pruner(tuning: StudyConfig) -> optuna.pruners.BasePruner:
+def _pruner(tuning: SearchConfig) -> optuna.pruners.BasePruner:
     if tuning.pruner == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=min(5, tuning.startup_trials), n_warmup_steps=1)
     return optuna.pruners.HyperbandPruner() if tuning.pruner == "hyperband" else optuna.pruners.NopPruner()
 
 
-def _check_same(study: optuna.Study, settings: dict[str, Any]) -> None:
+def _check_same(study: optuna.Study, subject: Subject, settings: dict[str, Any]) -> None:
+    if study.direction is not StudyDirection[subject.direction.upper()]:
+        raise ConfigError(
+            f"study {study.study_name!r} was begun with another kind of model; name another with --study."
+        )
     now = _plain(dict(flattened(settings)))
     before = study.user_attrs.get(_SETTINGS)
     if before is None:
