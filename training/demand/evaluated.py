@@ -1,0 +1,138 @@
+"""The model that has not learnt from the test windows, kept so that it can be asked about other panels later.
+
+store/runs/<run id>/evaluated/parts/demand/<version>/
+weights.safetensors    the network's
+calibration.json       where one was fitted
+about                  settings; ``seen_until_us``; ``layout``: what the network's inputs are called
+
+The part that is served holds forecasts. Its network has learnt from everything, so only this one can be scored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import pandas as pd
+from safetensors.torch import load_file, save_file
+
+from features.demand_calibration import DemandCalibration
+from features.demand_panel import DemandPanel
+from features.errors import ConfigError, ReleaseError
+from features.release import Part, ReleaseStore, layout, write_part
+from training.demand.config import DemandConfig
+from training.demand.forecast import Forecast, forecast
+from training.demand.input_layout import InputLayout
+from training.demand.inputs import PanelInputs
+from training.demand.model import DemandModel
+from training.demand.trainer import WEIGHTS_FILE
+
+EVALUATED: Final = "evaluated"
+_Config = TypeVar("_Config")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EvaluatedModel:
+    """The kept model, ready to forecast a panel.
+
+    Args:
+        model: in evaluation mode.
+        inputs: the panel, as the model reads it.
+        calibration: ``None`` where none was fitted.
+    """
+
+    model: DemandModel
+    inputs: PanelInputs
+    calibration: DemandCalibration | None
+
+    def forecast(self, origin: int) -> Forecast:
+        """Return the forecasts of all items from ``origin``."""
+        return forecast(self.model, self.inputs, origin, calibration=self.calibration)
+
+    @classmethod
+    def open(cls, part: Part, panel: DemandPanel) -> EvaluatedModel:
+        """Read a kept model for questions about a panel, which may be newer than the one that it learnt from.
+
+        Raises:
+            DataError: the panel cannot be laid out as the model reads it.
+            ReleaseError: the part lacks a file, or its weights are not those of today's network.
+        """
+        config = config_of(part)
+        inputs = InputLayout.from_dict(part.about["layout"]).inputs_from(panel, config)
+        model = DemandModel(inputs.sizes, config)
+        try:
+            model.load_state_dict(load_file(part.path(WEIGHTS_FILE)))
+        except RuntimeError as error:
+            raise ReleaseError(
+                f"{part.directory}: expected the weights of today's network, found others "
+                f"({str(error).splitlines()[0]}); train again."
+            ) from None
+        fitted = layout.DEMAND_CALIBRATION in part.files
+        calibration = DemandCalibration.load(part.path(layout.DEMAND_CALIBRATION)) if fitted else None
+        return cls(model=model.eval(), inputs=inputs, calibration=calibration)
+
+
+def keep_evaluated(
+    kept: EvaluatedModel, panel: DemandPanel, run: Path, *, data_fingerprint: str, seen_until: int, steps: int
+) -> Part:
+    """Write a model as the evaluated part of its run, once: what an earlier attempt has written is read back.
+
+    Args:
+        kept: learnt from the panel's first periods.
+        panel: what ``kept.inputs`` were made from.
+        run: directory of the run in the store.
+        data_fingerprint: of the features that hold the panel.
+        seen_until: first period of which the model knows nothing; the windows that chose its steps are known to it.
+        steps: behind its weights.
+    """
+    store = ReleaseStore(root=run / EVALUATED)
+    if (found := store.part_of_run("demand", run.name)) is not None:
+        return found
+    config = dataclasses.asdict(kept.inputs.config)
+    with write_part(store.root, "demand", data_fingerprint=data_fingerprint, run_id=run.name) as draft:
+        save_file(kept.model.state_dict(), draft.directory / WEIGHTS_FILE)
+        if kept.calibration is not None:
+            kept.calibration.save(draft.directory / layout.DEMAND_CALIBRATION)
+        draft.about.update(trained_on="fit", steps=steps, settings=config, frequency=panel.frequency)
+        draft.about.update(horizon=kept.inputs.config.horizon, seen_until_us=instant_us(panel, seen_until))
+        draft.about["layout"] = dataclasses.asdict(InputLayout.of(panel, kept.inputs))
+    part = store.part_of_run("demand", run.name)
+    assert part is not None, "it was just written"
+    return part
+
+
+def instant_us(panel: DemandPanel, period: int) -> int:
+    """Return midnight of a period's first day as UTC microseconds, as if local days were UTC's."""
+    day = panel.start + pd.Timedelta(days=period * panel.period_days)
+    return int((day - pd.Timestamp(0)) // pd.Timedelta(microseconds=1))
+
+
+def config_of(part: Part) -> DemandConfig:
+    """Return the settings of a part's training; one that did not exist then stands at its default.
+
+    Raises:
+        ReleaseError: its manifest does not hold them.
+    """
+    try:
+        return _read(DemandConfig, part.about["settings"])
+    except (KeyError, TypeError, ConfigError) as error:
+        raise ReleaseError(
+            f"{part.directory}: expected the settings of its training in the manifest, found none ({error}); train again."
+        ) from None
+
+
+def _read(kind: type[_Config], values: Mapping[str, Any]) -> _Config:
+    """Read a settings dataclass from JSON: lists become tuples, groups their own dataclass."""
+    hints, read = typing.get_type_hints(kind), {}
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if field.name not in values:
+            continue
+        value = values[field.name]
+        if dataclasses.is_dataclass(hints[field.name]):
+            value = _read(hints[field.name], value)
+        read[field.name] = tuple(value) if isinstance(value, list) else value
+    return kind(**read)
