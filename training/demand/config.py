@@ -18,7 +18,10 @@ class DemandConfig:
         context_length: past periods the attention looks at, L.
         spans: trailing spans, in periods, whose mean units describe an item's level.
         level_span: the trailing span whose mean anchors the forecast; may be missing from ``spans``.
-        level_prior: periods of its category's mean that are added to an item's history, so that a new item has a level.
+        level_prior: periods of its peers' mean that are added to an item's history, so that a new item has a level.
+        peer_prior: items that the mean of a wider group (category, department, shop) counts for in a narrower one.
+        hidden_history_share: training windows in which an item's whole past is hidden, so that new items are learnt.
+        item_vectors: directory of a retrieval part whose item vectors tell which items are alike; blank for none.
         min_history: fewest past periods before a training window.
         hidden_size: width of the residual blocks.
         num_layers: residual blocks in the encoder and in the decoder.
@@ -51,6 +54,9 @@ class DemandConfig:
     spans: tuple[int, ...] = (7, 14, 28, 56, 91, 182)
     level_span: int = 56
     level_prior: float = 2.0
+    peer_prior: float = 3.0
+    hidden_history_share: float = 0.1
+    item_vectors: str = ""
     min_history: int = 28
     hidden_size: int = 96
     num_layers: int = 2
@@ -85,11 +91,20 @@ class DemandConfig:
         )
         for name in at_least_one.split():
             self._expect(getattr(self, name) >= 1, name, "1 or more")
-        for name in ("level_prior", "weight_decay", "total_weight", "volume_power", "test_windows", "num_threads"):
+        for name in (
+            "level_prior",
+            "peer_prior",
+            "weight_decay",
+            "total_weight",
+            "volume_power",
+            "test_windows",
+            "num_threads",
+        ):
             self._expect(getattr(self, name) >= 0, name, "0 or more")
         self._expect(len(self.spans) > 0 and min(self.spans) >= 1, "spans", "one or more spans of 1 or more periods")
         self._expect(all(0 < level < 1 for level in self.service_levels), "service_levels", "shares in (0, 1)")
-        self._expect(0 <= self.dropout < 1, "dropout", "a share in [0, 1)")
+        for name in ("dropout", "hidden_history_share"):
+            self._expect(0 <= getattr(self, name) < 1, name, "a share in [0, 1)")
         self._expect(self.learning_rate > 0, "learning_rate", "more than 0")
         self._expect(
             self.batch_size >= self.num_members and self.batch_size % self.num_members == 0,

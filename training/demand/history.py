@@ -18,8 +18,9 @@ from torch import Tensor
 
 Array = npt.NDArray[np.floating]
 
-_SOLD, _SEEN, _NONZERO, _LOG = range(4)
-_NUM_BASIC: Final = 4
+_SOLD, SEEN, _NONZERO, _LOG = range(4)
+NUM_BASIC: Final = 4
+NONZERO_LOG_AND_UNITS: Final = [_NONZERO, _LOG, _SOLD]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,6 +95,15 @@ class SpanSums:
     channels: Tensor
     num_plan: int
 
+    def without(self, hidden: Tensor) -> SpanSums:
+        """Return the sums with nothing in the rows that are hidden, bool ``[B]`` for ``[B, S, C]``."""
+        return SpanSums(channels=self.channels.masked_fill(hidden[:, None, None], 0.0), num_plan=self.num_plan)
+
+    @property
+    def basic(self) -> Tensor:
+        """Units, periods with data, with a sale, and log1p units, ``[..., 4]``."""
+        return self.channels[..., :NUM_BASIC]
+
     @property
     def sold(self) -> Tensor:
         """Units."""
@@ -102,7 +112,7 @@ class SpanSums:
     @property
     def seen(self) -> Tensor:
         """Periods with data."""
-        return self.channels[..., _SEEN]
+        return self.channels[..., SEEN]
 
     @property
     def nonzero(self) -> Tensor:
@@ -117,17 +127,17 @@ class SpanSums:
     @property
     def plan(self) -> Tensor:
         """Plan features, ``[..., A]``."""
-        return self.channels[..., _NUM_BASIC : _NUM_BASIC + self.num_plan]
+        return self.channels[..., NUM_BASIC : NUM_BASIC + self.num_plan]
 
     @property
     def plan_units(self) -> Tensor:
         """Products of plan features and units, ``[..., A]``."""
-        return self.channels[..., _NUM_BASIC + self.num_plan : _NUM_BASIC + 2 * self.num_plan]
+        return self.channels[..., NUM_BASIC + self.num_plan : NUM_BASIC + 2 * self.num_plan]
 
     @property
     def observed(self) -> Tensor:
         """Observed features, ``[..., O]``."""
-        return self.channels[..., _NUM_BASIC + 2 * self.num_plan :]
+        return self.channels[..., NUM_BASIC + 2 * self.num_plan :]
 
 
 def _sums_by_phase(values: Array, season: int) -> Tensor:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from training.demand.config import DemandConfig
 from training.demand.distributions import CountMixture
 from training.demand.forecast import forecast
+from training.demand.hidden_history import hide_histories
 from training.demand.inputs import PanelInputs
 from training.demand.metrics import wql
 from training.demand.model import DemandModel, DemandNetwork
@@ -43,11 +44,14 @@ class DemandModule(L.LightningModule):
         """Return the summed loss of the members, each on its own part of the batch."""
         config, step = self.config, self.global_step
         items, origins = draw_windows(self.inputs.num_items, config, fit_until=self.fit_until, step=step)
+        origins, hidden = hide_histories(
+            origins, self.inputs.launches[items], config, fit_until=self.fit_until, step=step
+        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_mixed(config.seed, step))
             parts = [slice(member, None, config.num_members) for member in range(config.num_members)]
             losses = [
-                self._loss(network, items[part], origins[part])
+                self._loss(network, items[part], origins[part], hidden[part])
                 for network, part in zip(self.model.members, parts, strict=True)
             ]
         loss = torch.stack(losses).sum()
@@ -82,9 +86,9 @@ class DemandModule(L.LightningModule):
         """Origins."""
         return DataLoader(list(self.validation_origins), batch_size=None)  # type: ignore[arg-type]
 
-    def _loss(self, network: torch.nn.Module, items: Tensor, origins: Tensor) -> Tensor:
+    def _loss(self, network: torch.nn.Module, items: Tensor, origins: Tensor, hidden: Tensor) -> Tensor:
         assert isinstance(network, DemandNetwork)
-        windows = self.inputs.windows(items, origins)
+        windows = self.inputs.windows(items, origins, hidden)
         units = self.inputs.targets(items, origins, until=self.fit_until)
         weight = (1 + windows.level) ** self.config.volume_power
         weight = (weight / weight.mean())[:, None]

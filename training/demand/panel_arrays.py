@@ -9,12 +9,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
-from torch import Tensor
 
 from features.calendar_features import DAYS_IN_YEAR
 from features.demand_panel import DemandPanel
-from training.demand.history import PrefixSums
+from features.plan_columns import symlog
 
 SEASONS: Final = {"D": 7, "W": 52}  # periods after which the calendar comes round
 YEARLY_PREFIX: Final = "week_of_year"  # what the calendar's features of the time of year are called
@@ -25,16 +23,6 @@ def season_of(panel: DemandPanel) -> int:
     """Return the periods of the season, 0 where the panel is too short to have shown it twice."""
     season = SEASONS[panel.frequency]
     return season if panel.num_periods >= 2 * season else 0
-
-
-def symlog(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Return ``sign(x) log1p(|x|)``: no statistics that a flat or a skewed column could break.
-
-    >>> symlog(np.array([0.0, np.e - 1, 1 - np.e])).round(3).tolist()
-    [0.0, 1.0, -1.0]
-    """
-    array = np.asarray(values, np.float32)
-    return np.sign(array) * np.log1p(np.abs(array))
 
 
 def stack(arrays: list[npt.NDArray[np.float32]], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -50,13 +38,16 @@ class PlanArrays:
         values: ``[I, T + H, P]``: the season's own waves, what all items share (calendar), what differs (plan).
         num_item_plan: features of the last kind, A.
         names: as the panel has them, ``[P]``; blank for the season's waves.
-        announced: columns that are announced, bool ``[P]``, and so may not be known yet at an origin.
+        announced: columns of the shop's plan, bool ``[P]``, which may not be known yet at an origin.
+        outside: how many periods ahead each cell was announced of the columns that are announced on their own,
+            int16 ``[I, T + H]`` by column.
     """
 
     values: npt.NDArray[np.float32]
     num_item_plan: int
     names: tuple[str, ...]
     announced: npt.NDArray[np.bool_]
+    outside: dict[int, npt.NDArray[np.int16]]
 
     @classmethod
     def of(cls, panel: DemandPanel, horizon: int, season: int) -> PlanArrays:
@@ -68,7 +59,9 @@ class PlanArrays:
         width = panel.num_periods + horizon
         names = [name for name in panel.known_ahead if _shown_twice(name, panel)]
         arrays = {name: np.nan_to_num(symlog(np.asarray(panel.known_ahead[name])[:, :width])) for name in names}
-        shared = [name for name in names if bool((arrays[name] == arrays[name][:1]).all())]
+        # What is announced is laid out alike whatever it holds: nothing of the future may decide on a column's place.
+        announced = {*panel.planned, *panel.announced}
+        shared = [name for name in names if name not in announced and bool((arrays[name] == arrays[name][:1]).all())]
         own = [name for name in names if name not in shared]
         shape = (panel.num_items, width)
         waves = [np.broadcast_to(wave, shape) for wave in season_waves(first_phase(panel), width, season)]
@@ -77,6 +70,10 @@ class PlanArrays:
             num_item_plan=len(own),
             names=("",) * len(waves) + (*shared, *own),
             announced=np.array([False] * len(waves) + [name in panel.planned for name in shared + own], bool),
+            outside={
+                len(waves) + len(shared) + own.index(name): np.array(ahead[:, :width])
+                for name, ahead in panel.announced.items()
+            },
         )
 
 
@@ -109,11 +106,3 @@ def static_codes(
         columns.append(codes + 1)
         sizes.append(len(names) + 1)
     return np.stack(columns, axis=1).astype(np.int64) if columns else np.zeros((num_items, 0), np.int64), tuple(sizes)
-
-
-def peer_sums(sums: PrefixSums, static: npt.NDArray[np.int64]) -> Tensor:
-    """Return prefix sums of units and periods with data over all items of the same first attribute, ``[I, T + 1, 2]``."""
-    groups = torch.from_numpy(static[:, 0]) if static.shape[1] else torch.zeros(len(static), dtype=torch.int64)
-    basic = sums.sums[..., :2]
-    totals = torch.zeros(int(groups.max()) + 1, *basic.shape[1:], dtype=basic.dtype)
-    return totals.index_add(0, groups, basic)[groups]
