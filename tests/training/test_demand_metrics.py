@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from features.release.layout import QUANTILES
 from training.demand import metrics
-from training.demand.baselines import EmpiricalQuantiles, SeasonalNaive
+from training.demand.baselines.simple import EmpiricalQuantiles, SeasonalNaive
 
 NAN = np.nan
 

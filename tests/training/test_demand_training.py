@@ -12,7 +12,8 @@ from features.release.layout import QUANTILES
 from tests.training import kill_demand
 from tests.training.demand_worlds import NUM_ITEMS, NUM_PERIODS, poisson_panel, small_config, true_rates
 from training.demand import metrics
-from training.demand.backtest import backtest, baseline_forecasters, model_forecaster, summary, wql_intervals
+from training.demand.backtest import backtest, baseline_forecasters, model_forecaster
+from training.demand.backtest_tables import summary, wql_intervals
 from training.demand.forecast import Forecast, forecast
 from training.demand.inputs import PanelInputs
 from training.demand.trainer import CHECKPOINT_FILE, Fitted, fit_model
@@ -84,9 +85,9 @@ def test_backtest_when_the_model_knows_the_plan_then_better_than_baselines_beyon
     asked = {"lead_periods": 7, "service_levels": (0.9, 0.95)}
     forecasters = {"footfall": model_forecaster(fitted.model, inputs)} | baseline_forecasters(inputs)
     found = {name: backtest(one, inputs, (ORIGIN, ORIGIN + 7), **asked) for name, one in forecasters.items()}
-    alone, less = wql_intervals(found, against="empirical_quantiles")
+    alone, less = wql_intervals(found, inputs, against="empirical_quantiles")
     for name, one in found.items():
-        figures = summary(one, inputs, (0.9, 0.95))
+        figures = summary(one, inputs)
         assert alone[name].mean == pytest.approx(figures["wql"])
         assert alone[name].low < alone[name].mean < alone[name].high
     assert less["footfall"].high < 0

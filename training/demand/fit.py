@@ -9,20 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 from features.build import ITEMS_FILE, FeatureSet
 from features.errors import ConfigError, DataError
 from features.files import read_json, write_json
 from features.release import ReleaseStore, layout, write_part
 from features.release.part import Part
-from training.demand.backtest import (
-    RESAMPLES,
-    Backtest,
-    backtest,
-    baseline_forecasters,
-    model_forecaster,
-    summary,
-    wql_intervals,
-)
+from training.demand.backtest import backtest, baseline_forecasters, model_forecaster
+from training.demand.backtest_tables import report_of
 from training.demand.config import DemandConfig
 from training.demand.export import as_of, decision_frame, forecast_frame, lead_times
 from training.demand.forecast import forecast
@@ -106,7 +102,8 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
             run.log_params(dataclasses.asdict(config))
         run.log_tags({"footfall.kind": "demand", "footfall.data_fingerprint": found.fingerprint})
         chosen = _choose(inputs, config, windows, work, run)
-        report = evaluate_demand(chosen.model, inputs, windows.test) if windows.test else {}
+        carts = panel.observed.get("num_carts")
+        report = evaluate_demand(chosen.model, inputs, windows.test, carts=carts) if windows.test else {}
         metrics = _headline(report, chosen)
         run.log_metrics(metrics)
         refit = fit_model(
@@ -141,24 +138,26 @@ def empty_panel(found: FeatureSet) -> str:
     )
 
 
-def evaluate_demand(model: DemandModel, inputs: PanelInputs, origins: tuple[int, ...]) -> dict[str, Any]:
-    """Return metrics of the model and its baselines over the windows from ``origins``, with paired intervals."""
+def evaluate_demand(
+    model: DemandModel, inputs: PanelInputs, origins: tuple[int, ...], *, carts: npt.NDArray[np.floating] | None = None
+) -> dict[str, Any]:
+    """Return metrics and tables of the model and its baselines over the windows from ``origins``, paired intervals too.
+
+    Args:
+        model: has not learnt from these windows.
+        inputs: the panel.
+        origins: first period of each window.
+        carts: add-to-carts ``[I, T]``, where the shop logs them: a baseline reads them.
+    """
     config = inputs.config
     days = {"D": 1, "W": 7}[inputs.frequency]
     lead = min(config.horizon, -(-config.lead_time_days // days))
-    forecasters = {OURS: model_forecaster(model, inputs)} | baseline_forecasters(inputs)
-    found: dict[str, Backtest] = {
+    forecasters = {OURS: model_forecaster(model, inputs)} | baseline_forecasters(inputs, carts=carts)
+    found = {
         name: backtest(one, inputs, origins, lead_periods=lead, service_levels=config.service_levels)
         for name, one in forecasters.items()
     }
-    alone, less = wql_intervals(found, against=GATE, resamples=RESAMPLES, seed=config.seed)
-    return {
-        "origins": list(origins),
-        "models": {name: summary(one, inputs, config.service_levels) for name, one in found.items()},
-        "resamples": RESAMPLES,
-        "wql_interval": {name: [one.low, one.high] for name, one in alone.items()},
-        "wql_less_gate": {name: [one.mean, one.low, one.high] for name, one in less.items()},
-    }
+    return report_of(found, inputs, ours=OURS, gate=GATE, seed=config.seed)
 
 
 def _choose(inputs: PanelInputs, config: DemandConfig, windows: Windows, work: Path, run: TrackedRun) -> Fitted:

@@ -50,10 +50,18 @@ def rmsse(actual: Floats, mean: Floats, past: Floats) -> float:
         past: what was known before the first forecast, ``[I, T]``; its squared steps are the scale. Series
             without a step are left out.
     """
-    scale, known = _row_means(np.square(np.diff(past, axis=1)))
-    error, asked = _row_means(np.square(actual - mean))
+    values, counted = rmsse_of_series(actual, mean, past)
+    return float(values[counted].mean())
+
+
+def rmsse_of_series(
+    actual: Floats, mean: Floats, past: Floats
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return each series' root mean squared scaled error, ``[I]``, and which of them have one."""
+    scale, known = row_means(np.square(np.diff(past, axis=1)))
+    error, asked = row_means(np.square(actual - mean))
     counted = known & asked & (scale > 0)
-    return float(np.sqrt(error[counted] / scale[counted]).mean())
+    return np.where(counted, np.sqrt(error / np.where(counted, scale, 1.0)), 0.0), counted
 
 
 def pit80(actual: Floats, quantiles: Floats) -> float:
@@ -67,11 +75,42 @@ def pit80(actual: Floats, quantiles: Floats) -> float:
     0.8333
     """
     known = np.isfinite(actual)
-    units, bounds = actual[known][:, None], quantiles[known]
-    low = np.where(bounds < units, _LEVELS, 0.0).max(axis=1)
-    high = np.where(bounds > units, _LEVELS, 1.0).min(axis=1)
+    low, high = pit_between(actual[known], quantiles[known])
     inside = np.clip(high, 0.1, 0.9) - np.clip(low, 0.1, 0.9)
     return float((inside / (high - low)).mean())
+
+
+def pit_between(actual: Floats, quantiles: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return what nine quantiles say of where an outcome's PIT lies: two levels, shaped like ``actual``; NaN where unknown.
+
+    >>> [level.tolist() for level in pit_between(np.array([1.0]), np.array([[0, 0, 0, 0, 0, 1, 1, 2, 3.0]]))]
+    [[0.5], [0.8]]
+    """
+    units = np.asarray(actual)[..., None]
+    low = np.where(quantiles < units, _LEVELS, 0.0).max(axis=-1)
+    high = np.where(quantiles > units, _LEVELS, 1.0).min(axis=-1)
+    known = np.isfinite(actual)
+    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+
+
+def scaled_pinball(
+    actual: Floats, quantiles: Floats, past: Floats, *, season: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return each series' scaled pinball loss, ``[I]``, and which of them have one.
+
+    The pinball loss, mean over levels and periods, by the mean absolute error that the seasonal naive forecast
+    made in the past (M5's uncertainty track has the same with a season of 1: Makridakis et al. 2022).
+
+    Args:
+        actual: ``[I, N]``.
+        quantiles: ``[I, N, Q]``.
+        past: what was known before the first forecast, ``[I, T]``.
+        season: periods, 1 or more.
+    """
+    scale, known = row_means(np.abs(past[:, season:] - past[:, :-season]))
+    loss, asked = row_means(pinball(actual, quantiles) / 2)
+    counted = known & asked & (scale > 0)
+    return np.where(counted, loss / np.where(counted, scale, 1.0), 0.0), counted
 
 
 def service(total: Floats, reorder_point: Floats) -> tuple[float, float]:
@@ -80,6 +119,7 @@ def service(total: Floats, reorder_point: Floats) -> tuple[float, float]:
     return float((total[known] <= reorder_point[known]).mean()), float(reorder_point[known].mean())
 
 
-def _row_means(values: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+def row_means(values: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return the mean of what is known in each row, ``[I]``, and which rows know anything."""
     count = np.isfinite(values).sum(axis=1)
     return np.nansum(values, axis=1, dtype=np.float64) / np.maximum(count, 1), count > 0
