@@ -1,0 +1,68 @@
+"""Train the demand model for a benchmark: steps and calibration from the windows just before the test windows."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.demand_calibration import DemandCalibration
+from training.demand.calibrate import fit_calibration
+from training.demand.config import DemandConfig
+from training.demand.inputs import PanelInputs
+from training.demand.model import DemandModel
+from training.demand.trainer import fit_model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """A model that has learnt from everything before the first test window.
+
+    Args:
+        model: in evaluation mode.
+        calibration: of an earlier fit with the same settings, on the windows that it had not learnt from.
+        steps: optimiser steps, chosen on those windows.
+        validation_wql: WQL on those windows, of the earlier fit.
+        cpu_s: CPU seconds of both fits and the calibration.
+        wall_s: seconds of the same.
+    """
+
+    model: DemandModel
+    calibration: DemandCalibration
+    steps: int
+    validation_wql: float
+    cpu_s: float
+    wall_s: float
+
+
+def train(inputs: PanelInputs, config: DemandConfig, test: tuple[int, ...]) -> Trained:
+    """Choose steps and calibration on as many windows before the first test window, then fit on all before it.
+
+    Args:
+        inputs: the panel.
+        config: settings; a horizon is a window.
+        test: origins of the test windows, a horizon apart.
+    """
+    cpu_from, wall_from = time.process_time(), time.perf_counter()
+    first = test[0]
+    validation = tuple(first - config.horizon * back for back in range(len(test), 0, -1))
+    with tempfile.TemporaryDirectory() as work:
+        chosen = fit_model(
+            inputs, config, fit_until=validation[0], directory=Path(work) / "choose", validation_origins=validation
+        )
+        assert chosen.score is not None
+        log.info("chosen: %d steps, validation WQL %.4f", chosen.steps, chosen.score)
+        calibration = fit_calibration(chosen.model, inputs, validation)
+        final = fit_model(inputs, config, fit_until=first, directory=Path(work) / "final", steps=chosen.steps)
+    return Trained(
+        model=final.model,
+        calibration=calibration,
+        steps=chosen.steps,
+        validation_wql=chosen.score,
+        cpu_s=time.process_time() - cpu_from,
+        wall_s=time.perf_counter() - wall_from,
+    )
