@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import pandas as pd
 from safetensors.torch import load_file, save_file
 
+from features.build import FeatureSet
 from features.demand_calibration import DemandCalibration
 from features.demand_panel import DemandPanel
 from features.errors import ConfigError, ReleaseError
@@ -30,6 +31,7 @@ from training.demand.input_layout import InputLayout
 from training.demand.inputs import PanelInputs
 from training.demand.model import DemandModel
 from training.demand.trainer import WEIGHTS_FILE
+from training.evaluation.window import Window
 
 EVALUATED: Final = "evaluated"
 _Config = TypeVar("_Config")
@@ -76,37 +78,45 @@ class EvaluatedModel:
         return cls(model=model.eval(), inputs=inputs, calibration=calibration)
 
 
-def keep_evaluated(
-    kept: EvaluatedModel, panel: DemandPanel, run: Path, *, data_fingerprint: str, seen_until: int, steps: int
-) -> Part:
+def keep_evaluated(kept: EvaluatedModel, features: FeatureSet, run: Path, *, seen_until: int, steps: int) -> Part:
     """Write a model as the evaluated part of its run, once: what an earlier attempt has written is read back.
 
     Args:
         kept: learnt from the panel's first periods.
-        panel: what ``kept.inputs`` were made from.
+        features: hold the panel that ``kept.inputs`` were made from.
         run: directory of the run in the store.
-        data_fingerprint: of the features that hold the panel.
         seen_until: first period of which the model knows nothing; the windows that chose its steps are known to it.
         steps: behind its weights.
     """
-    store = ReleaseStore(root=run / EVALUATED)
+    store, panel = ReleaseStore(root=run / EVALUATED), features.panel
     if (found := store.part_of_run("demand", run.name)) is not None:
         return found
-    config = dataclasses.asdict(kept.inputs.config)
-    with write_part(store.root, "demand", data_fingerprint=data_fingerprint, run_id=run.name) as draft:
+    config = kept.inputs.config
+    with write_part(store.root, "demand", data_fingerprint=features.fingerprint, run_id=run.name) as draft:
         save_file(kept.model.state_dict(), draft.directory / WEIGHTS_FILE)
         if kept.calibration is not None:
             kept.calibration.save(draft.directory / layout.DEMAND_CALIBRATION)
-        draft.about.update(trained_on="fit", steps=steps, settings=config, frequency=panel.frequency)
-        draft.about.update(horizon=kept.inputs.config.horizon, seen_until_us=instant_us(panel, seen_until))
-        draft.about["layout"] = dataclasses.asdict(InputLayout.of(panel, kept.inputs))
+        draft.about.update(trained_on="fit", steps=steps, settings=dataclasses.asdict(config))
+        draft.about.update(frequency=panel.frequency, horizon=config.horizon)
+        draft.about.update(seen_until_us=_instant_us(panel, seen_until))
+        draft.about.update(layout=dataclasses.asdict(InputLayout.of(panel, kept.inputs)))
     part = store.part_of_run("demand", run.name)
     assert part is not None, "it was just written"
     return part
 
 
-def instant_us(panel: DemandPanel, period: int) -> int:
-    """Return midnight of a period's first day as UTC microseconds, as if local days were UTC's."""
+def window_of(features: FeatureSet, origins: Sequence[int]) -> Window:
+    """Return what forecasts from these origins to the panel's end are scored on, as one stretch of time."""
+    return Window(
+        data_fingerprint=features.fingerprint,
+        protocol="rolling_origin",
+        from_us=_instant_us(features.panel, min(origins)),
+        until_us=_instant_us(features.panel, features.panel.num_periods),
+    )
+
+
+def _instant_us(panel: DemandPanel, period: int) -> int:
+    """Return midnight of a period's first day as UTC microseconds, as if the shop's days were UTC's."""
     day = panel.start + pd.Timedelta(days=period * panel.period_days)
     return int((day - pd.Timestamp(0)) // pd.Timedelta(microseconds=1))
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from features.demand_panel import DemandPanel
 from features.errors import DataError
 from training.demand.config import DemandConfig
 from training.demand.inputs import PanelInputs
+from training.demand.peers import wide_to_narrow
 
 _Column = TypeVar("_Column")
 
@@ -28,6 +32,8 @@ class InputLayout:
         num_item_plan: how many of these, at the end, differ between items.
         observed: names of the observed features.
         static: names of each attribute's codes, by attribute; code 0 is blank.
+        peers: attributes from the widest to the narrowest, by their place.
+        content_items: digest of the items whose content vectors lay down the components that are read; blank without.
     """
 
     frequency: str
@@ -36,6 +42,8 @@ class InputLayout:
     num_item_plan: int
     observed: tuple[str, ...]
     static: Mapping[str, tuple[str, ...]]
+    peers: tuple[int, ...]
+    content_items: str
 
     @classmethod
     def of(cls, panel: DemandPanel, inputs: PanelInputs) -> InputLayout:
@@ -51,14 +59,16 @@ class InputLayout:
             num_item_plan=inputs.num_item_plan,
             observed=tuple(panel.observed),
             static=static,
+            peers=tuple(wide_to_narrow(inputs.static.numpy())),
+            content_items=_digest(panel.item_ids) if inputs.content.shape[1] else "",
         )
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> InputLayout:
         """Read what ``dataclasses.asdict`` and JSON have made of one."""
         static = {name: tuple(names) for name, names in value["static"].items()}
-        fields = {**value, "plan": tuple(value["plan"]), "observed": tuple(value["observed"]), "static": static}
-        return cls(**fields)
+        tuples = {name: tuple(value[name]) for name in ("plan", "observed", "peers")}
+        return cls(**{**value, **tuples, "static": static})
 
     def inputs_from(self, panel: DemandPanel, config: DemandConfig) -> PanelInputs:
         """Lay out another panel as the network reads it; categories and brands that it never met are unknown to it.
@@ -71,7 +81,7 @@ class InputLayout:
         narrowed = self._narrowed(panel)
         inputs = PanelInputs.from_panel(narrowed, config)
         found = InputLayout.of(narrowed, inputs)
-        for name in ("season", "plan", "num_item_plan"):
+        for name in ("season", "plan", "num_item_plan", "peers", "content_items"):
             if getattr(found, name) != getattr(self, name):
                 raise DataError(
                     f"expected the inputs that it learnt to read, with {name} {getattr(self, name)}, "
@@ -104,6 +114,10 @@ class InputLayout:
             table = torch.tensor([0, *(own.get(text, 0) for text in found.static[name][1:])])
             columns.append(table[static[:, column]])
         return torch.stack(columns, dim=1) if columns else static
+
+
+def _digest(item_ids: npt.NDArray[np.object_]) -> str:
+    return hashlib.sha256("\n".join(item_ids.astype(str).tolist()).encode()).hexdigest()[:16]
 
 
 def _picked(columns: Mapping[str, _Column], names: Sequence[str]) -> dict[str, _Column]:

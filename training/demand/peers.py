@@ -121,7 +121,7 @@ def nested_groups(static: Codes) -> Codes:
     [[0, 0, 0, 1], [0, 0, 1, 0], [0, 0, 1, -1], [0, 1, 2, 2]]
     """
     levels, within = [np.zeros(len(static), np.int64)], np.zeros((len(static), 0), np.int64)
-    for column in _wide_to_narrow(static):
+    for column in wide_to_narrow(static):
         within = np.column_stack([within, static[:, column]])
         known = np.flatnonzero((within > 0).all(axis=1))
         codes = np.full(len(static), -1)
@@ -130,7 +130,7 @@ def nested_groups(static: Codes) -> Codes:
     return np.stack(levels, axis=1)
 
 
-def _wide_to_narrow(static: Codes) -> list[int]:
+def wide_to_narrow(static: Codes) -> list[int]:
     """Return the attributes in their order, but each after those that it settles."""
     order: list[int] = []
     for column in range(static.shape[1]):

@@ -1,10 +1,11 @@
-"""The champion: the retrieval part that is served now, and what of it, or of a challenger, may be scored on a window.
+"""The champion: the part that is served now, and what of it, or of a challenger, may be scored on a window.
 
 No model is scored on a window that it has seen. What a training leaves behind has seen the log::
 
     runs/<run id>/evaluated    until its test window began    learned before its validation window, stopped by it
     parts/retrieval/<version>  until its log ended            learned once more from everything
 
+A demand part holds forecasts and cannot be asked again; its evaluated part holds the network.
 The evaluated part comes first, for champion and challenger alike, also where the served one could be asked: both then lag
 behind what they stand for by the same windows, so that their difference in age is the one of the parts that are served.
 """
@@ -25,7 +26,7 @@ from features.build import FeatureSet
 from features.columns import EVENT_TYPE_CODES
 from features.errors import ReleaseError
 from features.recommendations import Recommendations
-from features.release import Part, ReleaseStore, layout
+from features.release import Part, PartKind, ReleaseStore, layout
 from features.sequences import Sequences
 from features.vocabulary import FIRST, PAD, UNKNOWN, Vocabulary
 from training.evaluation.contenders import Contenders
@@ -44,14 +45,14 @@ Bools = npt.NDArray[np.bool_]
 log = logging.getLogger(__name__)
 
 
-def served_part(store: ReleaseStore) -> Part | None:
-    """Return the retrieval part of the release that is served from the store, or ``None`` before the first.
+def served_part(store: ReleaseStore, kind: PartKind = "retrieval") -> Part | None:
+    """Return a part of the release that is served from the store, or ``None`` where nothing of its kind is.
 
     Raises:
         ReleaseError: the release is damaged.
     """
     current = store.current_id
-    return None if current is None else store.open(current).part("retrieval")
+    return None if current is None else store.open(current).part(kind)
 
 
 def scorable_part(store: Path, part: Part, window: Window, *, role: str) -> tuple[Artifact, Part]:
@@ -71,6 +72,11 @@ def scorable_part(store: Path, part: Part, window: Window, *, role: str) -> tupl
         if _is_unseen(found, window):
             return artifact, found
         seen.append(f"{artifact} part: {_seen_in_words(found)}")
+    if not seen:
+        raise ReleaseError(
+            f"{role} {part.version}: expected the model that its training evaluated in runs/{part.run_id}/evaluated, found "
+            "none; it was removed, or the part is from before such models were kept"
+        )
     raise ReleaseError(
         f"{role} {part.version}: expected a model that has not seen the window it is scored on ({window.label}), "
         f"found {'; '.join(seen)}. Train on newer data or with the windows of the other model, so that the test window "
@@ -195,15 +201,16 @@ class PartRecommender:
 
 def _artifacts(store: Path, part: Part) -> Iterator[tuple[Artifact, Part]]:
     if part.run_id:
-        evaluated = ReleaseStore(root=store / "runs" / part.run_id / "evaluated").part_of_run("retrieval", part.run_id)
+        evaluated = ReleaseStore(root=store / "runs" / part.run_id / "evaluated").part_of_run(part.kind, part.run_id)
         if evaluated is not None:
             yield "evaluated", evaluated
-    yield "served", part
+    if part.kind == "retrieval":
+        yield "served", part
 
 
 def _is_unseen(part: Part, window: Window) -> bool:
     until_us = seen_until_us(part)
-    if window.protocol == "global_temporal":
+    if window.protocol != "leave_one_out":
         return until_us is not None and until_us <= window.from_us
     # Each user's last event: only a part that left out these very events has not seen them.
     held_out = until_us is None and part.about.get("trained_on") == "fit"

@@ -1,4 +1,4 @@
-"""The stretch of a log that models are scored on, and which attempts on it have been made.
+"""The stretch of time that models are scored on, and which attempts on it have been made.
 
 Whoever scores twenty configurations on one window and takes the best has picked some luck as well.
 So each configuration that is scored on a window leaves a small file in the store, and an interval
@@ -18,13 +18,16 @@ from typing import Any, Final, Literal
 
 from features.build import FeatureSet
 from features.files import read_json, write_json
-from features.release import Part
+from features.release import Part, PartKind
 from features.splits import Split
+from training.demand.config import DemandConfig
 from training.retrieval.config import RetrievalConfig
 
 ATTEMPTS_DIRECTORY: Final = "attempts"
 # Settings of a training that change how fast it runs, or how often it can be taken up, and nothing it learns.
-_MECHANICAL: Final = frozenset({"threads", "checkpoint_steps"})
+_MECHANICAL: Final = frozenset({"threads", "checkpoint_steps", "num_threads", "checkpoint_every_steps"})
+# Settings of a demand training that decide what follows from its forecasts, and change none of them.
+_AFTER_FORECASTS: Final = frozenset({"decisions", "service_levels", "lead_time_days"})
 # Settings with settings of their own; event weights are a value.
 _GROUPS: Final = frozenset({"tower", "loss", "schedule", "split"})
 
@@ -35,13 +38,13 @@ class Window:
 
     Args:
         data_fingerprint: of the features.
-        protocol: how the log was cut.
+        protocol: how the log was cut; ``rolling_origin`` for forecasts, from the first origin to the panel's end.
         from_us: first instant, UTC microseconds; 0 where each user's last event is asked for.
         until_us: first instant after it; 0 as above.
     """
 
     data_fingerprint: str
-    protocol: Literal["leave_one_out", "global_temporal"]
+    protocol: Literal["leave_one_out", "global_temporal", "rolling_origin"]
     from_us: int
     until_us: int
 
@@ -76,6 +79,12 @@ def configuration_of(part: Part) -> dict[str, Any]:
     another configuration.
     """
     about = part.about
+    if part.kind == "demand":
+        settings = {**dataclasses.asdict(DemandConfig()), **about.get("settings", {})}
+        return {
+            "config": _plain(_without(settings, _MECHANICAL | _AFTER_FORECASTS)),
+            "frequency": about.get("frequency"),
+        }
     return {
         "config": _without(_filled(about.get("config", {}), dataclasses.asdict(RetrievalConfig())), _MECHANICAL),
         "event_types": about.get("event_types"),
@@ -95,14 +104,17 @@ class AttemptLedger:
 
     Args:
         root: of the release store.
+        kind: of the parts; attempts of one kind say nothing of the luck of another.
     """
 
     root: Path
+    kind: PartKind = "retrieval"
 
     def record(self, window: Window, part: Part) -> None:
         """Note that a part's configuration is scored on the window."""
         digest = configuration_digest(part)
         values = {
+            "kind": self.kind,
             "configuration": digest,
             "window": dataclasses.asdict(window),
             "first": {"run_id": part.run_id, "version": part.version, "at": dt.datetime.now(dt.UTC).isoformat()},
@@ -115,7 +127,8 @@ class AttemptLedger:
     def configurations(self, window: Window) -> frozenset[str]:
         """Return the digests of all configurations scored on a window that overlaps this one."""
         found = (read_json(path) for path in sorted((self.root / ATTEMPTS_DIRECTORY).glob("*.json")))
-        return frozenset(row["configuration"] for row in found if Window(**row["window"]).overlaps(window))
+        own = (row for row in found if row.get("kind", "retrieval") == self.kind)
+        return frozenset(row["configuration"] for row in own if Window(**row["window"]).overlaps(window))
 
 
 def instant(us: int) -> str:
@@ -141,3 +154,8 @@ def _without(values: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]
         for key, value in values.items()
         if key not in names
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON would give it back: a part that was just made, and one that was read, are alike."""
+    return json.loads(json.dumps(value))

@@ -33,6 +33,7 @@ _FIXED: Final[Mapping[type, Mapping[str, str]]] = {
         **dict.fromkeys(("lead_time_days", "service_levels", "decisions"), _AFTER),
         **dict.fromkeys(("num_threads", "checkpoint_every_steps"), _SPEED),
         "validate_every_steps": "it decides at which points trials are compared",
+        "item_vectors": "it names data and is no number",
         "seed": "the luckiest seed is not a better setting",
     },
 }
