@@ -120,6 +120,11 @@ class DemandPanel:
         """Days in a period."""
         return PERIOD_DAYS[self.frequency]
 
+    @property
+    def never_sold(self) -> npt.NDArray[np.bool_]:
+        """Items that are in the panel although they never sold, as new ones are, ``[I]``."""
+        return ~(np.nan_to_num(self.units) > 0).any(axis=1)
+
     def as_known_at(self, origin: int) -> DemandPanel:
         """Return the panel as it stood when ``origin`` periods had passed: later units are gone.
 

@@ -126,16 +126,19 @@ def _panel(grid: PanelGrid, shop: ShopSettings) -> DemandPanel:
 
 
 def _static(grid: PanelGrid, items: pa.Table, shop: ShopSettings) -> dict[str, npt.NDArray[np.object_]]:
-    """Return what stands in the catalogue of each item: category, brand, and price band where prices are known."""
-    static = {name: items[name].to_numpy(zero_copy_only=False).astype(object) for name in (c.CATEGORY, c.BRAND)}
+    """Return what the catalogue says of each item, from wide to narrow: blank where it says nothing."""
+    category, brand = (items[name].to_numpy(zero_copy_only=False).astype(object) for name in (c.CATEGORY, c.BRAND))
     catalog = grid.connection.sql(
         "SELECT item_id, coalesce(price, -1) AS price, coalesce(category, '') AS category FROM items ORDER BY item_id"
     ).df()
     bands = price_bands(catalog["price"].to_numpy(np.int64), catalog["category"].to_numpy(object), shop.num_price_bands)
-    if bands.any():
-        names = pd.Series(bands, index=catalog["item_id"]).astype(str).replace("0", "")
-        static["price_band"] = names.reindex(items[c.ITEM_ID].to_pylist()).fillna("").to_numpy(object)
-    return static
+    names = pd.Series(bands, index=catalog["item_id"]).astype(str).replace("0", "")
+    return {
+        "department": np.array([path.split("/")[0] for path in category], object),
+        c.CATEGORY: category,
+        "price_band": names.reindex(items[c.ITEM_ID].to_pylist()).fillna("").to_numpy(object),
+        c.BRAND: brand,
+    }
 
 
 def _with_missing_days(grid: PanelGrid, units: Floats) -> Floats:

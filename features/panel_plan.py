@@ -4,8 +4,8 @@ A row counts only if it was announced before its period began. Of several rows f
 newest of those announced at least ``horizon`` periods ahead, which every forecast up to that horizon may use; else the
 oldest. How many periods ahead it was is kept beside it, and ``DemandPanel.as_known_at`` blanks it for origins before.
 
-A week is the mean of its days. It keeps the days announced ``horizon`` weeks ahead; where there are none, all its
-days, and then the week counts as announced when the last of them was.
+A week is the mean of its days, by the same rule: it keeps the days announced ``horizon`` weeks ahead; where there are
+none, those announced first. So nothing that is announced later changes what was known before.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def regressor_arrays(grid: PanelGrid, shop: ShopSettings) -> Regressors:
 
     A name whose rows all lack ``announced_at`` is known only afterwards: a day without a value keeps the last one, never
     a later one, and is 0 before the first. A name with announcements is known ahead: a day without a value is 0. A row
-    without an item is of all items; an item's own row wins.
+    without an item is of all items; an item's own row wins, by the rule above.
 
     Raises:
         DataError: a name cannot be a column's.
@@ -131,7 +131,10 @@ def _known_ahead(grid: PanelGrid, shop: ShopSettings, name: str) -> tuple[Floats
         grid.cells(_announced(grid, shop, source, values="value"), ahead=True, num_rows=num_rows)
         for num_rows, source in sources.items()
     )
-    daily = {name: np.where(own["periods_ahead"] > 0, own[name], shared[name]) for name in own}
+    # A row of its own that came too late for the horizon must not displace what was already announced for all items.
+    early = own["periods_ahead"] >= grid.horizon
+    first = (shared["periods_ahead"] < grid.horizon) & (own["periods_ahead"] >= shared["periods_ahead"])
+    daily = {name: np.where(early | first, own[name], shared[name]) for name in own}
     used, ahead = _used_days(grid, daily["periods_ahead"])
     return _mean_of(grid, np.where(used, daily["value"], 0)), ahead
 
@@ -161,7 +164,8 @@ def _used_days(grid: PanelGrid, daily_ahead: Floats) -> tuple[npt.NDArray[np.boo
     """Return which days a period keeps, ``[rows, days]``, and how many periods ahead it was announced, ``[rows, periods]``."""
     by_period = grid.by_period(daily_ahead)
     early = by_period >= grid.horizon
-    used = np.where(early.any(axis=2, keepdims=True), early, by_period > 0)
+    first = (by_period > 0) & (by_period == by_period.max(axis=2, keepdims=True))
+    used = np.where(early.any(axis=2, keepdims=True), early, first)
     ahead = np.where(used, by_period, _MOST_AHEAD).min(axis=2)
     return used.reshape(daily_ahead.shape), np.where(used.any(axis=2), ahead, 0).astype(np.int16)
 

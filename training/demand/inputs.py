@@ -210,7 +210,8 @@ class PanelInputs:
         seen = past.seen.clamp(min=1)
         means = (past.sold + level[:, None]) / (past.seen + 1)
         last_sale = self.sums.last_sale[items, origins].masked_fill(hidden, -1)
-        lift = (past.plan_units + level[:, None, None]) / (past.plan + 1)
+        # A regressor from outside may be negative; what it weighs must not be.
+        lift = (past.plan_units.clamp(min=0) + level[:, None, None]) / (past.plan.clamp(min=0) + 1)
         parts = [
             torch.log1p(level)[:, None],
             torch.log(level)[:, None],
@@ -223,7 +224,7 @@ class PanelInputs:
             *_of_peers(peers, level),
             torch.log(lift[:, everything] / level[:, None]),
             torch.log(lift[:, spans] / level[:, None]),
-            torch.log1p(past.plan[:, everything]) / 5,
+            torch.log1p(past.plan[:, everything].clamp(min=0)) / 5,
             past.plan[:, spans] / seen[:, spans, None],
             past.observed[:, 0] / seen[:, 0, None],
             past.observed[:, spans] / seen[:, spans, None],
