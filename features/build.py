@@ -41,6 +41,7 @@ from features.release.part import git_revision
 from features.sequence_build import build_sequences, build_users, build_vocabulary
 from features.sequences import Sequences
 from features.settings import EngineSettings, ShopSettings
+from features.stock import STOCK_FILE, write_stock
 from features.vocabulary import Vocabulary
 
 FEATURES_FORMAT: Final = 1
@@ -176,6 +177,8 @@ class _Builder:
         with self._stage("panel"):
             demand = build_panel(log, self.data, shop=self.shop, settings=panel, engine=self.engine)
             demand.save(self.out / PANEL_DIRECTORY)
+        with self._stage("stock"), private_connection(self.engine, beside=self.out) as connection:
+            write_stock(connection, log, self.data, self.out / STOCK_FILE)
         counts |= {
             "events": log.num_events,
             "customers": len(customers),

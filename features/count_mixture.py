@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import betainc
 
 Floats = npt.NDArray[np.floating]
 
@@ -49,6 +50,17 @@ class CountMixture:
     def at(self, *index: npt.NDArray[np.integer]) -> CountMixture:
         """Return the cells that an index of the leading dimensions picks."""
         return self._map(lambda values: values[index])
+
+    def cdf(self, units: Floats) -> npt.NDArray[np.float64]:
+        """Return P(X <= units) of each cell, ``[...]``; 0 below 0, NaN where ``units`` is NaN.
+
+        A negative binomial's CDF is a regularised incomplete beta function (Abramowitz and Stegun, 26.5.26).
+        """
+        log_ratio = np.asarray(self.log_mean, np.float64) - self.log_size
+        more = np.floor(np.maximum(units, 0))[..., None] + 1  # NaN stays NaN
+        components = betainc(np.exp(np.asarray(self.log_size, np.float64)), more, 1 / (1 + np.exp(log_ratio)))
+        found = np.minimum((np.exp(self.log_weight) * components).sum(-1), 1.0)
+        return np.where(np.asarray(units) < 0, 0.0, found)
 
     def quantiles(self, levels: Sequence[float]) -> npt.NDArray[np.int64]:
         """Return, for each cell and level, the smallest whole number whose CDF reaches the level.

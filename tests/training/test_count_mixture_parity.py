@@ -35,6 +35,8 @@ def test_mixture_when_in_numpy_then_it_equals_the_one_in_torch(seed: int, scale:
     np.testing.assert_allclose(ours.mean, theirs.mean.numpy(), rtol=1e-9)
     np.testing.assert_allclose(ours.variance, theirs.variance.numpy(), rtol=1e-6)
     np.testing.assert_array_equal(ours.quantiles(LEVELS), theirs.quantiles(LEVELS).numpy())
+    units = np.random.default_rng(seed).integers(-1, 60, ours.mean.shape).astype(float)
+    np.testing.assert_allclose(ours.cdf(units), theirs.cdf(torch.from_numpy(units)).numpy(), rtol=1e-9, atol=1e-12)
 
 
 def test_quantiles_when_cells_need_several_chunks_then_each_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

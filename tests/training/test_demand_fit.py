@@ -13,7 +13,8 @@ from features.release import Part, ReleaseStore, layout
 from features.settings import EngineSettings
 from tests.features.tiny_shop import event, utc, write_shop
 from tests.training.demand_worlds import NUM_ITEMS, poisson_panel, small_config
-from training.demand.export import as_of, decision_frame, forecast_frame
+from training.demand.decision_config import DecisionConfig
+from training.demand.export import as_of, forecast_frame
 from training.demand.fit import OURS, Windows, train_demand
 from training.demand.forecast import Forecast
 from training.demand.inputs import PanelInputs
@@ -35,6 +36,7 @@ CONFIG = small_config(
     test_windows=2,
     lead_time_days=2,
     checkpoint_every_steps=3,
+    decisions=DecisionConfig(what_if=False),
 )
 
 
@@ -161,28 +163,13 @@ def test_windows_when_laid_out_then_they_neither_overlap_nor_pass_the_end():
         Windows.of(40, small_config(horizon=7, validation_windows=2, test_windows=1))
 
 
-def test_frames_when_the_panel_is_weekly_then_periods_are_weeks():
-    class Totals:
-        def total_quantiles(self, periods, levels):
-            assert periods.tolist() == [2] * NUM_ITEMS  # 8 days need two weeks
-            return periods * 1.5, np.full((len(periods), len(levels)), 4.0)
-
+def test_frame_when_the_panel_is_weekly_then_periods_are_weeks():
     daily = poisson_panel()
     weekly = type(daily)(item_ids=daily.item_ids, start=daily.start, frequency="W", units=daily.units[:, :10])
-    found = Forecast(mean=np.ones((NUM_ITEMS, 7)), quantiles=np.ones((NUM_ITEMS, 7, 9)), totals=Totals())
+    found = Forecast(mean=np.ones((NUM_ITEMS, 7)), quantiles=np.ones((NUM_ITEMS, 7, 9)), totals=None)
     frame = forecast_frame(weekly, found)
     assert frame["day"].iloc[:2].tolist() == [dt.date(2024, 3, 11), dt.date(2024, 3, 18)]
     assert as_of(weekly) == "2024-03-10"
-    decisions = decision_frame(weekly, found, np.full(NUM_ITEMS, 8), small_config())
-    assert decisions.iloc[0].to_dict() == {
-        "item_id": "item-0",
-        "lead_time_days": 8,
-        "lead_mean": 3.0,
-        "reorder_point_90": 4,
-        "reorder_point_95": 4,
-        "safety_stock_90": 1.0,
-        "safety_stock_95": 1.0,
-    }
 
 
 def test_fit_model_when_already_done_then_its_weights_are_read_again(tmp_path):

@@ -23,6 +23,7 @@ class DecisionConfig:
         riser_share: share of items, by expected gain in units, that may be called risers.
         riser_chance: a riser sells more than its recent rate with at least this chance.
         max_alerts: most alerts of each kind, the most urgent first.
+        what_if: whether the part holds the network and its inputs, so that the service can answer for another plan.
     """
 
     service_level: float = 0.95
@@ -35,6 +36,7 @@ class DecisionConfig:
     riser_share: float = 0.1
     riser_chance: float = 0.9
     max_alerts: int = 200
+    what_if: bool = True
 
     def __post_init__(self) -> None:
         for name in ("service_level", "protect_risk", "riser_chance"):

@@ -12,15 +12,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from features.build import ITEMS_FILE, FeatureSet
+from features.build import FeatureSet
 from features.errors import ConfigError, DataError
 from features.files import read_json, write_json
-from features.release import ReleaseStore, layout, write_part
+from features.release import ReleaseStore, write_part
 from features.release.part import Part
 from training.demand.backtest import backtest, baseline_forecasters, model_forecaster
 from training.demand.backtest_tables import report_of
 from training.demand.config import DemandConfig
-from training.demand.export import as_of, decision_frame, forecast_frame, lead_times
+from training.demand.export import write_files
 from training.demand.forecast import forecast
 from training.demand.inputs import PanelInputs
 from training.demand.model import DemandModel
@@ -195,12 +195,12 @@ def _export(
 ) -> Part:
     panel, config = found.panel, inputs.config
     future = forecast(model, inputs, panel.num_periods)
-    days = lead_times(found.directory / ITEMS_FILE, panel.item_ids, config.lead_time_days)
     with write_part(store, "demand", data_fingerprint=found.fingerprint, run_id=run_id) as draft:
-        forecast_frame(panel, future).to_parquet(draft.directory / layout.FORECASTS, index=False)
-        decision_frame(panel, future, days, config).to_parquet(draft.directory / layout.DECISIONS, index=False)
+        facts = write_files(
+            draft.directory, features=found.directory, panel=panel, inputs=inputs, model=model, future=future
+        )
         draft.metrics.update(metrics)
-        draft.about.update(as_of=as_of(panel), frequency=panel.frequency, horizon=config.horizon)
+        draft.about.update(facts)
         draft.about.update(settings=dataclasses.asdict(config), **about)
     part = ReleaseStore(root=store).part_of_run("demand", run_id)
     assert part is not None, "it was just written"
