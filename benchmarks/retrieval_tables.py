@@ -76,16 +76,16 @@ def ablation_table(results: list[Result]) -> str:
     if not any(result["benchmark"] == "retrieval ablations" for result in results):
         return "No result of `benchmarks/ablations.py` is on file yet; the trials that led here are in decision 9."
     lines = [
-        _line("data", "variant", *KEYS, "less the reference, ndcg@10", "CPU s"),
-        _line("---", "---", *["---:"] * 4),
+        _line("data", "seed", "variant", *KEYS, "less the reference, ndcg@10", "CPU s"),
+        _line("---", "---:", "---", *["---:"] * 4),
     ]
-    for result in results:
-        if result["benchmark"] != "retrieval ablations":
-            continue
-        for row in result["results"]:
-            lines.append(
-                _line(result["data"], row["model"], *_figures(row["metrics"]), _less(row), f"{row['fit_cpu_s']:.0f}")
-            )
+    runs = (result for result in results if result["benchmark"] == "retrieval ablations")
+    for result in sorted(runs, key=lambda run: (str(run["data"]), run["seeds"])):
+        seed = ", ".join(map(str, result["seeds"]))
+        lines += [
+            _line(result["data"], seed, row["model"], *_figures(row["metrics"]), _less(row), f"{row['fit_cpu_s']:.0f}")
+            for row in result["results"]
+        ]
     return "\n".join(lines)
 
 
