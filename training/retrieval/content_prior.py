@@ -30,7 +30,7 @@ from training.retrieval.config import RetrievalConfig
 
 _RIDGE: Final = 1.0  # one item's weight against each coefficient: profiles have unit length
 _TOLERANCE: Final = 1e-4
-_MOST_ROUNDS: Final = 500
+_MOST_ROUNDS: Final = 100
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float32]
