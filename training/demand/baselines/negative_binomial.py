@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.floating]
 _LEAST: Final = 1e-6  # a mean or a dispersion below this says nothing that a count could show
 
 
-def dispersion(actual: Floats, mean: Floats, *, axis: int | None = None) -> npt.NDArray[np.float64]:
+def dispersion(actual: Floats, mean: Floats, *, axis: int | tuple[int, ...] | None = None) -> npt.NDArray[np.float64]:
     """Return ``a`` by moments, ``sum((y - m)² - m) / sum(m²)`` over what is known, never below 0.
 
     Args:
@@ -40,7 +40,7 @@ def counts(mean: Floats, alpha: Floats | float, levels: tuple[float, ...]) -> np
     """Return the smallest count that is enough with each probability, ``[..., Q]``."""
     size, chance = _parameters(mean, alpha)
     found = stats.nbinom.ppf(np.array(levels), size[..., None], chance[..., None])
-    return found.astype(np.float32)
+    return np.asarray(found, np.float32)
 
 
 def negative_binomial(mean: Floats, alpha: Floats | float, *, total_alpha: Floats) -> Forecast:
