@@ -15,7 +15,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import retrieval_tables
+from benchmarks import demand_tables, retrieval_tables
 
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "results"
@@ -70,6 +70,7 @@ def _section(result: dict[str, Any]) -> str:
     for _, rows in itertools.groupby(result["results"], key=lambda row: row.get("surface")):
         lines += [*_table(result, list(rows)), ""]
     lines += [
+        *(demand_tables.lines(result) if result["benchmark"] == "demand" else []),
         *_picture(result["benchmark"]),
         f"Code {result['git']}; {result['machine']['cores']} cores, {result['machine']['processor']}.",
         "",
