@@ -49,6 +49,8 @@ def decision_frame(panel: DemandPanel, forecast: Forecast, facts: ItemFacts, con
         runs_out_on                        first period at whose end running out is at least as likely as not
         newsvendor_level, _quantity        critical ratio of margin and holding cost, and its order-up-to level
 
+        new                                1 where the item never sold: its forecast is that of its peers
+
     Items whose lead time is longer than the horizon are left out, since nothing is known of their total.
 
     Args:
@@ -70,6 +72,7 @@ def decision_frame(panel: DemandPanel, forecast: Forecast, facts: ItemFacts, con
     columns |= order_levels(forecast.totals, lead, until, config)
     columns |= stock_columns(panel, forecast, facts, lead)
     columns |= newsvendor(forecast.totals, facts, until, config)
+    columns["new"] = panel.never_sold.astype(np.int64)
     return pd.DataFrame(columns).iloc[known].reset_index(drop=True)
 
 
