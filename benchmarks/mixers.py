@@ -1,8 +1,8 @@
 """Blocks that others publish in the place of attention and a feed-forward network, and label smoothing.
 
 Each takes the place of ``training.retrieval.towers.Block``: ``[M, D]`` in and out, histories laid flat and sorted by
-length as ``PackedHistories`` says. ``benchmarks/ablations.py`` measures them; none of them won, so that the product
-holds none of them.
+length as ``PackedHistories`` says. ``benchmarks/ablations.py`` measures them, and ``docs/retrieval.md`` says what came
+of it. Towers with these blocks answer in a benchmark; they cannot be exported.
 
 Every position is a question of its own here, so no position may see a later one; where the published form does, its
 docstring says what stands in.
