@@ -32,7 +32,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.mixers import FrequencyBlock, HSTUBlock, LiGRBlock, RecurrentBlock, with_blocks, with_smoothing
+from benchmarks.mixers import FrequencyBlock, HSTUBlock, RecurrentBlock, with_blocks, with_smoothing
 from benchmarks.result import write_result
 from benchmarks.retrieval import config_for
 from benchmarks.sequence_file import Problem, read
@@ -43,6 +43,7 @@ from training.retrieval.config import RetrievalConfig
 from training.retrieval.ensemble import TowerEnsemble, Towers
 from training.retrieval.learn import Build, Lesson, build_module, learn, member_configs
 from training.retrieval.recommender import TwoTowerRecommender
+from training.retrieval.towers import GatedBlock
 
 REFERENCE: Final = "reference"
 KEYS: Final = ("recall@10", "ndcg@10")
@@ -74,14 +75,14 @@ class Variant:
 
 
 _BLOCKS: Final[dict[str, Build]] = {
-    "LiGR": with_blocks(LiGRBlock),
+    "LiGR": with_blocks(GatedBlock),
     "HSTU": with_blocks(HSTUBlock),
     "frequency": with_blocks(FrequencyBlock),
     "recurrence": with_blocks(RecurrentBlock),
 }
 VARIANTS: Final[dict[str, Variant]] = {
     REFERENCE: Variant(),
-    "LiGR blocks": Variant(builds=(_BLOCKS["LiGR"],)),
+    "LiGR blocks": Variant(changed("tower", mixer="ligr")),
     "HSTU blocks": Variant(builds=(_BLOCKS["HSTU"],)),
     "BSARec-style frequency mixer (causal)": Variant(builds=(_BLOCKS["frequency"],)),
     "gated linear recurrence (LRURec)": Variant(builds=(_BLOCKS["recurrence"],)),

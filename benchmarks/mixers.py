@@ -57,33 +57,6 @@ class FeedForward(nn.Sequential):
         )
 
 
-class LiGRBlock(nn.Module):
-    """Pre-norm attention and SwiGLU, each behind a learned gate on what it adds.
-
-    As in Borisyuk et al. 2025, "From features to transformers: redefining ranking for scalable impact" (LiGR), and in
-    the modular SASRec that builds on it (eSASRec, 2025): ``x + sigmoid(gate(x)) * update(norm(x))``.
-    """
-
-    def __init__(self, config: TowerConfig) -> None:
-        super().__init__()
-        self.dropout = config.dropout
-        self.attention = Attention(config)
-        self.attention_gate = nn.Linear(config.dim, config.dim)
-        self.feed_norm = nn.LayerNorm(config.dim)
-        self.feed_gate = nn.Linear(config.dim, config.dim)
-        self.feed_in = nn.Linear(config.dim, 8 * config.dim, bias=False)  # values and their gates
-        self.feed_out = nn.Linear(4 * config.dim, config.dim, bias=False)
-
-    def forward(self, x: Tensor, lengths: Lengths) -> Tensor:
-        """Return ``[M, D]``."""
-        x = x + torch.sigmoid(self.attention_gate(x)) * self._drop(self.attention(x, lengths))
-        value, gate = self.feed_in(self.feed_norm(x)).chunk(2, dim=-1)
-        return x + torch.sigmoid(self.feed_gate(x)) * self._drop(self.feed_out(F.silu(gate) * value))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
-
-
 class HSTUBlock(nn.Module):
     """Pointwise SiLU attention without softmax, gated, with a bias by distance; it has no feed-forward network.
 

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from benchmarks.mixers import (
     FrequencyBlock,
     HSTUBlock,
-    LiGRBlock,
     RecurrentBlock,
     Smoothed,
     low_pass,
@@ -31,7 +30,7 @@ from training.retrieval.losses import softmax_loss
 from training.retrieval.neighbours import neighbour_pull
 
 TOWER = TowerConfig(dim=8, num_heads=2, max_length=12, dropout=0.3)
-MIXERS = [LiGRBlock, HSTUBlock, FrequencyBlock, RecurrentBlock]
+MIXERS = [HSTUBlock, FrequencyBlock, RecurrentBlock]
 LENGTHS = [(1, 3), (2, 2), (5, 1), (11, 2)]
 
 Make = Callable[[TowerConfig], nn.Module]

@@ -39,10 +39,10 @@ def random_sequences(num_users: int, *, longest: int, seed: int) -> Sequences:
     )
 
 
-@pytest.fixture(scope="module")
-def towers() -> TwoTower:
+@pytest.fixture(scope="module", params=["attention", "ligr"])
+def towers(request: pytest.FixtureRequest) -> TwoTower:
     torch.manual_seed(0)
-    config = TowerConfig(dim=16, num_layers=2, num_heads=2, max_length=MAX_LENGTH, dropout=0.5)
+    config = TowerConfig(dim=16, num_layers=2, mixer=request.param, num_heads=2, max_length=MAX_LENGTH, dropout=0.5)
     towers = TwoTower(config, known=torch.ones(NUM_CODES, dtype=torch.bool), num_price_bands=5, content=None)
     with torch.no_grad():  # larger than at the start of training, so that a mistake shows
         for parameter in towers.parameters():

@@ -169,6 +169,7 @@ def test_split_when_the_log_is_shorter_than_the_windows_then_it_says_so(features
     ("make", "message"),
     [
         (lambda: TowerConfig(dim=10, num_heads=3), "expected num_heads to divide dim, found 3 and 10"),
+        (lambda: TowerConfig(mixer="mamba"), "expected 'attention' or 'ligr', found 'mamba'"),  # type: ignore[arg-type]
         (lambda: LossConfig(event_weights={"purchse": 1.0}), "Did you mean 'purchase'"),
         (lambda: LossConfig(temperature=0), "expected a positive number, found 0"),
         (lambda: ScheduleConfig(batch_tokens=0), "schedule.batch_tokens: expected at least 1, found 0"),

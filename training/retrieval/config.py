@@ -16,6 +16,7 @@ class TowerConfig:
     Args:
         dim: width of the vectors on both sides.
         num_layers: blocks of the user tower.
+        mixer: what a block is: ``attention`` with a feed-forward network, or ``ligr``, the same behind learned gates.
         num_heads: attention heads of a block; divides ``dim``.
         max_length: the most events of a history that the user tower reads.
         dropout: share of activations dropped in the user tower.
@@ -26,6 +27,7 @@ class TowerConfig:
 
     dim: int = 64
     num_layers: int = 1
+    mixer: Literal["attention", "ligr"] = "attention"
     num_heads: int = 2
     max_length: int = 100
     dropout: float = 0.2
@@ -34,6 +36,8 @@ class TowerConfig:
     id_dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        if self.mixer not in ("attention", "ligr"):
+            raise ConfigError(f"tower.mixer: expected 'attention' or 'ligr', found {self.mixer!r}.")
         if self.dim % self.num_heads:
             raise ConfigError(f"tower: expected num_heads to divide dim, found {self.num_heads} and {self.dim}.")
         _at_least("tower.num_layers", self.num_layers, 1)

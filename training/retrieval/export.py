@@ -99,8 +99,7 @@ def _block(block: nn.Module, queries: Tensor, x: Tensor, allowed: Tensor) -> Ten
     scores = q @ k.transpose(-1, -2) / width**0.5  # [B, H, Q, L]
     weights = scores.masked_fill(~allowed[:, None], -1e9).softmax(-1)
     attended = (weights @ v).transpose(1, 2).flatten(2)
-    after = queries + block.attention_out(attended)
-    return after + block.feed_forward(after)
+    return block.after_attention(queries, attended)
 
 
 def write_files(

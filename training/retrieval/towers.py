@@ -6,6 +6,7 @@ Shapes: ``M`` real positions laid flat, ``N`` items, ``V`` item codes, ``D`` wid
 from __future__ import annotations
 
 import dataclasses
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +85,11 @@ class Block(nn.Module):
     def forward(self, x: Tensor, lengths: list[tuple[int, int]]) -> Tensor:
         """Return ``[M, D]``; a position attends to itself and those before it in its own history."""
         qkv = self.query_key_value(self.attention_norm(x))
-        x = x + self._drop(self.attention_out(causal_attention(qkv, lengths, num_heads=self.num_heads)))
+        return self.after_attention(x, causal_attention(qkv, lengths, num_heads=self.num_heads))
+
+    def after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Return the block's output ``[M, D]`` from its input and what attention made of it."""
+        x = x + self._drop(self.attention_out(attended))
         return x + self.feed_forward(x)
 
     def feed_forward(self, x: Tensor) -> Tensor:
@@ -93,6 +98,31 @@ class Block(nn.Module):
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
+
+
+class GatedBlock(Block):
+    """The same with a learned gate on what attention adds and on what the feed-forward network adds, which is SwiGLU.
+
+    As in Borisyuk et al. 2025, "From features to transformers: redefining ranking for scalable impact" (LiGR), and in
+    the modular SASRec that builds on it (eSASRec, 2025): ``x + sigmoid(gate(x)) * update(norm(x))``.
+    """
+
+    def __init__(self, config: TowerConfig) -> None:
+        super().__init__(config)
+        self.attention_gate = nn.Linear(config.dim, config.dim)
+        self.feed_gate = nn.Linear(config.dim, config.dim)
+        self.feed_in = nn.Linear(config.dim, 8 * config.dim, bias=False)  # values and their gates
+        self.feed_out = nn.Linear(4 * config.dim, config.dim, bias=False)
+
+    def after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Return ``[M, D]``."""
+        x = x + torch.sigmoid(self.attention_gate(x)) * self._drop(self.attention_out(attended))
+        return x + torch.sigmoid(self.feed_gate(x)) * self.feed_forward(x)
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """Return the feed-forward update of ``[M, D]``."""
+        value, gate = self.feed_in(self.feed_norm(x)).chunk(2, dim=-1)
+        return self._drop(self.feed_out(F.silu(gate) * value))
 
 
 def causal_attention(qkv: Tensor, lengths: list[tuple[int, int]], *, num_heads: int) -> Tensor:
@@ -108,6 +138,9 @@ def _attend_group(qkv: Tensor, length: int, count: int, num_heads: int) -> Tenso
     q, k, v = qkv.view(count, length, 3, num_heads, dim // num_heads).permute(2, 0, 3, 1, 4)
     out = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # [count, H, length, D / H]
     return out.transpose(1, 2).reshape(count * length, dim)
+
+
+_BLOCKS: Final[dict[str, type[Block]]] = {"attention": Block, "ligr": GatedBlock}
 
 
 class UserTower(nn.Module):
@@ -126,7 +159,7 @@ class UserTower(nn.Module):
             {name: nn.Parameter(torch.randn(size, config.dim) * _INITIAL_STD) for name, size in sizes.items()}
         )
         self.input_norm = nn.LayerNorm(config.dim)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(_BLOCKS[config.mixer](config) for _ in range(config.num_layers))
         self.output_norm = nn.LayerNorm(config.dim)
 
     def forward(self, item_vecs: Tensor, histories: PackedHistories) -> Tensor:
