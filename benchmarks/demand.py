@@ -144,7 +144,12 @@ def run_autoets(problem: Problem, directory: Path) -> Measured:
         found=(problem.score(forecaster),),
         fit_cpu_s=cpu,
         fit_wall_s=time.perf_counter() - wall_from,
-        config={"package": "statsforecast 2.1.1", "season_length": season, "fallback": "HistoricAverage"},
+        config={
+            "package": "statsforecast 2.1.1",
+            "model": "ZNZ",
+            "season_length": season,
+            "fallback": "HistoricAverage",
+        },
         note="fitted anew at each origin; its own intervals, at 0 where below; normal totals",
     )
 
