@@ -123,7 +123,7 @@ class DemandPanel:
     @property
     def never_sold(self) -> npt.NDArray[np.bool_]:
         """Items that are in the panel although they never sold, as new ones are, ``[I]``."""
-        return ~(np.nan_to_num(self.units) > 0).any(axis=1)
+        return (np.nanmax(self.units, axis=1, initial=0) <= 0).astype(bool)
 
     def as_known_at(self, origin: int) -> DemandPanel:
         """Return the panel as it stood when ``origin`` periods had passed: later units are gone.
