@@ -3,7 +3,7 @@
     python benchmarks/demand.py daily --data DIR --json OUT --predictions DIR [--seeds 0 1 2] [--without autoets]
 
 Protocol: daily h = 14 with four windows over the last 56 days, weekly h = 4 with four windows over the last
-16 weeks, walmart h = 4 with two windows over the last 8 weeks. Steps and calibration are chosen on the windows just
+16 weeks, walmart h = 4 with two windows over the last 8 weeks. Steps and calibration are chosen on as many windows just
 before the first test window, by a model that ends before them; then every model is fitted once on everything before
 the first test window, and only its context moves on with each window.
 Known ahead are the holidays and, of the groceries, the plan (``hol, disp, mail``; weekday and season are computed from
@@ -21,7 +21,6 @@ import argparse
 import dataclasses
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,10 +33,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.autoets import environment, fit_autoets
-from benchmarks.demand_panels import SETTINGS, Setting, read_panel
+from benchmarks.demand_panels import SETTINGS
 from benchmarks.demand_rows import Measured, rows, write_predictions
+from benchmarks.demand_training import train
 from benchmarks.result import write_result
-from features.demand_calibration import DemandCalibration
 from features.demand_panel import DemandPanel
 from training.demand.backtest import (
     Backtest,
@@ -51,16 +50,10 @@ from training.demand.backtest import (
 from training.demand.baselines.recursive_trees import recursive_trees
 from training.demand.baselines.tree_features import TreeFeatures
 from training.demand.baselines.trees import STRIDES, Ensemble, QuantileTrees, TreeConfig, direct_trees
-from training.demand.calibrate import fit_calibration
 from training.demand.config import DemandConfig
 from training.demand.fit import OURS
 from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
-from training.demand.trainer import fit_model
 
-__all__ = ["SETTINGS", "fit", "read_panel"]
-
-CHOOSING_WINDOWS: Final = 4
 HERE: Final = Path(__file__).parent
 TREES: Final[dict[str, Callable[[TreeFeatures, int, TreeConfig], Forecaster]]] = {
     "lightgbm_recursive": recursive_trees,
@@ -83,48 +76,38 @@ class Problem:
     asked: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, panel: DemandPanel, setting: Setting, config: DemandConfig) -> Problem:
-        test = rolling_origins(panel.num_periods, horizon=config.horizon, windows=setting.num_windows)
+    def of(cls, panel: DemandPanel, config: DemandConfig, *, windows: int, stride: int | None = None) -> Problem:
+        """Lay windows at the panel's end, a horizon apart unless a stride says otherwise."""
+        test = rolling_origins(panel.num_periods, horizon=config.horizon, windows=windows, stride=stride)
         lead = -(-config.lead_time_days // panel.period_days)
         asked = {"lead_periods": lead, "service_levels": config.service_levels}
         return cls(panel=panel, inputs=PanelInputs.from_panel(panel, config), test=test, asked=asked)
 
     def score(self, forecaster: Forecaster) -> Backtest:
+        """Ask a forecaster at each window's origin."""
         return backtest(forecaster, self.inputs, self.test, **self.asked)
 
 
-def fit(inputs: PanelInputs, config: DemandConfig, test: tuple[int, ...]) -> tuple[DemandModel, DemandCalibration, int]:
-    """Choose steps and calibration on the windows before the first test window, then fit on everything before it."""
-    first = test[0]
-    before = rolling_origins(first, horizon=config.horizon, windows=CHOOSING_WINDOWS)
-    with tempfile.TemporaryDirectory() as work:
-        chosen = fit_model(
-            inputs, config, fit_until=before[0], directory=Path(work) / "choose", validation_origins=before
-        )
-        calibration = fit_calibration(chosen.model, inputs, before)
-        print(f"chosen: {chosen.steps} steps, validation WQL {chosen.score:.4f}", file=sys.stderr)
-        final = fit_model(inputs, config, fit_until=first, directory=Path(work) / "final", steps=chosen.steps)
-    return final.model, calibration, chosen.steps
-
-
 def run_ours(problem: Problem, config: DemandConfig, seeds: list[int]) -> Measured:
-    found, cpu, wall, steps = [], [], [], []
+    found, trained = [], []
     for seed in seeds:
-        cpu_from, wall_from = time.process_time(), time.perf_counter()
-        model, calibration, num_steps = fit(problem.inputs, dataclasses.replace(config, seed=seed), problem.test)
-        cpu.append(time.process_time() - cpu_from)
-        wall.append(time.perf_counter() - wall_from)
-        steps.append(num_steps)
-        found.append(problem.score(model_forecaster(model, problem.inputs, calibration=calibration)))
+        one = train(problem.inputs, dataclasses.replace(config, seed=seed), problem.test)
+        print(
+            f"seed {seed}: {one.steps} steps, validation WQL {one.validation_wql:.4f}, {one.cpu_s:.0f} CPU-s",
+            file=sys.stderr,
+        )
+        trained.append(one)
+        found.append(problem.score(model_forecaster(one.model, problem.inputs, calibration=one.calibration)))
     return Measured(
         model=OURS,
         found=tuple(found),
         seeds=tuple(seeds),
-        fit_cpu_s=float(np.mean(cpu)),
-        fit_wall_s=float(np.mean(wall)),
+        fit_cpu_s=float(np.mean([one.cpu_s for one in trained])),
+        fit_wall_s=float(np.mean([one.wall_s for one in trained])),
         threads=torch.get_num_threads(),
         config=dataclasses.asdict(config),
-        note=f"{steps} steps; fit time a seed holds the choice of steps, the calibration and the final fit",
+        note=f"{[one.steps for one in trained]} steps; fit time a seed holds the choice of steps, the calibration and "
+        "the final fit",
     )
 
 
@@ -191,6 +174,10 @@ def chosen_models(words: argparse.Namespace) -> set[str]:
     return set(words.only or MODELS) - set(words.without)
 
 
+def protocol() -> str:
+    return " ".join((__doc__ or "").split("Protocol: ")[1].split("\n\n")[0].split())
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("panel", choices=sorted(SETTINGS))
@@ -199,6 +186,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--predictions", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--config", type=json.loads, default={}, help="JSON object of the model's settings to change")
+    parser.add_argument("--windows", type=int, help="how many test windows, if not as the protocol has it")
+    parser.add_argument(
+        "--stride", type=int, help="periods from one origin to the next; below the horizon they overlap"
+    )
     parser.add_argument("--only", nargs="+", choices=MODELS, help="leave all others out")
     parser.add_argument("--without", nargs="+", choices=MODELS, default=[], help="leave these out")
     parser.add_argument("--environment", type=Path, default=HERE.parent / ".venv-statsforecast")
@@ -211,18 +202,19 @@ def main() -> None:
     setting, wanted = SETTINGS[words.panel], chosen_models(words)
     config = dataclasses.replace(setting.config, **words.config)
     panel = setting.read(words.data, config)
-    problem = Problem.of(panel, setting, config)
+    problem = Problem.of(panel, config, windows=words.windows or setting.num_windows, stride=words.stride)
     print(f"{setting.data}: {panel.num_items} series, {panel.num_periods} periods", file=sys.stderr)
     measured = [run_ours(problem, config, words.seeds)] if OURS in wanted else []
     measured += run_cheap(problem, wanted)
     measured += [run_autoets(problem, words.environment)] if AUTOETS in wanted else []
     measured += run_trees(problem, wanted, threads=words.tree_threads)
-    found = rows(measured, problem.inputs, panel=setting.name, ours=OURS)
+    usual = words.windows is None and words.stride is None and config.horizon == setting.config.horizon
+    found = rows(measured, problem.inputs, panel=setting.name if usual else "", ours=OURS)
     write_result(
         words.json,
         benchmark="demand",
         data=setting.data,
-        protocol=" ".join((__doc__ or "").split("Protocol: ")[1].split("\n\n")[0].split()),
+        protocol=protocol() if usual else f"{protocol()} Here: h = {config.horizon}, origins {problem.test}.",
         seeds=words.seeds,
         results=found,
     )

@@ -204,6 +204,18 @@ def test_report_when_made_then_every_table_of_every_forecaster_and_valid_json(fo
     assert sum(row["num_series"] for row in report["tables"]["croston_sba"]["per_class"].values()) == inputs.num_items
 
 
+def test_report_when_nothing_sold_or_is_known_then_an_error_that_says_so_and_empty_tables(found, inputs):
+    one = found["seasonal_naive"]
+    silent = dataclasses.replace(one, actual=np.zeros_like(one.actual))
+    with pytest.raises(DataError, match="expected sales in the windows from period 167 on, found none"):
+        report_of({"seasonal_naive": silent}, inputs, ours="seasonal_naive", gate="seasonal_naive")
+    nothing = np.full_like(one.pit.low, NAN)
+    unknown = dataclasses.replace(
+        one, pit=PitBounds(low=nothing, high=nothing), lead_total=np.full_like(one.lead_total, NAN)
+    )
+    assert pit_histogram(unknown) == service_curve(unknown) == []
+
+
 def _backtest(actual, quantiles, *, low, high):
     return Backtest(
         origins=(1,),

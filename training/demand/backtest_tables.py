@@ -11,9 +11,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from features.errors import DataError
 from training.demand.backtest import Backtest, season_periods
 from training.demand.demand_classes import CLASSES, demand_classes
 from training.demand.inputs import PanelInputs
+from training.demand.misses import biggest_misses
 from training.demand.scores import RESAMPLES, Scores, differences, intervals
 from training.evaluation.bootstrap import Interval
 
@@ -72,8 +74,16 @@ def report_of(
 
     Returns:
         ``origins, models, resamples, wql_interval, wql_less_gate``; ``less``: ours less each other by metric, as
-        ``[mean, low, high]``; ``tables`` by forecaster; ``pit``: ours in ten bins.
+        ``[mean, low, high]``; ``tables`` by forecaster; ``pit``: ours in ten bins; ``misses``: where ours was furthest off.
+
+    Raises:
+        DataError: nothing sold in the windows, so that nothing can be said per unit.
     """
+    if not np.nansum(found[ours].actual) > 0:
+        raise DataError(
+            f"Backtest: expected sales in the windows from period {found[ours].origins[0]} on, found none; "
+            "bring a log that goes on to sell, or keep no test windows (--model.test_windows 0)."
+        )
     scores = {name: scores_of(one, inputs) for name, one in found.items()}
     alone, less = wql_intervals(found, inputs, against=gate, seed=seed)
     others = {name: differences(scores[ours], theirs, seed=seed) for name, theirs in scores.items() if name != ours}
@@ -89,6 +99,7 @@ def report_of(
         },
         "tables": {name: tables(one, inputs) for name, one in found.items()},
         "pit": pit_histogram(found[ours]),
+        "misses": biggest_misses(found[ours]),
     }
 
 
@@ -128,7 +139,9 @@ def per_step(found: Backtest, inputs: PanelInputs) -> dict[str, list[float | Non
 
 
 def pit_histogram(found: Backtest, bins: int = PIT_BINS) -> list[float]:
-    """Return the expected share of randomised PIT values in each of ``bins`` equal parts of [0, 1]; nothing is drawn."""
+    """Return the expected share of randomised PIT values in each of ``bins`` equal parts of [0, 1]; none where nothing is known."""
+    if not found.pit.known.any():
+        return []
     below = [np.nanmean(found.pit.share_below(edge / bins)) for edge in range(1, bins)]
     return np.diff([0.0, *below, 1.0]).tolist()
 
@@ -136,6 +149,8 @@ def pit_histogram(found: Backtest, bins: int = PIT_BINS) -> list[float]:
 def service_curve(found: Backtest) -> list[dict[str, float]]:
     """Return, level by level, the share of lead times that the reorder points covered and the mean units they hold."""
     known = np.isfinite(found.lead_total)
+    if not known.any():
+        return []
     total, points = found.lead_total[known], found.reorder_points[known]  # [N], [N, L]
     return [
         {"level": float(level), "service": float((total <= held).mean()), "stock": float(held.mean())}
