@@ -17,6 +17,7 @@ from features.plan_columns import symlog
 SEASONS: Final = {"D": 7, "W": 52}  # periods after which the calendar comes round
 YEARLY_PREFIX: Final = "week_of_year"  # what the calendar's features of the time of year are called
 NUM_HARMONICS: Final = 3  # enough to tell seven weekdays apart
+DAYS_IN_MONTH: Final = 31
 
 
 def season_of(panel: DemandPanel) -> int:
@@ -35,9 +36,9 @@ class PlanArrays:
     """Calendar and plan of a panel, float32 on the log scale.
 
     Args:
-        values: ``[I, T + H, P]``: the season's own waves, what all items share (calendar), what differs (plan).
+        values: ``[I, T + H, P]``: the season's and the month's waves, what all items share (calendar), what differs (plan).
         num_item_plan: features of the last kind, A.
-        names: as the panel has them, ``[P]``; blank for the season's waves.
+        names: as the panel has them, ``[P]``; blank for the waves.
         announced: columns of the shop's plan, bool ``[P]``, which may not be known yet at an origin.
         outside: how many periods ahead each cell was announced of the columns that are announced on their own,
             int16 ``[I, T + H]`` by column.
@@ -64,7 +65,8 @@ class PlanArrays:
         shared = [name for name in names if name not in announced and bool((arrays[name] == arrays[name][:1]).all())]
         own = [name for name in names if name not in shared]
         shape = (panel.num_items, width)
-        waves = [np.broadcast_to(wave, shape) for wave in season_waves(first_phase(panel), width, season)]
+        calendar = season_waves(first_phase(panel), width, season) + month_waves(panel, width)
+        waves = [np.broadcast_to(wave, shape) for wave in calendar]
         return cls(
             values=stack([*waves, *(arrays[name] for name in shared + own)], shape),
             num_item_plan=len(own),
@@ -93,6 +95,23 @@ def season_waves(phase: int, periods: int, season: int) -> list[npt.NDArray[np.f
         return []
     angle = 2 * np.pi * (phase + np.arange(periods)) / season
     return [wave(k * angle).astype(np.float32) for k in range(1, NUM_HARMONICS + 1) for wave in (np.sin, np.cos)]
+
+
+def month_waves(panel: DemandPanel, periods: int) -> list[npt.NDArray[np.float32]]:
+    """Return sines and cosines of the place in the month, ``[periods]`` each; means over the days of a longer period.
+
+    Wages and benefits are paid on days of the month, and households shop when they come. None for a panel that has
+    not seen two months.
+    """
+    if panel.num_periods * panel.period_days < 2 * DAYS_IN_MONTH:
+        return []
+    days = pd.date_range(panel.start, periods=periods * panel.period_days)
+    angle = 2 * np.pi * (np.asarray(days.day) - 1) / np.asarray(days.days_in_month)
+    return [
+        wave(k * angle).reshape(periods, panel.period_days).mean(axis=1).astype(np.float32)
+        for k in range(1, NUM_HARMONICS + 1)
+        for wave in (np.sin, np.cos)
+    ]
 
 
 def static_codes(
