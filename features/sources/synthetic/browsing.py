@@ -47,7 +47,7 @@ class Browsing:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Shelf:
+class Shelf:
     """What is the same for all of a day's sessions; arrays ``[I]``."""
 
     day: int
@@ -57,21 +57,31 @@ class _Shelf:
     best: Floats
     random: Floats
 
+    @classmethod
+    def on_day(cls, world: World, state: State, *, day: int, found: Floats, in_stock: Bools) -> Shelf:
+        """Lay out the day's prices and home page."""
+        available = np.isfinite(found) & in_stock
+        return cls(
+            day=day,
+            found=found,
+            log_ratio=world.prices.log_ratio[day],
+            in_stock=in_stock,
+            best=choice.best_seller_shares(state.sales, available),
+            random=choice.random_shares(state.sales, available),
+        )
+
+    def of(self, items: Ints) -> Shelf:
+        """Return the shelf of some items alone."""
+        names = ("found", "log_ratio", "in_stock", "best", "random")
+        return Shelf(day=self.day, **{name: getattr(self, name)[items] for name in names})
+
 
 def browse(
     world: World, state: State, visits: Visits, *, day: int, found: Floats, in_stock: Bools, rng: np.random.Generator
 ) -> Browsing:
     """Draw a day's exposures and views, block by block."""
-    available = np.isfinite(found) & in_stock
-    shelf = _Shelf(
-        day=day,
-        found=found,
-        log_ratio=world.prices.log_ratio[day],
-        in_stock=in_stock,
-        best=choice.best_seller_shares(state.sales, available),
-        random=choice.random_shares(state.sales, available),
-    )
-    extra = _extra_log_odds(world, state, visits, day)
+    shelf = Shelf.on_day(world, state, day=day, found=found, in_stock=in_stock)
+    extra = extra_log_odds(world, state, visits, day)
     rows = max(1, BLOCK_CELLS // world.items.num_items)
     every = np.arange(visits.num_visits)
     blocks = [
@@ -85,7 +95,8 @@ def browse(
 _JAGGED = tuple(name for name in Browsing.__dataclass_fields__ if name != "carted_rate")
 
 
-def _extra_log_odds(world: World, state: State, visits: Visits, day: int) -> Floats:
+def extra_log_odds(world: World, state: State, visits: Visits, day: int) -> Floats:
+    """Return what the customer, the channel and a coupon add to each visit's log-odds of the cart, ``[S]``."""
     channel = np.minimum(visits.touch, campaigns.FIRST_MESSAGE_CHANNEL)
     holds_coupon = state.coupon_until[visits.user] >= day
     return (
@@ -96,13 +107,13 @@ def _extra_log_odds(world: World, state: State, visits: Visits, day: int) -> Flo
 
 
 def _browse_block(
-    world: World, state: State, visits: Visits, *, shelf: _Shelf, extra: Floats, rows: Ints, rng: np.random.Generator
+    world: World, state: State, visits: Visits, *, shelf: Shelf, extra: Floats, rows: Ints, rng: np.random.Generator
 ) -> Browsing:
     users, user = world.users, visits.user[rows]
     match, weight = choice.item_weights(world.items, visits.taste[rows], users.price_preference[user], shelf.found)
     view = choice.with_focus(world.items, weight, visits.focal[rows])
     odds = choice.cart_log_odds(match, shelf.log_ratio, users.price_sensitivity[user][:, None], extra[rows][:, None])
-    _discourage_owned(world, state, user, shelf.day, odds)
+    discourage_owned(world, state, user, shelf.day, odds)
     chance = choice.sigmoid(odds) * ~visits.anonymous[rows][:, None]
     home = np.flatnonzero(visits.home[rows])
     shown, propensity = _home_page(shelf, len(home), rng)
@@ -123,20 +134,21 @@ def _browse_block(
         slot=slot,
         match=match[row, item],
         cart_chance=chance[row, item] * shelf.in_stock[item],
-        carted_rate=_carted_rate(
+        carted_rate=carted_rate(
             shelf, view=view, match=match, chance=chance, stop=users.view_stop[user], home=visits.home[rows]
         ),
     )
 
 
-def _discourage_owned(world: World, state: State, user: Ints, day: int, odds: Floats) -> None:
+def discourage_owned(world: World, state: State, user: Ints, day: int, odds: Floats) -> None:
+    """Lower the log-odds ``[S, I]`` of durable items that each row's customer owns, in place."""
     row_of_user = np.full(world.users.num_users, -1)
     row_of_user[user] = np.arange(len(user))
     owner, item = state.owned.due(day, row_of_user >= 0)
     odds[row_of_user[owner], item] += np.float32(np.log(MECHANICS.owned_factor))
 
 
-def _home_page(shelf: _Shelf, num_pages: int, rng: np.random.Generator) -> tuple[Ints, Floats]:
+def _home_page(shelf: Shelf, num_pages: int, rng: np.random.Generator) -> tuple[Ints, Floats]:
     """Return the items of each page ``[H, slots]``, and propensities (NaN in the shop's own slots)."""
     best = rng.choice(len(shelf.best), (num_pages, MECHANICS.home_slots), p=shelf.best)
     randomised = rng.choice(len(shelf.random), (num_pages, 1), p=shelf.random)
@@ -163,8 +175,8 @@ def _draw_views(view: Floats, stop: Floats, rng: np.random.Generator) -> tuple[I
     return row, np.clip(position - row * view.shape[1], 0, view.shape[1] - 1)
 
 
-def _carted_rate(shelf: _Shelf, *, view: Floats, match: Floats, chance: Floats, stop: Floats, home: Bools) -> Floats:
-    """Return the lines that would be put in the cart if every shelf were full, ``[I]``."""
+def carted_rate(shelf: Shelf, *, view: Floats, match: Floats, chance: Floats, stop: Floats, home: Bools) -> Floats:
+    """Return the lines that would be put in the cart if every shelf were full, ``[I]`` of the shelf's items."""
     seen = choice.seen_in_session(view, stop)
     clicked = choice.clicked_in_session(match[home], shelf.best, shelf.random)
     seen[home] = 1 - (1 - seen[home]) * (1 - clicked)

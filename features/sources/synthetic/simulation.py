@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ NO_NEED = 100_000  # a day that does not come
 log = logging.getLogger(__name__)
 
 Columns = dict[str, Any]  # arrays of one length
+# Called with the day, the state at its opening, and what came of it; must change nothing.
+Observer = Callable[[int, State, Visits, Browsing, Baskets], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,10 +58,11 @@ class History:
 
 
 class Simulation:
-    """Runs a world once."""
+    """Runs a world once; ``observe`` may look at each day before it is carried over."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, observe: Observer | None = None) -> None:
         self._world = world
+        self._observe = observe
         self._state = State.on_first_day(world.size, world.items, world.users)
         self._book = EventBook()
         self._assignments: list[Assignment] = []
@@ -102,6 +106,8 @@ class Simulation:
         visits = draw_visits(world, state, active, day=day, first=self._num_sessions, found=found, rng=rng)
         browsing = browse(world, state, visits, day=day, found=found, in_stock=in_stock, rng=rng)
         baskets = fill_baskets(world, state, visits, browsing, day=day, rng=rng)
+        if self._observe:
+            self._observe(day, state, visits, browsing, baskets)
         coupon = self._use_coupons(visits, baskets, day)
         DayWriter(self._book, world, visits, day).write(browsing, baskets, coupon, rng)
         self._note(day, visits, browsing, baskets)
