@@ -47,7 +47,7 @@ class CountMixture:
         second = mean + mean**2 * (1 + np.exp(-self.log_size))
         return (np.exp(self.log_weight) * second).sum(-1) - self.mean**2
 
-    def at(self, *index: npt.NDArray[np.integer]) -> CountMixture:
+    def at(self, *index: int | slice | npt.NDArray[np.integer]) -> CountMixture:
         """Return the cells that an index of the leading dimensions picks."""
         return self._map(lambda values: values[index])
 

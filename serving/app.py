@@ -21,7 +21,8 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from serving.batching import MicroBatcher
-from serving.bodies import decode_body, read_body
+from serving.bodies import decode_body, decode_query, read_body
+from serving.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
 from serving.engine import Engine
 from serving.errors import RequestError
 from serving.metrics import ServiceMetrics
@@ -30,8 +31,6 @@ from serving.schemas import (
     Answer,
     CustomerAnswer,
     CustomersAnswer,
-    DemandAnswer,
-    DemandRequest,
     ErasureAnswer,
     ErrorAnswer,
     ErrorDetail,
@@ -100,10 +99,18 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/v1/demand",
-        summary="Demand of items: quantiles by day, reorder points",
+        summary="Demand of items: quantiles by day, orders, and what another plan would sell",
         request=DemandRequest,
         answer=DemandAnswer,
         errors=(*_WRONG, 404),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/demand/alerts",
+        summary="What to order, protect, mark down or stock up on, and why",
+        query=AlertsRequest,
+        answer=AlertsAnswer,
+        errors=(422,),
     ),
 )
 
@@ -128,6 +135,7 @@ class ServiceApp:
         # One thread computes: FAISS and ONNX Runtime hold one thread each, and batches gather meanwhile.
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
         self._storage = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
+        self._planning = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planning")
         self._document = _encoder.encode(openapi_document(ENDPOINTS, version=version))
         self._router = Router(self._routes(), default=_no_such_route)
 
@@ -190,6 +198,7 @@ class ServiceApp:
             ("DELETE", _CUSTOMER): self._erase,
             ("POST", "/v1/segments"): self._segments,
             ("POST", "/v1/demand"): self._demand,
+            ("GET", "/v1/demand/alerts"): self._alerts,
         }
         documented = [_route(one.method, one.path, handlers[one.method, one.path]) for one in ENDPOINTS]
         pages = [_page("/", "console.html"), _page("/docs", "docs.html"), _page("/style.css", "style.css")]
@@ -253,7 +262,12 @@ class ServiceApp:
 
     async def _demand(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, DemandRequest)
-        return _json(await self._in(self._compute, partial(engine.demand, request)))
+        # Elsewhere than recommendations, which a thousand items would hold up; written as JSON there too.
+        return await self._in(self._planning, lambda: _json(engine.demand(request)))
+
+    async def _alerts(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, decode_query(http.query_params, AlertsRequest)
+        return _json(await self._in(self._planning, partial(engine.alerts, request)))
 
     async def _openapi(self, _: HttpRequest) -> Response:
         return Response(self._document, media_type="application/json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -46,6 +47,21 @@ def decode_body(body: bytes, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"Expected a JSON object in UTF-8, found {_short(body.decode(errors='replace'))} ({error}); see /docs for the fields."
         raise RequestError(400, "invalid_json", message) from None
+
+
+def decode_query(query: Mapping[str, str], kind: type[T]) -> T:
+    """Return the parameters of an address as their type.
+
+    Raises:
+        RequestError: one is unknown, or does not fit.
+    """
+    values = dict(query)
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise RequestError(
+            422, "invalid_request", f"{explain(str(error), values, kind)} See /docs for the parameters."
+        ) from None
 
 
 def _decoded(body: bytes, kind: type[T]) -> T:

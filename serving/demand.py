@@ -1,7 +1,8 @@
-"""The demand part of a release: quantiles by day and the decisions that follow from them."""
+"""The demand part of a release: quantiles by day, the decisions that follow from them, and other plans."""
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,11 @@ from features import columns as c
 from features.errors import ReleaseError
 from features.release import Part, layout
 from features.vocabulary import FIRST, Vocabulary
+from serving.alerts import AlertBook
+from serving.demand_schemas import DemandAnswer, DemandRequest, ItemDemand, PlannedDemand
 from serving.errors import RequestError
-from serving.schemas import DemandAnswer, DemandPeriod, DemandRequest, ItemDemand
+from serving.forecast_rows import forecast_periods
+from serving.what_if import WhatIf
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,19 +29,25 @@ class DemandBook:
     Args:
         items: item ids; item ``i`` is code ``i + 2``.
         offsets: int64 ``[I + 1]``.
-        days: datetime64[D] ``[N]``, rising within an item.
+        days: of each row ``[N]``, rising within an item.
         means: float64 ``[N]``.
         quantiles: float64 ``[N, 9]``, non-decreasing in a row.
+        last_day: of all forecasts; ``None`` where there are none.
         decisions: by item id.
+        what_if: other plans; ``None`` where the part answers none.
+        alerts: ``None`` where the part was made before there were any.
         part: which part they come from.
     """
 
     items: Vocabulary
     offsets: npt.NDArray[np.int64]
-    days: npt.NDArray[np.datetime64]
+    days: list[dt.date]
     means: npt.NDArray[np.float64]
     quantiles: npt.NDArray[np.float64]
-    decisions: dict[str, dict[str, float]]
+    last_day: dt.date | None
+    decisions: dict[str, dict[str, float | str]]
+    what_if: WhatIf | None
+    alerts: AlertBook | None
     part: Part
 
     @classmethod
@@ -55,13 +65,18 @@ class DemandBook:
             raise ReleaseError(f"{path}: expected columns {sorted(missing)}, found {list(frame.columns)}.")
         frame = frame.sort_values([c.ITEM_ID, c.DAY])
         counts = frame.groupby(c.ITEM_ID, sort=True).size()
+        days = pd.to_datetime(frame[c.DAY]).to_numpy("datetime64[D]")
+        period_days = 7 if part.about.get("frequency") == "W" else 1
         return cls(
             items=Vocabulary.from_ids(counts.index.astype(str)),
             offsets=np.concatenate([[0], np.cumsum(counts.to_numpy(np.int64))]),
-            days=pd.to_datetime(frame[c.DAY]).to_numpy("datetime64[D]"),
+            days=days.tolist(),
             means=frame["mean"].to_numpy(np.float64),
             quantiles=frame[names].to_numpy(np.float64),
+            last_day=(days.max() + period_days - 1).item() if len(days) else None,
             decisions=_decisions(part),
+            what_if=WhatIf.load(part),
+            alerts=AlertBook.load(part),
             part=part,
         )
 
@@ -75,49 +90,81 @@ class DemandBook:
         """Return the forecasts asked for; items without one are listed.
 
         Raises:
-            RequestError: none of the items has a forecast.
+            RequestError: nothing is asked, none of the items has a forecast, or a plan cannot be.
         """
-        unknown = [id_ for id_ in request.item_ids if id_ not in self.items]
-        if len(unknown) == len(request.item_ids):
+        asked = dict.fromkeys([*request.item_ids, *(change.item_id for change in request.what_if)])
+        if not asked:
+            raise RequestError(422, "invalid_request", "Expected item_ids or what_if, found neither; name some items.")
+        planned = self._planned(request)
+        unknown = [id_ for id_ in asked if id_ not in self.items]
+        if len(unknown) == len(asked):
             raise RequestError(
                 404,
                 "unknown_item",
                 f"item_ids: no forecast for any of them, such as {unknown[0]!r}; see the catalogue.",
             )
-        known = [self._item(id_, request.days) for id_ in request.item_ids if id_ in self.items]
         return DemandAnswer(
-            items=known,
+            items=[self._item(id_, request.days) for id_ in request.item_ids if id_ in self.items],
+            what_if=planned,
             unknown=unknown,
+            assumptions=[*self._end(request.days), *self.part.about.get("assumptions", ())],
             frequency=str(self.part.about.get("frequency", "D")),
             as_of=self.as_of,
             model_version=self.part.version,
         )
 
+    def _planned(self, request: DemandRequest) -> list[PlannedDemand]:
+        if not request.what_if:
+            return []
+        if self.what_if is None:
+            raise RequestError(
+                503,
+                "what_if_missing",
+                "This demand part answers no other plan: it was made before they could be asked, with "
+                "decisions.what_if off, or without a plan; train demand again and promote.",
+            )
+        self.what_if.check(request.what_if)
+        known = [change for change in request.what_if if change.item_id in self.what_if.network.rows]
+        periods, period_days = self.what_if.calendar.horizon, self.what_if.calendar.period_days
+        if request.days is not None:
+            periods = min(periods, -(-request.days // period_days))
+        return self.what_if.answer(known, self.decisions, periods=periods)
+
+    def _end(self, days: int | None) -> list[str]:
+        """Say so where less is answered than was asked for."""
+        if days is None or self.last_day is None or self.as_of is None:
+            return []
+        ahead = (self.last_day - dt.date.fromisoformat(self.as_of)).days
+        if days <= ahead:
+            return []
+        return [f"{days} days were asked for; the forecasts end on {self.last_day}, {ahead} days ahead."]
+
     def _item(self, item_id: str, days: int | None) -> ItemDemand:
         row = self.items.code_of(item_id) - FIRST
         start, stop = (int(offset) for offset in self.offsets[row : row + 2])
         if days is not None:
-            last = self.days[start] + np.timedelta64(days, "D")
-            stop = start + int(np.searchsorted(self.days[start:stop], last))
-        periods = [self._period(position) for position in range(start, stop)]
-        return ItemDemand(item_id=item_id, forecast=periods, decision=self.decisions.get(item_id))
-
-    def _period(self, position: int) -> DemandPeriod:
-        levels = zip(layout.QUANTILES, self.quantiles[position].tolist(), strict=True)
-        return DemandPeriod(
-            day=self.days[position].item(),
-            mean=round(float(self.means[position]), 4),
-            quantiles={f"{level:.1f}": round(value, 4) for level, value in levels},
+            end = self.days[start] + dt.timedelta(days=days)
+            stop = start + sum(day < end for day in self.days[start:stop])
+        return ItemDemand(
+            item_id=item_id,
+            forecast=forecast_periods(self.days[start:stop], self.means[start:stop], self.quantiles[start:stop]),
+            decision=self.decisions.get(item_id),
         )
 
 
-def _decisions(part: Part) -> dict[str, dict[str, float]]:
+def _decisions(part: Part) -> dict[str, dict[str, float | str]]:
     if layout.DECISIONS not in part.files:
         return {}
     rows = pd.read_parquet(part.path(layout.DECISIONS)).set_index(c.ITEM_ID)
-    return {str(id_): _finite(row) for id_, row in zip(rows.index, rows.to_dict("records"), strict=True)}
+    return {str(id_): _known(row) for id_, row in zip(rows.index, rows.to_dict("records"), strict=True)}
 
 
-def _finite(row: dict[Any, Any]) -> dict[str, float]:
-    numbers = {str(name): value for name, value in row.items() if isinstance(value, int | float)}
-    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+def _known(row: dict[Any, Any]) -> dict[str, float | str]:
+    """Return what is known of a decision: finite numbers, and days as text."""
+    found: dict[str, float | str] = {}
+    for name, value in row.items():
+        if isinstance(value, int | float) and math.isfinite(value):
+            found[str(name)] = value
+        elif isinstance(value, pd.Timestamp) and not pd.isna(value):
+            found[str(name)] = value.date().isoformat()
+    return found

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from serving.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
 from serving.erasures import ErasureWatch
 from serving.errors import RequestError, missing_part
 from serving.ingest import ingest
@@ -16,8 +17,6 @@ from serving.release_state import ReleaseState
 from serving.schemas import (
     CustomerAnswer,
     CustomersAnswer,
-    DemandAnswer,
-    DemandRequest,
     ErasureAnswer,
     EventsAnswer,
     EventsRequest,
@@ -122,6 +121,18 @@ class Engine:
         if self._state.demand is None:
             raise missing_part("demand")
         return self._state.demand.answer(request)
+
+    def alerts(self, request: AlertsRequest) -> AlertsAnswer:
+        """Return what a merchandiser should look at today."""
+        if self._state.demand is None:
+            raise missing_part("demand")
+        if self._state.demand.alerts is None:
+            raise RequestError(
+                503,
+                "alerts_missing",
+                "This demand part was made before there were alerts; train demand again and promote.",
+            )
+        return self._state.demand.alerts.answer(request)
 
     def add_events(self, request: EventsRequest) -> EventsAnswer:
         """Keep new events; they are on disk when this returns, and the next answer sees them."""

@@ -23,6 +23,7 @@ class Endpoint:
         summary: one line.
         answer: the type of a good answer.
         request: the type of the body, if there is one.
+        query: the type of the address's parameters, if there are any.
         errors: statuses of answers that are errors.
     """
 
@@ -31,6 +32,7 @@ class Endpoint:
     summary: str
     answer: type[Answer]
     request: type[Request] | None = None
+    query: type[Request] | None = None
     errors: Sequence[int] = ()
 
 
@@ -58,7 +60,18 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         operation["requestBody"] = {"required": True} | _body("", endpoint.request)
     if "{user_id}" in endpoint.path:
         operation["parameters"] = [{"name": "user_id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if endpoint.query is not None:
+        operation["parameters"] = _parameters(endpoint.query)
     return operation
+
+
+def _parameters(query: type[Request]) -> list[dict[str, Any]]:
+    (schema,) = msgspec.json.schema_components([query])[1].values()
+    required = schema.get("required", ())
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": one}
+        for name, one in schema["properties"].items()
+    ]
 
 
 def _body(description: str, kind: type) -> dict[str, Any]:

@@ -195,41 +195,6 @@ class SegmentsAnswer(Answer, frozen=True, kw_only=True):
     release_id: str
 
 
-class DemandRequest(Request, frozen=True, kw_only=True):
-    """Items to forecast, and how many days ahead."""
-
-    item_ids: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=1000)]
-    days: Annotated[Days | None, Meta(description="all that is forecast where left out")] = None
-
-
-class DemandPeriod(Answer, frozen=True, kw_only=True):
-    """The forecast of one day, or of the week that starts on it."""
-
-    day: dt.date
-    mean: float
-    quantiles: Annotated[dict[str, float], Meta(description='units by level: {"0.1": 0, ..., "0.9": 4}')]
-
-
-class ItemDemand(Answer, frozen=True, kw_only=True):
-    """One item's forecast and the decision that follows from it."""
-
-    item_id: str
-    forecast: list[DemandPeriod]
-    decision: Annotated[
-        dict[str, float] | None, Meta(description="reorder points, safety stocks and the lead time they are for")
-    ]
-
-
-class DemandAnswer(Answer, frozen=True, kw_only=True):
-    """Forecasts of the items that have one."""
-
-    items: list[ItemDemand]
-    unknown: list[str]
-    frequency: str
-    as_of: str | None
-    model_version: str
-
-
 class ErasureAnswer(Answer, frozen=True, kw_only=True):
     """A customer was forgotten."""
 

@@ -10,12 +10,13 @@ import pytest
 
 from features.errors import ReleaseError
 from features.release import ReleaseStore, layout
+from serving.demand_schemas import AlertsRequest, DemandRequest
 from serving.engine import Engine
 from serving.erasures import ErasureWatch
 from serving.errors import RequestError
 from serving.live_events import LiveEvents
 from serving.release_state import ReleaseState, open_release
-from serving.schemas import DemandRequest, SegmentsRequest
+from serving.schemas import SegmentsRequest
 from tests.serving.tiny_release import TinyRelease, build
 
 FILES = [
@@ -25,6 +26,9 @@ FILES = [
     *(f"customers/{name}" for name in (layout.CUSTOMERS, layout.USERS, layout.HISTORY_VOCABULARY, "manifest.json")),
     *(f"customers/{layout.HISTORIES}/{name}.npy" for name in ("offsets", "item", "event_type", "ts", "price_band")),
     *(f"demand/{name}" for name in (layout.FORECASTS, layout.DECISIONS, "manifest.json")),
+    *(f"demand/{name}" for name in (layout.ALERTS, layout.WHAT_IF_MODEL)),
+    *(f"demand/{layout.WHAT_IF}/{name}.npy" for name in ("level", "horizon_plan", "seen_low", "seen_high")),
+    *(f"demand/{layout.WHAT_IF}/{name}" for name in ("items.parquet", "plan_columns.json")),
 ]
 
 
@@ -110,6 +114,8 @@ def test_endpoints_when_their_part_is_missing_then_they_say_so(tmp_path: Path) -
     with pytest.raises(RequestError, match="has no demand part") as missing:
         engine.demand(DemandRequest(item_ids=("item-1",)))
     assert missing.value.status == 503
+    with pytest.raises(RequestError, match="has no demand part"):
+        engine.alerts(AlertsRequest())
     for call in (
         lambda: engine.customer("user-1"),
         lambda: engine.segments(SegmentsRequest(user_ids=("a",))),

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from features.columns import EVENT_TYPE_CODES
 from features.sequences import Sequences
 from features.vocabulary import FIRST
+from serving.demand_schemas import DemandRequest
 from serving.engine import Engine
 from serving.errors import RequestError
 from serving.schemas import (
-    DemandRequest,
     EventsRequest,
     Filters,
     InlineEvent,

@@ -21,6 +21,7 @@ from features.release import Part, PartKind, Release, ReleaseStore, layout, writ
 from features.repurchase import HABIT, INTEREST, TIMING, RepurchaseModel
 from features.sequences import Sequences
 from features.vocabulary import FIRST, Vocabulary
+from tests.serving.tiny_demand import write_alerts, write_plans
 
 EVENT_TYPES = ("view", "favorite", "cart", "purchase")
 DAY_US = 86_400_000_000
@@ -74,8 +75,11 @@ def build(
     surfaces: bool = True,
     blend: ForYouBlend | None = None,
     repeat: str = "",
+    plans: bool = True,
 ) -> TinyRelease:
     """Write a release and make it current.
+
+    Without ``plans`` the demand part is one of before what-ifs and alerts.
 
     With ``surfaces`` the retrieval part holds the tables of every surface, and for the home page the
     ``blend`` and the shop's setting ``repeat`` where they are given.
@@ -102,7 +106,7 @@ def build(
     if "customers" in kinds:
         parts["customers"] = _customers_part(store, vocabulary, users, histories, history_vocabulary_offset)
     if "demand" in kinds:
-        parts["demand"] = _demand_part(store, vocabulary, rng)
+        parts["demand"] = _demand_part(store, vocabulary, rng, plans=plans)
     release = store.create(parts)
     store.set_current(release.release_id)
     return TinyRelease(
@@ -282,7 +286,7 @@ def _customers_part(
     return _newest(store, "customers")
 
 
-def _demand_part(store: ReleaseStore, vocabulary: Vocabulary, rng: np.random.Generator) -> Part:
+def _demand_part(store: ReleaseStore, vocabulary: Vocabulary, rng: np.random.Generator, *, plans: bool) -> Part:
     ids = np.repeat(vocabulary.ids[:20], DAYS)
     quantiles = np.sort(rng.gamma(2.0, 2.0, (len(ids), len(layout.QUANTILES))), axis=1)
     frame = pd.DataFrame({"item_id": ids, "day": np.tile(pd.date_range("2026-11-21", periods=DAYS), 20)})
@@ -304,6 +308,12 @@ def _demand_part(store: ReleaseStore, vocabulary: Vocabulary, rng: np.random.Gen
         frame.to_parquet(draft.directory / layout.FORECASTS, index=False)
         decisions.to_parquet(draft.directory / layout.DECISIONS, index=False)
         draft.about.update(as_of="2026-11-20", frequency="D", horizon=DAYS)
+        if plans:
+            write_plans(draft.directory, vocabulary.ids[:20], horizon=DAYS)
+            write_alerts(draft.directory / layout.ALERTS)
+            draft.about["alerts"] = {"notes": ["Alerts to reorder are absent: no stock."]}
+            draft.about["settings"] = {"decisions": {"review_days": 3}}
+            draft.about["assumptions"] = ["The announced plan ends on 2026-11-30."]
     return _newest(store, "demand")
 
 
