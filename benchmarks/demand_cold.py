@@ -55,7 +55,7 @@ PANELS: Final = ("daily", "weekly")
 SHARE: Final = 0.1  # of the items, withheld
 NUM_BANDS: Final = 5
 SPANS: Final = {"D": 56, "W": 12}  # periods behind the empirical quantiles
-STATIC: Final = ("department", "product_category", "price_band")
+STATIC: Final = ("department", "price_band", "product_category")
 # What must agree, for each baseline, and what must where no other item does.
 GROUPS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "category_quantiles": (("product_category",), ("department",)),

@@ -135,8 +135,8 @@ def _static(grid: PanelGrid, items: pa.Table, shop: ShopSettings) -> dict[str, n
     names = pd.Series(bands, index=catalog["item_id"]).astype(str).replace("0", "")
     return {
         "department": np.array([path.split("/")[0] for path in category], object),
-        c.CATEGORY: category,
         "price_band": names.reindex(items[c.ITEM_ID].to_pylist()).fillna("").to_numpy(object),
+        c.CATEGORY: category,
         c.BRAND: brand,
     }
 

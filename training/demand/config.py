@@ -54,7 +54,7 @@ class DemandConfig:
     spans: tuple[int, ...] = (7, 14, 28, 56, 91, 182)
     level_span: int = 56
     level_prior: float = 2.0
-    peer_prior: float = 3.0
+    peer_prior: float = 6.0
     hidden_history_share: float = 0.1
     item_vectors: str = ""
     min_history: int = 28
