@@ -18,8 +18,8 @@ Decision = Annotated[
     Meta(
         description="`lead_time_days`, `lead_mean`; by service level (`_90`, `_95`) `reorder_point`, `safety_stock`, "
         "`order_up_to`; where stock is known `on_hand`, `days_of_cover`, `stockout_risk`, `runs_out_on`; where price and "
-        "cost are known `newsvendor_level`, `newsvendor_quantity`; `new`, 1 for an item that never sold. What is unknown is left out; null where the lead time "
-        "lies beyond the horizon"
+        "cost are known `newsvendor_level`, `newsvendor_quantity`; `new`, 1 for an item that never sold. What is unknown "
+        "is left out; null where the lead time lies beyond the horizon"
     ),
 ]
 Quantiles = Annotated[dict[str, float], Meta(description='units by level: {"0.1": 0, ..., "0.9": 4}')]
