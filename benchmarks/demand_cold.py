@@ -52,6 +52,7 @@ Ints = npt.NDArray[np.int64]
 OURS: Final = "footfall"
 WARM: Final = "footfall, warm"
 PANELS: Final = ("daily", "weekly")
+STEPS: Final = 300  # of training; fixed, so that no window has to choose them
 SHARE: Final = 0.1  # of the items, withheld
 NUM_BANDS: Final = 5
 SPANS: Final = {"D": 56, "W": 12}  # periods behind the empirical quantiles
@@ -226,7 +227,7 @@ def main() -> None:
     parser.add_argument("--config", type=json.loads, default={}, help="JSON object of settings to change")
     words = parser.parse_args()
     setting: Setting = SETTINGS[words.panel]
-    config = dataclasses.replace(setting.config, **words.config)
+    config = dataclasses.replace(setting.config, **{"max_steps": STEPS, **words.config})
     panel = setting.read(words.data, config)
     later = setting.num_windows * config.horizon * (2 if words.validation else 1)
     first = panel.num_periods - later
