@@ -130,7 +130,7 @@ class TreeFeatures:
     def _row(self, origin: int, step: int, shared: Floats, ahead: Mapping[str, Floats]) -> Floats:
         period = origin + step
         alike = np.ones(len(shared))
-        columns = [step * alike]
+        columns: list[Floats] = [step * alike]
         columns += [ahead[name][:, period] for name in self.plan]
         columns += [ahead[name][:, period - 1] for name in self.own]
         columns += self._same_phase(origin, step)
