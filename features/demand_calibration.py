@@ -170,7 +170,11 @@ class DemandCalibration:
 
     def save(self, path: Path) -> None:
         """Write JSON."""
-        write_json(path, {"format": FORMAT, **asdict(self)})
+        write_json(path, {"format": FORMAT, **self.to_dict()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return both maps as JSON."""
+        return {name: _as_lists(found) for name, found in asdict(self).items()}
 
     @classmethod
     def load(cls, path: Path) -> DemandCalibration:
@@ -239,6 +243,10 @@ def _variance_of_mean(shares: Floats, *, axis: int) -> float:
 def _mean(values: Floats) -> float | None:
     known = np.isfinite(values)
     return float(values[known].mean()) if known.any() else None
+
+
+def _as_lists(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(found) if isinstance(found, tuple) else found for name, found in value.items()}
 
 
 def _read(value: dict[str, Any]) -> LevelMap:

@@ -7,6 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from features.build import build_features
+from features.demand_calibration import DemandCalibration
 from features.errors import ConfigError, DataError
 from features.panel_build import PanelSettings
 from features.release import Part, ReleaseStore, layout
@@ -91,6 +92,23 @@ def test_train_demand_when_a_lead_time_passes_the_horizon_then_no_decision_rathe
     np.testing.assert_allclose(
         decisions["safety_stock_90"], decisions["reorder_point_90"] - decisions["lead_mean"], rtol=1e-6
     )
+    assert decisions["order_up_to_90"].isna().all()  # 1 and 7 days are beyond a horizon of 3
+    alerts = pd.read_parquet(part.path(layout.ALERTS))
+    assert "reorder_now" not in set(alerts["kind"])
+    assert part.about["alerts"]["notes"][0].startswith("Alerts to reorder and to protect are absent: the data hold no")
+
+
+def test_train_demand_when_done_then_the_part_holds_its_calibration_and_what_it_changed(trained):
+    store, result = trained
+    part = ReleaseStore(root=store).latest_part("demand")
+    calibration = DemandCalibration.load(part.path(layout.DEMAND_CALIBRATION))
+    found = result["report"]["calibration"]
+    assert part.about["report"]["calibration"] == found
+    assert tuple(found["period"]["covered"]) == calibration.period.covered
+    assert found["period"]["num_windows"] == found["total"]["num_windows"] == CONFIG.validation_windows
+    names = {"pit80", "pit_low", "pit_high", "service90", "stock90", "service95", "stock95"}
+    assert found["before"].keys() == found["after"].keys() == names
+    assert found["after"]["pit80"] == pytest.approx(result["metrics"]["pit80"])
 
 
 def test_train_demand_when_tracked_then_one_finished_run_with_metrics_and_files(trained):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from features.demand_calibration import DemandCalibration, LevelMap, PitBounds
+from training.demand import metrics
+from training.demand.backtest import Backtest
 from training.demand.distributions import CountMixture
 from training.demand.forecast import distributions
 from training.demand.inputs import PanelInputs
@@ -32,6 +35,29 @@ def fit_calibration(model: DemandModel, inputs: PanelInputs, origins: Sequence[i
         *(len(origins), *found.levels((0.1, 0.9), of="period"), *found.levels((0.9,), of="total")),
     )
     return found
+
+
+def before_and_after(raw: Backtest, calibrated: Backtest, calibration: DemandCalibration) -> dict[str, Any]:
+    """Return what the calibration changed on windows that it was not fitted to, as JSON.
+
+    Returns:
+        ``before`` and ``after``: PIT shares and the service of reorder points; ``period`` and ``total``: the maps.
+    """
+    return {
+        "before": raw.pit.shares() | _service(raw),
+        "after": calibrated.pit.shares() | _service(calibrated),
+        **calibration.to_dict(),
+    }
+
+
+def _service(found: Backtest) -> dict[str, float]:
+    known = np.isfinite(found.lead_total)
+    values: dict[str, float] = {}
+    for level in found.service_levels:
+        points = found.reorder_points[..., found.levels.index(level)]
+        served, stock = metrics.service(found.lead_total[known], points[known]) if known.any() else (0.0, 0.0)
+        values |= {f"service{100 * level:g}": served, f"stock{100 * level:g}": stock}
+    return values
 
 
 def pit_bounds(model: DemandModel, inputs: PanelInputs, origins: Sequence[int]) -> tuple[PitBounds, PitBounds]:

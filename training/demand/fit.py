@@ -1,4 +1,8 @@
-"""From features to a demand part: choose the steps, report on later windows, refit on all data, export."""
+"""From features to a demand part: choose the steps, report on later windows, refit on all data, export.
+
+The windows that choose the steps also fit the calibration, since training has not seen them. The refitted model takes
+the calibration of the chosen one: no window is left that it has not learnt from.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from features.build import FeatureSet
+from features.demand_calibration import DemandCalibration
 from features.errors import ConfigError, DataError
 from features.files import read_json, write_json
-from features.release import ReleaseStore, write_part
+from features.release import ReleaseStore, layout, write_part
 from features.release.part import Part
 from training.demand.backtest import backtest, baseline_forecasters, model_forecaster
 from training.demand.backtest_tables import report_of
+from training.demand.calibrate import before_and_after, fit_calibration
 from training.demand.config import DemandConfig
 from training.demand.export import write_files
 from training.demand.forecast import forecast
@@ -103,7 +109,8 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
         run.log_tags({"footfall.kind": "demand", "footfall.data_fingerprint": found.fingerprint})
         chosen = _choose(inputs, config, windows, work, run)
         carts = panel.observed.get("num_carts")
-        report = evaluate_demand(chosen.model, inputs, windows.test, carts=carts) if windows.test else {}
+        calibration = fit_calibration(chosen.model, inputs, windows.validation)
+        report = evaluate_demand(chosen.model, inputs, windows.test, carts=carts, calibration=calibration)
         metrics = _headline(report, chosen)
         run.log_metrics(metrics)
         refit = fit_model(
@@ -112,7 +119,7 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
         about = {"steps": chosen.steps, "refitted_on": f"all {panel.num_periods} periods", "report": report}
         # An earlier attempt may have been cut off after its export.
         part = ReleaseStore(root=store).part_of_run("demand", run.run_id) or _export(
-            found, refit.model, inputs, store, run_id=run.run_id, metrics=metrics, about=about
+            found, refit.model, inputs, store, calibration, run_id=run.run_id, metrics=metrics, about=about
         )
         run.log_artifacts(part.directory, "demand")
     shutil.rmtree(work)
@@ -139,25 +146,40 @@ def empty_panel(found: FeatureSet) -> str:
 
 
 def evaluate_demand(
-    model: DemandModel, inputs: PanelInputs, origins: tuple[int, ...], *, carts: npt.NDArray[np.floating] | None = None
+    model: DemandModel,
+    inputs: PanelInputs,
+    origins: tuple[int, ...],
+    *,
+    carts: npt.NDArray[np.floating] | None = None,
+    calibration: DemandCalibration | None = None,
 ) -> dict[str, Any]:
     """Return metrics and tables of the model and its baselines over the windows from ``origins``, paired intervals too.
+
+    ``calibration`` in the report holds the model's PIT and service before and after.
 
     Args:
         model: has not learnt from these windows.
         inputs: the panel.
-        origins: first period of each window.
+        origins: first period of each window; nothing comes back where there are none.
         carts: add-to-carts ``[I, T]``, where the shop logs them: a baseline reads them.
+        calibration: of the model, from windows before these.
     """
+    if not origins:
+        return {}
     config = inputs.config
     days = {"D": 1, "W": 7}[inputs.frequency]
     lead = min(config.horizon, -(-config.lead_time_days // days))
-    forecasters = {OURS: model_forecaster(model, inputs)} | baseline_forecasters(inputs, carts=carts)
-    found = {
-        name: backtest(one, inputs, origins, lead_periods=lead, service_levels=config.service_levels)
-        for name, one in forecasters.items()
+    forecasters = {
+        OURS: model_forecaster(model, inputs, calibration=calibration),
+        **baseline_forecasters(inputs, carts=carts),
     }
-    return report_of(found, inputs, ours=OURS, gate=GATE, seed=config.seed)
+    asked: dict[str, Any] = {"lead_periods": lead, "service_levels": config.service_levels}
+    found = {name: backtest(one, inputs, origins, **asked) for name, one in forecasters.items()}
+    report = report_of(found, inputs, ours=OURS, gate=GATE, seed=config.seed)
+    if calibration is not None:
+        raw = backtest(model_forecaster(model, inputs), inputs, origins, **asked)
+        report["calibration"] = before_and_after(raw, found[OURS], calibration)
+    return report
 
 
 def _choose(inputs: PanelInputs, config: DemandConfig, windows: Windows, work: Path, run: TrackedRun) -> Fitted:
@@ -188,17 +210,19 @@ def _export(
     model: DemandModel,
     inputs: PanelInputs,
     store: Path,
+    calibration: DemandCalibration,
     *,
     run_id: str,
     metrics: dict[str, float],
     about: dict[str, Any],
 ) -> Part:
     panel, config = found.panel, inputs.config
-    future = forecast(model, inputs, panel.num_periods)
+    future = forecast(model, inputs, panel.num_periods, calibration=calibration)
     with write_part(store, "demand", data_fingerprint=found.fingerprint, run_id=run_id) as draft:
         facts = write_files(
             draft.directory, features=found.directory, panel=panel, inputs=inputs, model=model, future=future
         )
+        calibration.save(draft.directory / layout.DEMAND_CALIBRATION)
         draft.metrics.update(metrics)
         draft.about.update(facts)
         draft.about.update(settings=dataclasses.asdict(config), **about)
