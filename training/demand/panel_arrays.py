@@ -98,20 +98,16 @@ def season_waves(phase: int, periods: int, season: int) -> list[npt.NDArray[np.f
 
 
 def month_waves(panel: DemandPanel, periods: int) -> list[npt.NDArray[np.float32]]:
-    """Return sines and cosines of the place in the month, ``[periods]`` each; means over the days of a longer period.
+    """Return sines and cosines of the day's place in its month, ``[periods]`` each.
 
-    Wages and benefits are paid on days of the month, and households shop when they come. None for a panel that has
-    not seen two months.
+    Wages and benefits are paid on days of the month, and households shop when they come. None for weeks, which blur
+    it, and none for a panel that has not seen two months.
     """
-    if panel.num_periods * panel.period_days < 2 * DAYS_IN_MONTH:
+    if panel.frequency != "D" or panel.num_periods < 2 * DAYS_IN_MONTH:
         return []
-    days = pd.date_range(panel.start, periods=periods * panel.period_days)
+    days = pd.date_range(panel.start, periods=periods)
     angle = 2 * np.pi * (np.asarray(days.day) - 1) / np.asarray(days.days_in_month)
-    return [
-        wave(k * angle).reshape(periods, panel.period_days).mean(axis=1).astype(np.float32)
-        for k in range(1, NUM_HARMONICS + 1)
-        for wave in (np.sin, np.cos)
-    ]
+    return [wave(k * angle).astype(np.float32) for k in range(1, NUM_HARMONICS + 1) for wave in (np.sin, np.cos)]
 
 
 def static_codes(
