@@ -18,6 +18,7 @@ from training.demand.content import item_vectors, principal_components
 from training.demand.hidden_history import hide_histories
 from training.demand.history import PrefixSums
 from training.demand.inputs import PanelInputs
+from training.demand.module import DemandModule
 from training.demand.peers import Peers, neighbours, nested_groups
 
 CONFIG = small_config()
@@ -168,3 +169,13 @@ def test_inputs_when_a_part_is_named_then_its_vectors_are_read(tmp_path) -> None
     assert inputs.content.shape == (NUM_ITEMS, 4)
     assert inputs.peers.num_levels == plain.peers.num_levels + 1
     assert inputs.sizes.state == plain.sizes.state + 4 + 2  # the components, and one more group
+
+
+def test_draw_when_items_are_not_known_yet_then_only_the_others_are_drawn() -> None:
+    panel = poisson_panel()
+    units = panel.units.copy()
+    units[5:, :100] = np.nan  # only five items were there before period 100
+    inputs = PanelInputs.from_panel(dataclasses.replace(panel, units=units), CONFIG)
+    items, origins, hidden = DemandModule(inputs, CONFIG, fit_until=100).draw(0)
+    assert sorted({*items.tolist()}) == [0, 1, 2, 3, 4]
+    assert len(items) == len(origins) == len(hidden) == CONFIG.batch_size

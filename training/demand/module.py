@@ -37,16 +37,16 @@ class DemandModule(L.LightningModule):
         super().__init__()
         self.inputs, self.config, self.fit_until = inputs, config, fit_until
         self.validation_origins = validation_origins
+        # An item that is not known yet has nothing to teach; where none is, any will do.
+        known = torch.nonzero(inputs.launches < fit_until)[:, 0]
+        self.known_items = known if len(known) else torch.arange(inputs.num_items)
         torch.manual_seed(config.seed)
         self.model = DemandModel(inputs.sizes, config)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002 (the step alone decides)
         """Return the summed loss of the members, each on its own part of the batch."""
         config, step = self.config, self.global_step
-        items, origins = draw_windows(self.inputs.num_items, config, fit_until=self.fit_until, step=step)
-        origins, hidden = hide_histories(
-            origins, self.inputs.launches[items], config, fit_until=self.fit_until, step=step
-        )
+        items, origins, hidden = self.draw(step)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_mixed(config.seed, step))
             parts = [slice(member, None, config.num_members) for member in range(config.num_members)]
@@ -57,6 +57,16 @@ class DemandModule(L.LightningModule):
         loss = torch.stack(losses).sum()
         self.log("train_loss", loss / config.num_members)
         return loss
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a step's items, origins, and which windows are to forget their item's past, ``[B]`` each."""
+        config = self.config
+        drawn, origins = draw_windows(len(self.known_items), config, fit_until=self.fit_until, step=step)
+        items = self.known_items[drawn]
+        origins, hidden = hide_histories(
+            origins, self.inputs.launches[items], config, fit_until=self.fit_until, step=step
+        )
+        return items, origins, hidden
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:  # noqa: ARG002
         """Add up one rolling-origin window over all items."""
