@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from features import columns as c
@@ -18,20 +17,17 @@ from features.vocabulary import FIRST, Vocabulary
 from serving.alerts import AlertBook
 from serving.demand_schemas import DemandAnswer, DemandRequest, ItemDemand, PlannedDemand
 from serving.errors import RequestError
-from serving.forecast_rows import forecast_periods
+from serving.forecast_rows import ForecastRows
 from serving.what_if import WhatIf
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DemandBook:
-    """Forecasts by item and day, jagged: item ``i`` stands at ``offsets[i]:offsets[i + 1]``.
+    """Forecasts by item and day, and what follows from them.
 
     Args:
         items: item ids; item ``i`` is code ``i + 2``.
-        offsets: int64 ``[I + 1]``.
-        days: of each row ``[N]``, rising within an item.
-        means: float64 ``[N]``.
-        quantiles: float64 ``[N, 9]``, non-decreasing in a row.
+        rows: of item ``i``.
         last_day: of all forecasts; ``None`` where there are none.
         decisions: by item id.
         what_if: other plans; ``None`` where the part answers none.
@@ -40,10 +36,7 @@ class DemandBook:
     """
 
     items: Vocabulary
-    offsets: npt.NDArray[np.int64]
-    days: list[dt.date]
-    means: npt.NDArray[np.float64]
-    quantiles: npt.NDArray[np.float64]
+    rows: ForecastRows
     last_day: dt.date | None
     decisions: dict[str, dict[str, float | str]]
     what_if: WhatIf | None
@@ -69,10 +62,12 @@ class DemandBook:
         period_days = 7 if part.about.get("frequency") == "W" else 1
         return cls(
             items=Vocabulary.from_ids(counts.index.astype(str)),
-            offsets=np.concatenate([[0], np.cumsum(counts.to_numpy(np.int64))]),
-            days=days.tolist(),
-            means=frame["mean"].to_numpy(np.float64),
-            quantiles=frame[names].to_numpy(np.float64),
+            rows=ForecastRows(
+                np.concatenate([[0], np.cumsum(counts.to_numpy(np.int64))]),
+                days.tolist(),
+                frame["mean"].to_numpy(np.float64),
+                frame[names].to_numpy(np.float64),
+            ),
             last_day=(days.max() + period_days - 1).item() if len(days) else None,
             decisions=_decisions(part),
             what_if=WhatIf.load(part),
@@ -141,15 +136,7 @@ class DemandBook:
 
     def _item(self, item_id: str, days: int | None) -> ItemDemand:
         row = self.items.code_of(item_id) - FIRST
-        start, stop = (int(offset) for offset in self.offsets[row : row + 2])
-        if days is not None:
-            end = self.days[start] + dt.timedelta(days=days)
-            stop = start + sum(day < end for day in self.days[start:stop])
-        return ItemDemand(
-            item_id=item_id,
-            forecast=forecast_periods(self.days[start:stop], self.means[start:stop], self.quantiles[start:stop]),
-            decision=self.decisions.get(item_id),
-        )
+        return ItemDemand(item_id=item_id, forecast=self.rows.of(row, days=days), decision=self.decisions.get(item_id))
 
 
 def _decisions(part: Part) -> dict[str, dict[str, float | str]]:

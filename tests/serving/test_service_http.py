@@ -142,6 +142,7 @@ def test_requests_when_bodies_are_random_then_none_is_answered_with_a_500(http: 
     rng = random.Random(0)
     paths = ["/v1/recommend", "/v1/events", "/v1/segments", "/v1/demand"]
     values = [None, True, -1, 1e300, "", "x" * 300, "\x00", "\ud7ff", [], [[]], {}, {"a": 1}, ["user-1"], [None]]
+    values += [[{"item_id": "item-1", "plan": {"price": worth}}] for worth in (1e300, -1, None, "1", 3)]
     fields = [
         "user_id",
         "events",
@@ -150,6 +151,7 @@ def test_requests_when_bodies_are_random_then_none_is_answered_with_a_500(http: 
         "user_ids",
         "item_ids",
         "days",
+        "what_if",
         "exclude_seen",
         "surface",
         "item_id",

@@ -49,6 +49,12 @@ def facts_of(num_items: int, *, lead: int = 7, **more: object) -> ItemFacts:
     return dataclasses.replace(ItemFacts.unknown(np.full(num_items, lead)), **more)
 
 
+def alerts_of(
+    panel: DemandPanel, forecast: Forecast, facts: ItemFacts, config: DemandConfig
+) -> tuple[pd.DataFrame, list[str]]:
+    return alert_frame(panel, forecast, facts, decision_frame(panel, forecast, facts, config), config)
+
+
 def test_decisions_when_demand_is_poisson_then_they_are_its_quantiles() -> None:
     rates = np.array([0.3, 2.0, 9.0])
     facts = facts_of(
@@ -115,7 +121,7 @@ def test_alerts_when_each_kind_has_its_item_then_they_are_found_with_reasons() -
     on_hand[0], on_hand[5] = 30.0, 10.0
     config = config_with(bestseller_share=0.05, slow_share=0.1, riser_share=0.1)
     panel, facts = panel_of(units), facts_of(20, on_hand=on_hand, stock_note="")
-    found, notes = alert_frame(panel, poisson_forecast(rates), facts, config)
+    found, notes = alerts_of(panel, poisson_forecast(rates), facts, config)
     assert notes == []
     by_kind = {kind: rows.set_index("item_id") for kind, rows in found.groupby("kind")}
     assert set(by_kind) == set(KINDS)
@@ -139,7 +145,7 @@ def test_alerts_when_each_kind_has_its_item_then_they_are_found_with_reasons() -
 
 def test_alerts_when_no_stock_is_known_then_orders_are_absent_and_the_notes_say_why() -> None:
     rates = np.linspace(0.01, 4, 20)
-    found, notes = alert_frame(panel_of(np.ones((20, PERIODS))), poisson_forecast(rates), facts_of(20), config_with())
+    found, notes = alerts_of(panel_of(np.ones((20, PERIODS))), poisson_forecast(rates), facts_of(20), config_with())
     assert set(found["kind"]) == {"slow_mover", "riser"}
     assert found["quantity"][found["kind"] == "slow_mover"].isna().all()
     assert notes[0].startswith("Alerts to reorder and to protect are absent: no stock was given.")
@@ -148,7 +154,7 @@ def test_alerts_when_no_stock_is_known_then_orders_are_absent_and_the_notes_say_
 def test_alerts_when_an_item_is_new_then_it_is_neither_slow_nor_a_riser() -> None:
     units = np.ones((20, PERIODS))
     units[:, :-5] = np.nan
-    found, _ = alert_frame(panel_of(units), poisson_forecast(np.linspace(0.01, 4, 20)), facts_of(20), config_with())
+    found, _ = alerts_of(panel_of(units), poisson_forecast(np.linspace(0.01, 4, 20)), facts_of(20), config_with())
     assert found.empty
 
 
@@ -156,7 +162,7 @@ def test_alerts_when_there_are_many_then_the_most_urgent_stay() -> None:
     on_hand = np.arange(20.0)
     config = config_with(max_alerts=3)
     panel = panel_of(np.full((20, PERIODS), 3.0))
-    found, _ = alert_frame(panel, poisson_forecast(np.full(20, 3.0)), facts_of(20, on_hand=on_hand), config)
+    found, _ = alerts_of(panel, poisson_forecast(np.full(20, 3.0)), facts_of(20, on_hand=on_hand), config)
     orders = found[found["kind"] == "reorder_now"]
     assert orders["item_id"].tolist() == ["item-0", "item-1", "item-2"]
     assert orders["rank"].tolist() == [1, 2, 3]

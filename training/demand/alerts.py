@@ -17,7 +17,7 @@ import pandas as pd
 from features import columns as c
 from features.demand_panel import DemandPanel
 from training.demand.config import DemandConfig
-from training.demand.decisions import TotalDistribution, decision_frame, level_name, period_days
+from training.demand.decisions import TotalDistribution, level_name, period_days
 from training.demand.forecast import Forecast
 from training.demand.item_facts import ItemFacts
 
@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.floating]
 
 
 def alert_frame(
-    panel: DemandPanel, forecast: Forecast, facts: ItemFacts, config: DemandConfig
+    panel: DemandPanel, forecast: Forecast, facts: ItemFacts, decisions: pd.DataFrame, config: DemandConfig
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the alerts, most urgent first within each kind, and what the reader must know of them.
 
@@ -37,12 +37,13 @@ def alert_frame(
         panel: units of the past, and the plan.
         forecast: from the panel's end.
         facts: of the items.
+        decisions: as ``decision_frame`` has them.
         config: horizon, service level, and the shares that alerts are about.
 
     Returns:
         ``kind, rank (1 first), item_id, action, quantity (units; blank where unknown), day, reason``; and notes.
     """
-    view = _View.of(panel, forecast, facts, config)
+    view = _View.of(panel, forecast, facts, decisions, config)
     rows: list[dict[str, Any]] = []
     for kind, find in _FINDERS.items():
         found = find(view)[: config.decisions.max_alerts]
@@ -89,19 +90,20 @@ class _View:
     planned: Bools
 
     @classmethod
-    def of(cls, panel: DemandPanel, forecast: Forecast, facts: ItemFacts, config: DemandConfig) -> _View:
+    def of(
+        cls, panel: DemandPanel, forecast: Forecast, facts: ItemFacts, decisions: pd.DataFrame, config: DemandConfig
+    ) -> _View:
         totals, horizon = forecast.totals, forecast.mean.shape[1]
         assert isinstance(totals, TotalDistribution), "alerts need more of a total than its quantiles"
         span = min(config.level_span, panel.num_periods)
         units = np.asarray(panel.units)[:, -span:]
         seen, sold = np.isfinite(units).sum(axis=1), np.nansum(units, axis=1)
         recent, whole = sold / np.maximum(seen, 1), np.full(panel.num_items, horizon)
-        decisions = decision_frame(panel, forecast, facts, config).set_index(c.ITEM_ID).reindex(panel.item_ids)
         return cls(
             panel=panel,
             config=config,
             facts=facts,
-            decisions=decisions.reset_index(),
+            decisions=decisions.set_index(c.ITEM_ID).reindex(panel.item_ids).reset_index(),
             span=span,
             expected=forecast.mean.sum(axis=1),
             recent=recent,

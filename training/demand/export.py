@@ -40,8 +40,9 @@ def write_files(
     config = inputs.config
     facts = ItemFacts.load(features, panel, config)
     forecast_frame(panel, future).to_parquet(directory / layout.FORECASTS, index=False)
-    decision_frame(panel, future, facts, config).to_parquet(directory / layout.DECISIONS, index=False)
-    alerts, notes = alert_frame(panel, future, facts, config)
+    decisions = decision_frame(panel, future, facts, config)
+    decisions.to_parquet(directory / layout.DECISIONS, index=False)
+    alerts, notes = alert_frame(panel, future, facts, decisions, config)
     alerts.to_parquet(directory / layout.ALERTS, index=False)
     if config.decisions.what_if:
         write_what_if(directory, model, panel, inputs)
