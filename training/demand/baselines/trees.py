@@ -162,7 +162,7 @@ def direct_trees(features: TreeFeatures, until: int, config: TreeConfig) -> Coun
 
 def learn_direct(features: TreeFeatures, until: int, config: TreeConfig) -> Means:
     """Return the means of a direct model that has learnt from everything before ``until``."""
-    booster = _booster(features, *_lessons(features, until, config), config, **config.tweedie)
+    booster = _booster(_lessons(features, until, config), config, **config.tweedie)
     return lambda origin: _predicted(booster, features, origin)
 
 
@@ -181,10 +181,8 @@ class QuantileTrees:
     @classmethod
     def fit(cls, features: TreeFeatures, until: int, config: TreeConfig) -> QuantileTrees:
         """Learn from everything before ``until``."""
-        rows, units = _lessons(features, until, config)
-        boosters = tuple(
-            _booster(features, rows, units, config, objective="quantile", alpha=level) for level in QUANTILES
-        )
+        lessons = _lessons(features, until, config)  # binned once for all levels
+        boosters = tuple(_booster(lessons, config, objective="quantile", alpha=level) for level in QUANTILES)
         return cls(features=features, boosters=boosters)
 
     def __call__(self, origin: int) -> Forecast:
@@ -228,18 +226,19 @@ class MeanTotals:
         return mean, np.ceil(quantiles - 1e-6).astype(np.float32)
 
 
-def _lessons(features: TreeFeatures, until: int, config: TreeConfig) -> tuple[Floats, Floats]:
+def _lessons(features: TreeFeatures, until: int, config: TreeConfig) -> Any:
+    """Return what a direct model learns from, as LightGBM's data set."""
     first = SPANS[features.panel.frequency][2]
     origins = training_origins(first, until, horizon=features.horizon, stride=config.stride)
-    return features.lessons(list(origins))
-
-
-def _booster(features: TreeFeatures, rows: Floats, units: Floats, config: TreeConfig, **loss: Any) -> Any:
-    lightgbm = library("lightgbm")
+    rows, units = features.lessons(list(origins))
     width = rows.shape[1]
     codes = list(range(width - features.num_codes, width))
-    data = lightgbm.Dataset(rows, units, categorical_feature=codes)
-    return lightgbm.train(config.parameters(num_threads=config.threads, **loss), data, config.num_trees)
+    return library("lightgbm").Dataset(rows, units, categorical_feature=codes)
+
+
+def _booster(lessons: Any, config: TreeConfig, **loss: Any) -> Any:
+    parameters = config.parameters(num_threads=config.threads, **loss)
+    return library("lightgbm").train(parameters, lessons, config.num_trees)
 
 
 def _predicted(booster: Any, features: TreeFeatures, origin: int) -> Floats:
