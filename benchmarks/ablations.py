@@ -4,9 +4,9 @@
     python benchmarks/ablations.py FILE --json OUT --only "HSTU blocks" --extend OUT
 
 FILE is as ``benchmarks/sequence_file.py`` reads it. The reference is one member of what ``benchmarks/retrieval.py``
-trains; every other row differs from it as its name says, from the same seed, and is stopped by the same rule. All users are
-asked for their validation item; differences are paired over users. The test item is never looked at. OUT is written anew
-after every row.
+trains, with plain attention for nine epochs; every other row differs from it as its name says, from the same seed, and is
+stopped by the same rule. All users are asked for their validation item; differences are paired over users. The test item is
+never looked at. OUT is written anew after every row.
 
 With ``--extend`` the rows of an earlier result are kept, each with the revision that measured it. That is honest only
 while they differ from the same reference, so the reference is measured again and must come out the same to the last
@@ -48,6 +48,12 @@ from training.retrieval.towers import GatedBlock
 REFERENCE: Final = "reference"
 KEYS: Final = ("recall@10", "ndcg@10")
 Values = dict[str, np.ndarray]
+
+
+def reference_config(problem: Problem, *, seed: int) -> RetrievalConfig:
+    """Return what every row differs from: the rule's choice before LiGR's blocks, a row here, had become part of it."""
+    config = changed("tower", mixer="attention")(config_for(problem, seed=seed, members=1))
+    return changed("schedule", max_epochs=9)(config)
 
 
 def changed(part: str, **values: Any) -> Callable[[RetrievalConfig], RetrievalConfig]:
@@ -121,7 +127,7 @@ VARIANTS: Final[dict[str, Variant]] = {
 def measure(path: Path, name: str, seed: int) -> dict[str, Any]:
     """Train one variant and return its metrics a user, and its cost."""
     problem = read(path)
-    config = VARIANTS[name].change(config_for(problem, seed=seed, members=1))
+    config = VARIANTS[name].change(reference_config(problem, seed=seed))
     cpu = time.process_time()
     towers, steps = trained(_lesson(problem), config, VARIANTS[name].builds)
     cpu_s = time.process_time() - cpu

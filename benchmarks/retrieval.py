@@ -61,15 +61,16 @@ Values = Mapping[str, np.ndarray]
 def config_for(problem: Problem, *, seed: int, members: int, threads: int = 1) -> RetrievalConfig:
     """Return the configuration that the rule picks.
 
-    Short histories overfit soon: one block, much dropout, and a share of each target for the neighbours of its history.
-    Long ones speak for themselves: two blocks, little dropout, no neighbours. Of three towers for short histories, one
-    is plain.
+    Short histories overfit soon: one block, LiGR's, much dropout, and a share of each target for the neighbours of its
+    history. Long ones speak for themselves: two blocks, little dropout, no neighbours. Of three towers for short
+    histories, one is plain.
     """
     long = bool(np.median(problem.split.fit.lengths) > LONG_HISTORY)
     return RetrievalConfig(
         tower=TowerConfig(
             dim=128,
             num_layers=2 if long else 1,
+            mixer="attention" if long else "ligr",
             dropout=0.2 if long else 0.4,
             max_length=200 if long else 50,
             id_dropout=0.0,
@@ -86,7 +87,7 @@ def config_for(problem: Problem, *, seed: int, members: int, threads: int = 1) -
         schedule=ScheduleConfig(
             learning_rate=2e-3 if long else 1e-3,
             batch_tokens=8192 if long else 1024,
-            max_epochs=40 if long else 9,
+            max_epochs=40 if long else 12,
             max_tokens=0,
             validations_per_epoch=1,
             patience=5 if long else 3,

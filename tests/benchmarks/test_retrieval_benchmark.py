@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.ablations import VARIANTS, kept_rows
+from benchmarks.ablations import VARIANTS, kept_rows, reference_config
 from benchmarks.cold_items import Draw
 from benchmarks.retrieval import config_for
 from benchmarks.retrieval_tables import fill, published_table
@@ -56,12 +56,13 @@ def test_config_when_histories_are_long_then_the_other_settings(tmp_path: Path, 
     long.write_text("\n".join(f"u{u} " + " ".join(str(i) for i in range(60)) for u in range(3)), encoding="utf-8")
     short, films = (config_for(read(path), seed=0, members=3) for path in (file, long))
     assert (short.tower.max_length, short.loss.neighbour_share, short.num_plain_members) == (50, 0.2, 1)
+    assert (short.tower.mixer, films.tower.mixer) == ("ligr", "attention")
     assert (films.tower.max_length, films.loss.neighbour_share, films.num_plain_members) == (200, 0.0, 0)
 
 
 @pytest.mark.parametrize("name", list(VARIANTS))
 def test_variant_when_applied_then_only_the_reference_is_unchanged(name: str, file: Path) -> None:
-    config, variant = config_for(read(file), seed=0, members=1), VARIANTS[name]
+    config, variant = reference_config(read(file), seed=0), VARIANTS[name]
     assert (variant.change(config) == config and variant.builds == (build_module,)) == (name == "reference")
     assert len(variant.builds) in (1, variant.change(config).num_members)
 
