@@ -95,6 +95,7 @@ def demand_report(**changes) -> dict:
     days = [str(day) for day in np.arange("2024-01-01", "2024-03-11", dtype="datetime64[D]")]
     item = {
         "title": LONG,
+        "class": "lumpy",
         "past_days": days[:56],
         "past_units": [None, *[float(n % 7) for n in range(55)]],
         "days": days[56:],
@@ -120,8 +121,48 @@ def demand_report(**changes) -> dict:
             "pit": [0.1] * 10,
             "items": [item] * 3,
         }
+        | demand_details(item)
         | changes
     )
+
+
+def demand_details(item: dict) -> dict:
+    """Everything of the demand page beside its headline."""
+    names = ("footfall", "empirical_quantiles")
+    shares = {"pit80": 0.82, "service90": 0.91, "service95": 0.955}
+    effect = {"uplift": 1.5, "low": 1.3, "high": 1.75, "num_item_days": 1200, "num_items": 80, "note": ""}
+    curve = [{"level": level, "service": level - 0.01, "stock": 10 * level} for level in (0.5, 0.9, 0.99)]
+    row = {
+        "item_id": "i7",
+        "title": LONG,
+        "action": "order",
+        "quantity": 12,
+        "day": "2024-03-12",
+        "reason": "3 <left>.",
+    }
+    return {
+        "calibration": {"before": shares | {"pit80": 0.77}, "after": shares},
+        "classes": [
+            {"class": "lumpy", "num_items": 640, "models": {name: {"wql": 0.7, "pit80": 0.8} for name in names}}
+        ],
+        "windows": {"starts": ["1 Jan 2024", "15 Jan 2024"], "wql": {name: [0.5, 0.6] for name in names}},
+        "steps": {name: [0.5, None, 0.6] for name in names},
+        "service_curves": dict.fromkeys(names, curve),
+        "misses": [
+            item | {"item_id": "i9", "from": "1 Mar 2024", "sold": 300.0, "expected": 41.5, "loss_share": 0.021}
+        ],
+        "effects": {
+            "note": "Stock unknown.",
+            "rows": [
+                {"name": "promotion", "category": None} | effect,
+                {"name": "promotion", "category": "home"} | effect | dict.fromkeys(("uplift", "low", "high")),
+            ],
+        },
+        "alerts": {
+            "kinds": [{"kind": "reorder_now", "count": 31, "rows": [row]}],
+            "notes": ["Stock of 3 items is unknown."],
+        },
+    }
 
 
 def policy_report(**changes) -> dict:

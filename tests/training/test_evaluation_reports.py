@@ -17,6 +17,7 @@ from features.release import ReleaseStore, layout, write_part
 from features.settings import EngineSettings
 from features.sources.synthetic import generate
 from tests.features.tiny_shop import event, utc, write_shop
+from training.demand.demand_classes import demand_classes
 from training.evaluation.baselines import als_is_installed
 from training.evaluation.demand import chosen_items, evaluate_demand
 from training.evaluation.off_policy.evaluate import PolicySettings, evaluate_policy
@@ -214,10 +215,11 @@ def test_evaluate_demand_when_the_features_are_others_then_error_says_so(shop: P
 
 def test_chosen_items_when_there_are_many_then_distinct_and_best_sellers_first(shop: Path) -> None:
     panel = FeatureSet.load(shop / "features").panel
-    rows = chosen_items(panel, periods=30, seed=0)
-    sold = np.nansum(panel.units[:, -30:], axis=1)
-    assert len(set(rows.tolist())) == len(rows) == min(12, panel.num_items)
+    rows = chosen_items(panel, seed=0)
+    sold, classes = np.nansum(panel.units, axis=1), demand_classes(panel.units)
+    assert len(set(rows.tolist())) == len(rows) == min(20, panel.num_items)
     assert sold[rows[0]] == sold.max()
+    assert set(classes[rows]) == set(classes)
 
 
 def test_evaluate_policy_when_a_slot_was_random_then_report_and_page_are_tracked(

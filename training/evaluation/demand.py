@@ -18,12 +18,14 @@ from features.demand_panel import DemandPanel
 from features.errors import ConfigError
 from features.files import write_json
 from features.release import Part, ReleaseStore, layout
+from training.demand.demand_classes import CLASSES, demand_classes
 from training.demand.fit import EXPERIMENT, GATE, OURS
+from training.evaluation import demand_details as details
 from training.report.demand import write_demand_page
 from training.tracking import tracked_run
 
 REPORT_DIRECTORY: Final = "report"
-NUM_ITEMS: Final = 12
+NUM_ITEMS: Final = 20
 _PAST_PERIODS: Final = {"D": 56, "W": 26}
 _LABELS: Final = {OURS: "demand model"}
 _PERIOD: Final = {"D": "day", "W": "week"}
@@ -71,6 +73,10 @@ def demand_report(found: FeatureSet, part: Part, *, seed: int) -> dict[str, Any]
     source = found.about.get("data", {})
     measured: Mapping[str, Any] = part.about.get("report") or {}
     settings: Mapping[str, Any] = part.about.get("settings", {})
+
+    def title(item_id: str) -> str:
+        return _title(found, item_id)
+
     return {
         "format": 1,
         "kind": "demand",
@@ -90,6 +96,14 @@ def demand_report(found: FeatureSet, part: Part, *, seed: int) -> dict[str, Any]
         "service_levels": [f"{100 * level:.0f}" for level in settings.get("service_levels", (0.9, 0.95))],
         "models": _models(measured),
         "pit": measured.get("pit"),
+        "calibration": measured.get("calibration"),
+        "classes": details.by_class(measured, _label),
+        "windows": details.by_window(measured, found.panel, _label),
+        "steps": details.by_step(measured, _label),
+        "service_curves": details.service_curves(measured, _label),
+        "misses": details.misses(measured, found.panel, title),
+        "effects": details.effects(found.panel),
+        "alerts": details.alerts(part, title),
         "items": _items(found, part, seed=seed),
     }
 
@@ -140,17 +154,18 @@ def _label(name: str) -> str:
 
 
 def _items(found: FeatureSet, part: Part, *, seed: int) -> list[dict[str, Any]]:
-    """Return a few items with their last units, what lies ahead, and when to order: a third each fast, usual, slow."""
+    """Return a few items of each class with their last units, what lies ahead, and when to order."""
     panel = found.panel
     ahead = pd.read_parquet(part.path(layout.FORECASTS))
     decisions = pd.read_parquet(part.path(layout.DECISIONS)).set_index(c.ITEM_ID)
     past = _PAST_PERIODS[panel.frequency]
-    rows = chosen_items(panel, periods=past, seed=seed)
+    rows, classes = chosen_items(panel, seed=seed), demand_classes(panel.units)
     days = [day.date().isoformat() for day in panel.periods[-past:]]
     return [
         {
             "item_id": str(panel.item_ids[row]),
             "title": _title(found, str(panel.item_ids[row])),
+            "class": str(classes[row]),
             "past_days": days,
             "past_units": [None if np.isnan(units) else float(units) for units in panel.units[row, -past:]],
             **_forecast(ahead[ahead[c.ITEM_ID] == panel.item_ids[row]]),
@@ -160,16 +175,25 @@ def _items(found: FeatureSet, part: Part, *, seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def chosen_items(panel: DemandPanel, *, periods: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return rows of items: a third bestsellers, a third around the median, a third drawn from the rest."""
-    sold = np.nansum(panel.units[:, -periods:], axis=1)
+def chosen_items(panel: DemandPanel, *, seed: int) -> npt.NDArray[np.int64]:
+    """Return rows of items, the same number of each class of demand as far as it has them: half bestsellers, half drawn.
+
+    Classes that are short of items leave their places to the shop's bestsellers. Best sellers come first.
+    """
+    sold = np.nansum(panel.units, axis=1)
+    classes, rng = demand_classes(panel.units), np.random.default_rng(seed)
+    present = [name for name in CLASSES if (classes == name).any()]
+    share = NUM_ITEMS // max(1, len(present))
+    picked: list[int] = []
+    for name in present:
+        rows = np.flatnonzero(classes == name)
+        rows = rows[np.argsort(-sold[rows], kind="stable")]
+        best = rows[: share - share // 2]
+        picked += [*best, *rng.permutation(rows[len(best) :])[: share // 2]]
     order = np.argsort(-sold, kind="stable")
-    third = NUM_ITEMS // 3
-    middle = max(third, len(order) // 2 - third // 2)
-    rest = np.concatenate([order[third:middle], order[middle + third :]])
-    drawn = np.random.default_rng(seed).permutation(rest)[:third]
-    picked = np.concatenate([order[:third], order[middle : middle + third], drawn])
-    return picked[np.argsort(-sold[picked], kind="stable")].astype(np.int64)
+    picked += [row for row in order if row not in set(picked)][: NUM_ITEMS - len(picked)]
+    rows = np.array(picked, np.int64)
+    return rows[np.argsort(-sold[rows], kind="stable")]
 
 
 def _forecast(rows: pd.DataFrame) -> dict[str, Any]:
