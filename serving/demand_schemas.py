@@ -44,7 +44,7 @@ class PlanChange(Request, frozen=True, kw_only=True):
 class DemandRequest(Request, frozen=True, kw_only=True):
     """Items to forecast, how many days ahead, and items to forecast under another plan."""
 
-    item_ids: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=1000)] = ()
+    item_ids: Annotated[tuple[Id, ...], Meta(max_length=1000)] = ()
     days: Annotated[Days | None, Meta(description="all that is forecast where left out")] = None
     what_if: Annotated[tuple[PlanChange, ...], Meta(max_length=1000)] = ()
 

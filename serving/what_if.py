@@ -78,8 +78,9 @@ class WhatIf:
         plans, spans = planned.copy(), [self.calendar.periods_of(change) for change in changes]
         for plan, change, span in zip(plans, changes, spans, strict=True):
             apply_change(plan, change, self.network.columns, span)
-        # Both plans at once: every question is asked twice, and compared with itself.
-        single, totals = self.network.forecast(np.tile(rows, 2), np.concatenate([plans, planned]))
+        once, first, at_once = np.unique(rows, return_index=True, return_inverse=True)
+        # Both plans at once; each item as it is planned a single time, however often it is asked about.
+        single, totals = self.network.forecast(np.concatenate([rows, once]), np.concatenate([plans, planned[first]]))
         changed = single.at(slice(len(changes)), slice(periods))
         levels = self.network.calibration.levels(QUANTILES, of="period")
         means, quantiles, days = changed.mean, changed.quantiles(levels), self.calendar.days[:periods]
@@ -93,7 +94,7 @@ class WhatIf:
                 plan=change.plan,
                 forecast=forecast_periods(days, means[at], quantiles[at]),
                 total=both[at],
-                total_as_planned=both[len(changes) + at],
+                total_as_planned=both[len(changes) + at_once[at]],
                 decision=orders[at],
                 warnings=warnings_of(change, plans[at], self.network.columns, row=int(rows[at]), periods=spans[at]),
             )

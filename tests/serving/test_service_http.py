@@ -109,7 +109,7 @@ def test_each_endpoint_when_asked_well_then_it_answers(http: httpx.Client) -> No
         ("/v1/recommend", b'{"repeat": "never"}', (422, "invalid_request", "repeat: expected one of allow, discount,")),
         ("/v1/recommend", b'{"filters": {"brand": "brand-77"}}', (422, "unknown_brand", "no brand 'brand-77'")),
         ("/v1/demand", b'{"item_ids": ["nope"]}', (404, "unknown_item", "no forecast for any of them")),
-        ("/v1/demand", b'{"item_ids": []}', (422, "invalid_request", "item_ids: expected `array` of length >= 1")),
+        ("/v1/demand", b'{"item_ids": []}', (422, "invalid_request", "Expected item_ids or what_if, found neither")),
         ("/v1/segments", b'{"user_ids": [1]}', (422, "invalid_request", "user_ids[0]: expected `str`, got `int`")),
         ("/v1/events", b'{"events": [{"user_id": "a"}]}', (422, "no_event_accepted", "missing required field")),
         ("/v1/recommend", b'{"user_id": "' + b"a" * 100_000 + b'"}', (413, "body_too_large", "at most 100000 bytes")),

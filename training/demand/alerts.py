@@ -171,8 +171,9 @@ def _reorder(view: _View) -> list[dict[str, Any]]:
     def reason(row: int) -> str:
         return (
             f"{on_hand[row]:.0f} on hand, the reorder point for a lead time of {lead[row]} days is {point[row]:.0f} "
-            f"({level:.0%} service); order {target[row] - on_hand[row]:.0f} to reach {target[row]:.0f}. Without an order "
-            f"under way, stock runs out before a delivery can arrive with {risk[row]:.0%} chance."
+            f"({level:.0%} service); order {target[row] - on_hand[row]:.0f} to reach {target[row]:.0f}"
+            f"{' at least: how long an order has to last lies beyond the horizon' if np.isnan(top[row]) else ''}. Without "
+            f"an order under way, stock runs out before a delivery can arrive with {risk[row]:.0%} chance."
         )
 
     return [
