@@ -3,7 +3,7 @@
 Two pointers name what is served: the registry's alias, and ``current.json`` for those who serve from the
 directory. They cannot move at once, so all that can be refused or fail comes first:
 
-    0  ask the rule         a retrieval part that is not better moves nothing (training.promotion_rule)
+    0  ask the rule         a part that is not better is kept back (training.promotion_rule)
     1  check every file     a damaged release moves nothing
     2  register versions    nobody serves them yet
     3  move the alias       the last step that a registry out of reach can stop
@@ -15,29 +15,24 @@ release that was cut off; any later one moves both pointers.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from features.build import FeatureSet
 from features.errors import NotPromoted, ReleaseError
-from features.files import write_json
 from features.release import Part, PartKind, Release, ReleaseStore
 from features.release.customers_part import write_customers_part
-from features.release.part import version_name
 from features.release.registry import PART_MODELS, RELEASE_ID_TAG, RELEASE_MODEL, SERVING_ALIAS
 from training.evaluation.champion import served_part
-from training.promotion_rule import Verdict, judge
+from training.promotion_decision import Decision, decision_warnings, refusal
+from training.promotion_rule import judge
 from training.tracking import open_client
-
-DECISIONS_DIRECTORY: Final = "decisions"
 
 log = logging.getLogger(__name__)
 
@@ -51,129 +46,98 @@ def promote_release(
         store: release store.
         features: make the customers part from these features first, and score champion and challenger on their newest
             window; where left out, on that of the features that the challenger was trained on.
-        versions: version of each part; empty means the newest; a kind the store has none of is left out.
-        force: promote a retrieval part that the rule keeps back.
+        versions: version of each part; empty means the newest; a kind the store has none of is left out. The newest
+            demand part is left out too where the rule keeps it back; one that is named holds up the others.
+        force: promote parts that the rule keeps back: those that are named, or all where none is.
         seed: of the rule's draws.
 
     Returns:
         ids of the release and of the one it replaces, each part's version, metrics and data fingerprint, the
-        decision about the retrieval part with its figures and with what was overridden, and warnings: parts may come
-        from different data, such as last night's customers beside last week's model.
+        decisions about the retrieval part (``decision``) and the demand part (``demand_decision``) with their figures
+        and with what was overridden, and warnings: parts may come from different data, such as last night's
+        customers beside last week's model, and a demand part may have been kept back.
 
     Raises:
-        NotPromoted: the rule keeps the champion; nothing has moved.
+        NotPromoted: the rule keeps the champion of the retrieval part, or of a demand part that was named; nothing
+            has moved.
         ReleaseError: there is no retrieval part, a version does not exist, or a file is damaged.
     """
     releases = ReleaseStore(root=Path(store))
     models = _chosen(releases, PART_MODELS, versions)
     if "retrieval" not in models:
         raise ReleaseError(f"{store}: expected a retrieval part, found none; run `footfall train retrieval` first.")
-    champion = served_part(releases)
-    verdict = judge(Path(store), models["retrieval"], champion, features=features, seed=seed)
-    decision = Decision.on(verdict, force=force)
+    champions = {kind: served_part(releases, kind) for kind in models}
     client = open_client(store)
-    if decision.outcome == "refused":
-        _refuse(client, releases, models["retrieval"], decision)
+    decisions = _decided(client, releases, models, champions, versions, features=features, force=force, seed=seed)
+    warnings = [
+        text for kind, one in decisions.items() for text in decision_warnings(one, models[kind], champions[kind])
+    ]
+    kept_back = {kind for kind, one in decisions.items() if one.outcome == "refused"}
     if features is not None:  # personal data is written only once there is something to serve it with
         _write_customers(features, releases)
-    parts = models | _chosen(releases, ("customers",), versions)
+    promoted = {kind: champions[kind] if kind in kept_back else part for kind, part in models.items()}
+    parts = {kind: part for kind, part in promoted.items() if part is not None}
+    parts |= _chosen(releases, ("customers",), versions)
     before = releases.current_id
     _tell_disagreement(client, before)
     release = _cut_off(releases, parts) or releases.create(parts)
     releases.open(release.release_id)
-    decision.save(releases.root, release.release_id)
-    register_release(client, releases, release, decision)
+    for kind, decision in decisions.items():
+        decision.save(releases.root, None if kind in kept_back else release.release_id)
+        tag_run(client, models[kind], decision)
+    register_release(client, releases, release, decisions)
     releases.set_current(release.release_id)
     log.info("release %s is served from now on; before it: %s", release.release_id, before or "none")
     return {
         "release_id": release.release_id,
         "replaces": before,
         "parts": {kind: _row(part) for kind, part in parts.items()},
-        "decision": decision.to_dict(),
-        "warnings": [*_warnings(parts), *_decision_warnings(verdict, parts["retrieval"], champion)],
+        "decision": decisions["retrieval"].to_dict(),
+        "demand_decision": decisions["demand"].to_dict() if "demand" in decisions else None,
+        "warnings": [*_warnings(parts), *warnings],
     }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What came of a verdict.
+def _decided(
+    client: MlflowClient,
+    releases: ReleaseStore,
+    models: Mapping[PartKind, Part],
+    champions: Mapping[PartKind, Part | None],
+    versions: Mapping[PartKind, str],
+    *,
+    features: Path | None,
+    force: bool,
+    seed: int,
+) -> dict[PartKind, Decision]:
+    """Ask the rule about each part, the retrieval part first.
 
-    Args:
-        outcome: ``promoted``, ``refused``, ``forced`` against the verdict, or ``unchanged``.
-        verdict: what the rule said.
-        overridden: the reason that ``--force`` went over, empty where it went over none.
+    A retrieval part that is kept back keeps everything back, as does a demand part that was asked for by its version. The
+    newest demand part, taken along because it is there, holds up nothing: the others go on with the one that is served.
     """
-
-    outcome: Literal["promoted", "refused", "forced", "unchanged"]
-    verdict: Verdict
-    overridden: str = ""
-
-    @classmethod
-    def on(cls, verdict: Verdict, *, force: bool) -> Decision:
-        """Decide: the rule holds unless it is forced."""
-        if verdict.earned:
-            return cls(outcome="unchanged" if verdict.rule == "unchanged" else "promoted", verdict=verdict)
-        if force:
-            return cls(outcome="forced", verdict=verdict, overridden=verdict.reason)
-        return cls(outcome="refused", verdict=verdict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return {"outcome": self.outcome, "overridden": self.overridden} | self.verdict.to_dict()
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Return what the run and the registered versions are tagged with; nothing where nothing was decided."""
-        if self.outcome == "unchanged":
-            return {}
-        tags = {"decision": self.outcome, "rule": self.verdict.rule, "reason": self.verdict.reason}
-        tags |= {"champion": self.verdict.champion, "overridden": self.overridden}
-        if figures := self.verdict.figures:
-            low, high = figures.relative.low, figures.relative.high
-            tags["relative_ndcg_at_20"] = f"{figures.relative.mean:.4f} [{low:.4f}, {high:.4f}]"
-            tags |= {"window": figures.window.label, "attempts": str(figures.num_configurations)}
-        return {f"footfall.promotion.{name}": value for name, value in tags.items() if value}
-
-    def save(self, store: Path, release_id: str | None) -> Path:
-        """Write the decision into the store and return its file; ``release_id`` names the release that it made."""
-        now = dt.datetime.now(dt.UTC)
-        path = Path(store) / DECISIONS_DIRECTORY / f"{version_name(now)}.json"
-        if self.outcome != "unchanged":
-            write_json(path, {"at": now.isoformat(), "release_id": release_id} | self.to_dict())
-        return path
+    decisions: dict[PartKind, Decision] = {}
+    named = {kind for kind, version in versions.items() if version}
+    for kind, part in models.items():
+        verdict = judge(releases.root, part, champions[kind], features=features, seed=seed)
+        decisions[kind] = Decision.on(kind, verdict, force=force and (kind in named or not named))
+        if decisions[kind].outcome == "refused" and (kind == "retrieval" or kind in named):
+            _refuse(client, releases, part, decisions[kind])
+    return decisions
 
 
 def _refuse(client: MlflowClient, releases: ReleaseStore, part: Part, decision: Decision) -> None:
     path = decision.save(releases.root, None)
-    _tag_run(client, part, decision)
-    verdict = decision.verdict
+    tag_run(client, part, decision)
     raise NotPromoted(
-        f"retrieval {verdict.challenger} is not promoted: {verdict.reason}. {verdict.champion} is served as before, nothing "
-        f"has moved. `--force` promotes it and records that this was overridden; the decision is in {path}."
+        f"{refusal(decision)}, nothing has moved. `--force` promotes it and records that this was overridden; the decision "
+        f"is in {path}."
     )
 
 
-def _tag_run(client: MlflowClient, part: Part, decision: Decision) -> None:
+def tag_run(client: MlflowClient, part: Part, decision: Decision) -> None:
+    """Tag the run that made a part with the decision about it."""
     if part.run_id and _run_exists(client, part.run_id):
         for name, value in decision.tags.items():
             client.set_tag(part.run_id, name, value)
-
-
-def _decision_warnings(verdict: Verdict, part: Part, champion: Part | None) -> list[str]:
-    texts = []
-    if part.about.get("trained_on") == "fit":
-        texts.append(
-            f"retrieval {part.version} was not learned again from all data (refit: false): it knows nothing of the "
-            "validation and test windows at the end of its log"
-        )
-    if verdict.rule == "better" and champion is not None and champion.data_fingerprint != part.data_fingerprint:
-        texts.append(
-            "configuration and data both differ from the champion's, and so the difference is of both; "
-            "to tell them apart, train the champion's configuration on the same features"
-        )
-    for text in texts:
-        log.warning("%s", text)
-    return texts
 
 
 def _row(part: Part) -> dict[str, Any]:
@@ -191,19 +155,21 @@ def _warnings(parts: Mapping[PartKind, Part]) -> list[str]:
     return [text]
 
 
-def register_release(client: MlflowClient, releases: ReleaseStore, release: Release, decision: Decision) -> None:
+def register_release(
+    client: MlflowClient, releases: ReleaseStore, release: Release, decisions: Mapping[PartKind, Decision]
+) -> None:
     """Register a version of each uploadable part and of the release, tagged, and move the alias to the release."""
     for kind, model in PART_MODELS.items():
-        part = release.part(kind)
+        part, decision = release.part(kind), decisions.get(kind)
         if part is not None:
             version = _register(client, model, part.directory, part.run_id, {"footfall.version": part.version})
-            if kind == "retrieval":
-                _tag_run(client, part, decision)
-                _tag_version(client, model, version, decision)
+            if decision is not None and decision.outcome != "refused":  # refused: the part is not what was decided on
+                _tag_version(client, model, version, decision.tags)
     manifest = releases.manifest_path(release.release_id)
     tags = {RELEASE_ID_TAG: release.release_id, "footfall.manifest": json.dumps(json.loads(manifest.read_text()))}
     version = _register(client, RELEASE_MODEL, manifest, "", tags)
-    _tag_version(client, RELEASE_MODEL, version, decision)
+    for decision in decisions.values():
+        _tag_version(client, RELEASE_MODEL, version, decision.release_tags)
     client.set_registered_model_alias(RELEASE_MODEL, SERVING_ALIAS, version)
 
 
@@ -222,8 +188,8 @@ def _register(client: MlflowClient, model: str, path: Path, run_id: str, tags: M
     return str(client.create_model_version(model, source, run_id=known_run, tags=dict(tags)).version)
 
 
-def _tag_version(client: MlflowClient, model: str, version: str, decision: Decision) -> None:
-    for name, value in decision.tags.items():
+def _tag_version(client: MlflowClient, model: str, version: str, tags: Mapping[str, str]) -> None:
+    for name, value in tags.items():
         client.set_model_version_tag(model, version, name, value)
 
 

@@ -1,92 +1,47 @@
-"""Which retrieval part is served: a challenger against the champion, on the same newest window.
+"""Which part is served: a challenger against the champion, on the same newest window.
 
     the champion's own part              unchanged    nothing to decide
     nothing is served yet                first        promoted
     its configuration, data as new       refresh      promoted if at most 2% worse, for certain
     anything else                        better       promoted if better, for certain
 
-"For certain" is the interval of the relative difference in NDCG@20, from draws of users that both answer. A refresh is one
-comparison that was planned. A new configuration may be the luckiest of many, so its interval is widened after Bonferroni:
-with n configurations scored on the window, each tail holds 2.5% / n. The percentile interval's arms are stretched by the
-ratio of normal quantiles, since draws say little about tails that far out.
-
-Source: Dunn 1961, "Multiple comparisons among means", Journal of the American Statistical Association 56(293).
+"For certain" is the interval of the relative difference (training.promotion_figures): in NDCG@20, from draws of customers
+that both answer, for retrieval; in WQL, from draws of items that both forecast, for demand.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from features.build import FeatureSet
 from features.errors import DataError, ReleaseError
-from features.files import read_json
-from features.release import Part, ReleaseStore
-from training.evaluation.bootstrap import Interval, resampled_means
-from training.evaluation.champion import CHAMPION, Artifact, PartRecommender, scorable_part
-from training.evaluation.metrics import user_metrics
-from training.evaluation.tasks import Task, tasks_of
-from training.evaluation.window import AttemptLedger, Window, configuration_digest
-from training.retrieval.config import RetrievalConfig, SplitConfig
-from training.retrieval.fit import RESULT_FILE, remembered, split_for
+from features.release import Part, PartKind
+from training.evaluation.bootstrap import Interval
+from training.evaluation.window import configuration_digest
+from training.promotion_demand import score_demand
+from training.promotion_figures import Figures
+from training.promotion_retrieval import score_retrieval
 
-CHALLENGER: Final = "challenger"
-METRIC: Final = "ndcg@20"
-REFRESH_MARGIN: Final = 0.02  # of the champion's NDCG@20
-RESAMPLES: Final = 2000
-_K: Final = 20
-_LEVEL: Final = 0.95
+REFRESH_MARGIN: Final = 0.02  # of the champion's score
 
 Rule = Literal["first", "unchanged", "refresh", "better"]
-Floats = npt.NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What champion and challenger were worth on one window.
+class Scorer(Protocol):
+    """Scores champion and challenger of one kind."""
 
-    Args:
-        window: what both were scored on.
-        task: ``new``, items new to the customer; ``all``, repeats counted.
-        num_users: users asked.
-        champion: mean NDCG@20.
-        challenger: the same.
-        scored: which artifact stood for each, by role.
-        relative: challenger / champion - 1, with its interval.
-        attempts: comparisons that the interval is widened for.
-        num_configurations: configurations scored so far on windows that overlap this one, the champion's included.
-    """
+    def __call__(
+        self, store: Path, challenger: Part, champion: Part, *, features: Path | None, refresh: bool, seed: int
+    ) -> Figures:
+        """Return what both were worth on the newest window of ``features``."""
 
-    window: Window
-    task: str
-    num_users: int
-    champion: float
-    challenger: float
-    scored: dict[str, Artifact]
-    relative: Interval
-    attempts: int
-    num_configurations: int
 
-    @property
-    def words(self) -> str:
-        """One sentence."""
-        found = self.relative
-        widened = f", widened for {self.attempts} configurations tried on this window" if self.attempts > 1 else ""
-        return (
-            f"NDCG@20 {self.challenger:.4f} against {self.champion:.4f} of the champion: {found.mean:+.1%} "
-            f"({_LEVEL:.0%} interval {found.low:+.1%} to {found.high:+.1%}{widened}) over {self.num_users:,} customers, "
-            f"{self.window.label}"
-        )
+_SCORERS: Final[dict[PartKind, Scorer]] = {"retrieval": score_retrieval, "demand": score_demand}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +70,12 @@ class Verdict:
 
 
 def judge(store: Path, challenger: Part, champion: Part | None, *, features: Path | None, seed: int = 0) -> Verdict:
-    """Apply the rule to a retrieval part.
+    """Apply the rule to a retrieval or a demand part.
 
     Args:
         store: release store; the attempt on the window is noted in it.
         challenger: part that asks to be served.
-        champion: part that is served now.
+        champion: part of its kind that is served now.
         features: whose newest window both are scored on; those that the challenger was trained on where left out.
         seed: of draws and ties.
     """
@@ -144,23 +99,29 @@ def _rule(
         return "unchanged", True, "this part is the champion", None
     refresh = is_refresh(challenger, champion)
     rule: Rule = "refresh" if refresh else "better"
+    score = _SCORERS[challenger.kind]
     try:
-        figures = _score(store, challenger, champion, features=features, refresh=refresh, seed=seed)
+        figures = score(store, challenger, champion, features=features, refresh=refresh, seed=seed)
     except (ReleaseError, DataError) as error:
         return rule, False, f"the two cannot be compared: {str(error).rstrip('.')}", None
     log.info("%s against champion %s: %s", challenger.version, champion.version, figures.words)
-    promoted, reason = decide(figures.relative, refresh=refresh)
+    promoted, reason = decide(figures.relative, refresh=refresh, asked=figures.asked)
     return rule, promoted, f"{reason}; {figures.words}", figures
 
 
 def is_refresh(challenger: Part, champion: Part) -> bool:
     """Whether only the data differ, and the challenger's are no older."""
-    ages = [int(part.about.get("as_of_us", 0)) for part in (champion, challenger)]
-    return configuration_digest(challenger) == configuration_digest(champion) and ages[0] <= ages[1]
+    same = configuration_digest(challenger) == configuration_digest(champion)
+    return same and _data_end(champion) <= _data_end(challenger)
 
 
-def decide(relative: Interval, *, refresh: bool) -> tuple[bool, str]:
-    """Return what the rule says of a relative difference, and why.
+def _data_end(part: Part) -> str:
+    """Return where a part's data end, as text that sorts by time; blank where it does not say."""
+    return str(part.about.get("as_of", "")) if part.kind == "demand" else f"{int(part.about.get('as_of_us', 0)):020d}"
+
+
+def decide(relative: Interval, *, refresh: bool, asked: str = "customers") -> tuple[bool, str]:
+    """Return what the rule says of how much better a challenger is, and why.
 
     >>> decide(Interval(mean=0.01, low=-0.015, high=0.03), refresh=True)[0]
     True
@@ -171,114 +132,8 @@ def decide(relative: Interval, *, refresh: bool) -> tuple[bool, str]:
         least = f"-{REFRESH_MARGIN:.0%}"
         if relative.low > -REFRESH_MARGIN:
             return True, f"the same configuration on data as new, and the interval lies above {least}"
-        hint = " (too few customers to tell)" if relative.high > REFRESH_MARGIN else ""
+        hint = f" (too few {asked} to tell)" if relative.high > REFRESH_MARGIN else ""
         return False, f"a refresh needs an interval above {least} and this one begins lower{hint}"
     if relative.low > 0:
         return True, "another configuration, better beyond its interval"
     return False, "another configuration, or older data, needs an interval above 0 and this one begins lower"
-
-
-def relative_difference(challenger: Floats, champion: Floats, *, attempts: int, seed: int) -> Interval:
-    """Return ``mean(challenger) / mean(champion) - 1`` with its widened paired interval.
-
-    Args:
-        challenger: metric by user, ``[Q]``.
-        champion: the same users.
-        attempts: at least 1.
-        seed: of the draws.
-
-    Raises:
-        DataError: the champion finds nothing in some draw of users, so there is nothing to be relative to.
-    """
-    drawn = resampled_means(np.stack([challenger, champion], axis=1), resamples=RESAMPLES, seed=seed)  # [R, 2]
-    if drawn[:, 1].min() <= 0:
-        raise DataError(
-            f"expected a champion that finds something in every draw of users, found a mean NDCG@20 of "
-            f"{champion.mean():.4f} over {len(champion)} users; take a longer window"
-        )
-    tail = (1 - _LEVEL) / 2
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1] - 1, [tail, 1 - tail])
-    mean = challenger.mean() / champion.mean() - 1
-    stretch = NormalDist().inv_cdf(1 - tail / attempts) / NormalDist().inv_cdf(1 - tail)
-    return Interval(
-        mean=float(mean), low=float(mean + (low - mean) * stretch), high=float(mean + (high - mean) * stretch)
-    )
-
-
-def _score(
-    store: Path, challenger: Part, champion: Part, *, features: Path | None, refresh: bool, seed: int
-) -> Figures:
-    feature_set = FeatureSet.load(features or _features_of(store, challenger))
-    split, config = window_split(feature_set, store, challenger)
-    window = Window.of(feature_set, split)
-    roles = {CHALLENGER: challenger, CHAMPION: champion}
-    scored = {role: scorable_part(store, part, window, role=role) for role, part in roles.items()}
-    ledger = AttemptLedger(root=store)
-    for part in roles.values():
-        ledger.record(window, part)
-    tried = ledger.configurations(window)
-    attempts = 1 if refresh else len(tried - {configuration_digest(champion)} | {configuration_digest(challenger)})
-    task = _task(tasks_of(split.test), exclude_seen=config.exclude_seen)
-    values = {role: _values(part, feature_set, task, name=role) for role, (_, part) in scored.items()}
-    return Figures(
-        window=window,
-        task=task.name,
-        num_users=task.num_users,
-        champion=float(values[CHAMPION].mean()),
-        challenger=float(values[CHALLENGER].mean()),
-        scored={role: artifact for role, (artifact, _) in scored.items()},
-        relative=relative_difference(values[CHALLENGER], values[CHAMPION], attempts=attempts, seed=seed),
-        attempts=attempts,
-        num_configurations=len(tried),
-    )
-
-
-def window_split(feature_set: FeatureSet, store: Path, part: Part) -> tuple[Any, RetrievalConfig]:
-    """Return the split by a part's windows, users who are to be forgotten left out, and the settings it follows from."""
-    config = part_config(part)
-    sequences, _ = remembered(feature_set, ReleaseStore(root=store).erasures.load())
-    return split_for(sequences, config, last_us=int(feature_set.sequences.ts.max(initial=0))), config
-
-
-def part_config(part: Part) -> RetrievalConfig:
-    """Return the settings of a part's training that decide what it is asked.
-
-    Raises:
-        ReleaseError: its manifest does not hold them.
-    """
-    try:
-        config = part.about["config"]
-        split = {**config["split"], "target_event_types": tuple(config["split"]["target_event_types"])}
-        return RetrievalConfig(split=SplitConfig(**split), exclude_seen=config["exclude_seen"])
-    except (KeyError, TypeError) as error:
-        raise ReleaseError(
-            f"{part.directory}: expected the settings of its training in the manifest, found none ({error}); train again."
-        ) from None
-
-
-def _features_of(store: Path, part: Part) -> Path:
-    """Return the features that a part's run was trained on, if they still stand there."""
-    path = store / "runs" / part.run_id / RESULT_FILE
-    where = read_json(path).get("features", "") if part.run_id and path.is_file() else ""
-    if not (where and Path(where).is_dir()):
-        raise ReleaseError("expected features to score both on, found none; name them with --features DIR")
-    feature_set = FeatureSet.load(Path(where))
-    if feature_set.fingerprint != part.data_fingerprint:
-        raise ReleaseError(
-            f"{where}: these are not the features any more that {part.version} was trained on; name some with --features DIR"
-        )
-    return Path(where)
-
-
-def _task(tasks: Sequence[Task], *, exclude_seen: bool) -> Task:
-    """Take the question that the step was chosen by: what is new to the customer, or everything."""
-    if not tasks:
-        raise DataError("expected customers with an answer in the window, found none; take a longer window")
-    wanted = "new" if exclude_seen else "all"
-    return next((task for task in tasks if task.name == wanted), tasks[-1])
-
-
-def _values(part: Part, feature_set: FeatureSet, task: Task, *, name: str) -> Floats:
-    recommender = PartRecommender.open(part, feature_set.vocabulary, name=name)
-    lists = recommender.recommend(task.query, k=_K, exclude_seen=task.exclude_seen)
-    return user_metrics(lists, task.relevant, ks=(_K,))[METRIC]

@@ -17,7 +17,7 @@ from tests.training import promotion_world as world
 from training.evaluation.champion import PartRecommender, add_champion, scorable_part, seen_until_us
 from training.evaluation.contenders import Contenders
 from training.evaluation.window import Window
-from training.promotion_rule import window_split
+from training.promotion_retrieval import window_split
 
 
 @pytest.fixture(autouse=True)

@@ -119,7 +119,8 @@ def test_train_demand_when_tracked_then_one_finished_run_with_metrics_and_files(
     assert run.data.metrics["wql"] == pytest.approx(result["report"]["models"][OURS]["wql"])
     assert run.data.params["horizon"] == str(HORIZON)
     assert layout.FORECASTS in {f.path.split("/")[-1] for f in client.list_artifacts(result["run_id"], "demand")}
-    assert not (store / "runs" / result["run_id"]).exists()
+    left = sorted(path.name for path in (store / "runs" / result["run_id"]).iterdir())
+    assert left == ["evaluated", "result.json"]  # what a promotion asks for
 
 
 def test_train_demand_when_it_broke_after_choosing_then_resume_goes_on_and_ends_the_same(
@@ -176,7 +177,7 @@ def test_train_demand_when_no_item_sells_enough_then_both_commands_say_what_to_s
 
 def test_windows_when_laid_out_then_they_neither_overlap_nor_pass_the_end():
     windows = Windows.of(100, small_config(horizon=7, validation_windows=2, test_windows=1))
-    assert windows == Windows(fit_until=79, validation=(79, 86), test=(93,))
+    assert windows == Windows(fit_until=79, seen_until=93, validation=(79, 86), test=(93,))
     with pytest.raises(DataError, match=r"at least 56 periods for 3 windows of 7, found 40.*--model.test_windows"):
         Windows.of(40, small_config(horizon=7, validation_windows=2, test_windows=1))
 

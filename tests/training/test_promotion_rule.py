@@ -20,7 +20,8 @@ from tests.training import promotion_world as world
 from training.evaluation.bootstrap import Interval, paired_difference
 from training.evaluation.window import AttemptLedger, Window, configuration_digest
 from training.promotion import promote_release
-from training.promotion_rule import decide, is_refresh, judge, relative_difference, window_split
+from training.promotion_retrieval import relative_difference, window_split
+from training.promotion_rule import decide, is_refresh, judge
 from training.retrieval.config import RetrievalConfig
 from training.tracking import open_client, tracked_run
 

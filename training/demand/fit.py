@@ -26,11 +26,13 @@ from training.demand.backtest import backtest, baseline_forecasters, model_forec
 from training.demand.backtest_tables import report_of
 from training.demand.calibrate import before_and_after, fit_calibration
 from training.demand.config import DemandConfig
+from training.demand.evaluated import EvaluatedModel, keep_evaluated, window_of
 from training.demand.export import write_files
 from training.demand.forecast import forecast
 from training.demand.inputs import PanelInputs
 from training.demand.model import DemandModel
 from training.demand.trainer import Fitted, fit_model
+from training.evaluation.window import AttemptLedger
 from training.resuming import check_same_settings, tracked_training
 from training.tracking import TrackedRun
 
@@ -39,6 +41,9 @@ log = logging.getLogger(__name__)
 EXPERIMENT: Final = "footfall-demand"
 OURS: Final = "footfall"
 GATE: Final = "empirical_quantiles"
+RESULT_FILE: Final = "result.json"
+CHOOSE: Final = "choose"  # stages of a run, by the name of their directory
+REFIT: Final = "refit"
 MARKER_FILE: Final = "training.json"  # in a run's directory until it is done: what it was started with
 
 
@@ -48,11 +53,13 @@ class Windows:
 
     Args:
         fit_until: first period that the chosen model has not learnt from.
+        seen_until: first period of which it knows nothing: the validation windows have chosen its steps.
         validation: origins that choose the number of steps.
         test: origins that are reported on.
     """
 
     fit_until: int
+    seen_until: int
     validation: tuple[int, ...]
     test: tuple[int, ...]
 
@@ -73,7 +80,10 @@ class Windows:
             )
         origins = tuple(first + window * config.horizon for window in range(count))
         return cls(
-            fit_until=first, validation=origins[: config.validation_windows], test=origins[config.validation_windows :]
+            fit_until=first,
+            seen_until=num_periods - config.test_windows * config.horizon,
+            validation=origins[: config.validation_windows],
+            test=origins[config.validation_windows :],
         )
 
 
@@ -113,8 +123,12 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
         report = evaluate_demand(chosen.model, inputs, windows.test, carts=carts, calibration=calibration)
         metrics = _headline(report, chosen)
         run.log_metrics(metrics)
+        kept = EvaluatedModel(model=chosen.model, inputs=inputs, calibration=calibration)
+        evaluated = keep_evaluated(kept, found, work, seen_until=windows.seen_until, steps=chosen.steps)
+        if windows.test:  # whoever reads the report may promote the best of many
+            AttemptLedger(root=store, kind="demand").record(window_of(found, windows.test), evaluated)
         refit = fit_model(
-            inputs, config, fit_until=panel.num_periods, directory=work / "refit", steps=chosen.steps, logger=run.logger
+            inputs, config, fit_until=panel.num_periods, directory=work / REFIT, steps=chosen.steps, logger=run.logger
         )
         about = {"steps": chosen.steps, "refitted_on": f"all {panel.num_periods} periods", "report": report}
         # An earlier attempt may have been cut off after its export.
@@ -122,16 +136,26 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
             found, refit.model, inputs, store, calibration, run_id=run.run_id, metrics=metrics, about=about
         )
         run.log_artifacts(part.directory, "demand")
-    shutil.rmtree(work)
     log.info("demand: part %s with forecasts of %d items", part.version, panel.num_items)
-    return {
+    result = {
         "part": part.version,
         "directory": str(part.directory),
         "run_id": run.run_id,
         "steps": chosen.steps,
         "metrics": metrics,
         "report": report,
+        "features": str(found.directory.resolve()),  # where a promotion finds its windows
     }
+    _finish(work, result)
+    return result
+
+
+def _finish(work: Path, result: dict[str, Any]) -> None:
+    """Leave what a promotion asks for: the result and the evaluated model."""
+    write_json(work / RESULT_FILE, result)
+    (work / MARKER_FILE).unlink(missing_ok=True)  # first, or a crash here would leave something to resume
+    for stage in (CHOOSE, REFIT):
+        shutil.rmtree(work / stage, ignore_errors=True)
 
 
 def empty_panel(found: FeatureSet) -> str:
@@ -187,7 +211,7 @@ def _choose(inputs: PanelInputs, config: DemandConfig, windows: Windows, work: P
         inputs,
         config,
         fit_until=windows.fit_until,
-        directory=work / "choose",
+        directory=work / CHOOSE,
         validation_origins=windows.validation,
         logger=run.logger,
     )
