@@ -163,6 +163,18 @@ def test_alerts_when_the_query_is_wrong_then_the_error_says_why(http: httpx.Clie
     assert message in answer.json()["error"]["message"]
 
 
+def test_openapi_when_read_then_it_describes_plans_and_the_alerts_parameters(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+    parameters = document["paths"]["/v1/demand/alerts"]["get"]["parameters"]
+    assert [(one["name"], one["in"], one["required"]) for one in parameters] == [
+        ("kind", "query", False),
+        ("limit", "query", False),
+    ]
+    schemas = document["components"]["schemas"]
+    assert schemas["PlanChange"]["required"] == ["item_id", "plan"]
+    assert "stockout_risk" in schemas["ItemDemand"]["properties"]["decision"]["description"]
+
+
 def test_part_when_it_is_older_then_forecasts_are_answered_and_the_rest_says_why(tmp_path: Path) -> None:
     tiny = build(tmp_path / "store", num_items=30, num_users=3, plans=False)
     engine = engine_over(ReleaseState.load(tiny.store), tiny, tmp_path)
