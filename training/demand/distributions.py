@@ -93,12 +93,25 @@ class CountMixture:
         Returns:
             Whole numbers as float32, ``[..., Q]``.
         """
-        wanted, top = torch.tensor(levels, dtype=torch.float64), max(levels)
+        wanted = torch.tensor(levels, dtype=torch.float64)
+        return self.inverse_cdf(wanted.expand(*self.log_mean.shape[:-1], len(levels)))
+
+    def inverse_cdf(self, levels: Tensor) -> Tensor:
+        """Return the smallest whole numbers whose CDF reaches each cell's own levels.
+
+        Args:
+            levels: probabilities in (0, 1), ``[..., Q]``.
+
+        Returns:
+            Whole numbers as float32, ``[..., Q]``.
+        """
+        top = float(levels.max())
+        wanted = levels.reshape(-1, levels.shape[-1]).double()
         flat = self._map(lambda values: values.reshape(-1, values.shape[-1]).double())
         # Cantelli's inequality: no quantile lies further above the mean than this many standard deviations.
         bound = (flat.mean + flat.variance.clamp(min=0).sqrt() * math.sqrt(top / (1 - top)) + 1).ceil()
         order = bound.argsort()
-        found = torch.empty(len(order), len(levels))
+        found = torch.empty(wanted.shape)
         start = 0
         while start < len(order):
             # Cells in the order of their bound, so that a chunk's table is no wider than its cells need.
@@ -106,10 +119,10 @@ class CountMixture:
             cells = order[start:stop]
             table = flat.at(cells)._cdf_table(int(bound[cells[-1]]))
             # A level that a probability equals up to rounding counts as reached.
-            sought = (wanted - _ROUNDING).expand(len(cells), -1).contiguous()
+            sought = (wanted[cells] - _ROUNDING).contiguous()
             found[cells] = torch.searchsorted(table, sought).float()
             start = stop
-        return found.reshape(*self.log_mean.shape[:-1], len(levels))
+        return found.reshape(levels.shape)
 
     def _cdf_table(self, top: int) -> Tensor:
         """P(X <= 0 .. top), float64 ``[..., top + 1]``.
