@@ -14,6 +14,7 @@ from scipy.stats import poisson
 from serving.demand_schemas import AlertsRequest, DemandAnswer, DemandRequest, PlanChange
 from serving.engine import Engine
 from serving.errors import RequestError
+from serving.plan_changes import PlanCalendar
 from serving.release_state import ReleaseState
 from tests.serving.asking import engine_over
 from tests.serving.tiny_release import build
@@ -76,6 +77,19 @@ def test_what_if_when_asked_of_many_then_as_one_by_one(engine: Engine) -> None:
     assert [one.item_id for one in found] == [change["item_id"] for change in changes]
     for number in (0, 255, 256, 599):
         assert ask(engine, changes[number]).what_if == [found[number]]
+
+
+def test_calendar_when_periods_are_weeks_then_those_that_the_days_touch_are_changed() -> None:
+    calendar = PlanCalendar(first_day=FIRST, period_days=7, horizon=4)
+    assert calendar.last_day == dt.date(2026, 12, 18)
+
+    def touched(start: int, stop: int) -> slice:
+        days = [FIRST + dt.timedelta(days=day) for day in (start, stop)]
+        return calendar.periods_of(PlanChange(item_id="a", plan=both, from_day=days[0], until_day=days[1]))
+
+    assert touched(6, 7) == slice(0, 2)
+    assert touched(7, 13) == slice(1, 2)
+    assert calendar.periods_of(PlanChange(item_id="a", plan=both)) == slice(0, 4)
 
 
 @pytest.mark.parametrize(
