@@ -26,6 +26,7 @@ HISTORY_VOCABULARY: Final = "history_vocabulary.parquet"  # item codes of the hi
 
 # demand/
 FORECASTS: Final = "forecasts.parquet"  # item_id, day, mean, q0.1 ... q0.9
+TOTALS: Final = "totals.parquet"  # level (shop, category, brand), key, day (none: whole horizon), mean, q0.1 ... q0.9
 DECISIONS: Final = "decisions.parquet"  # one row an item: lead time, reorder points, order-up-to levels, cover, risk
 ALERTS: Final = "alerts.parquet"  # kind, rank, item_id, action, quantity, day, reason; most urgent first in each kind
 DEMAND_CALIBRATION: Final = "calibration.json"  # DemandCalibration; absent where none was fitted

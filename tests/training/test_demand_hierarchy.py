@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,10 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from features.demand_calibration import PitBounds
+from features.demand_calibration import DemandCalibration, PitBounds
 from features.errors import DataError
+from features.release import layout
+from tests.training.demand_worlds import poisson_panel, small_config
 from training.demand.distributions import CountMixture
-from training.demand.hierarchy import JointSamples, joint_samples, past_origins, totals_frame
+from training.demand.forecast import forecast
+from training.demand.hierarchy import JointSamples, joint_samples, past_origins, totals_frame, write_totals
+from training.demand.inputs import PanelInputs
+from training.demand.model import DemandModel
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -109,6 +116,22 @@ def test_frame_when_levels_are_compared_then_means_add_up_and_quantiles_rise() -
     assert (np.diff(quantiles, axis=1) >= 0).all()
     shop = frame[(frame["level"] == "shop") & frame["day"].isna()]["q0.5"].item()
     assert shop == np.sort(samples.units.sum(axis=(1, 2)))[24]  # the smallest that half of the 50 samples reach
+
+
+def test_totals_when_written_then_each_level_adds_up_to_the_items_forecasts(tmp_path: Path) -> None:
+    panel = poisson_panel()
+    config = small_config(hidden_size=8, num_threads=1)
+    inputs = PanelInputs.from_panel(panel, config)
+    torch.manual_seed(0)
+    model = DemandModel(inputs.sizes, config).eval()
+    write_totals(tmp_path, model, panel, inputs, DemandCalibration())
+    frame = pd.read_parquet(tmp_path / layout.TOTALS)
+    items = forecast(model, inputs, panel.num_periods).mean.sum(axis=0, dtype=np.float64)
+    for level in ("shop", "category"):
+        by_day = frame[(frame["level"] == level) & frame["day"].notna()].groupby("day")["mean"].sum()
+        np.testing.assert_allclose(by_day, items, rtol=1e-5)
+    assert sorted(frame["key"].unique()) == ["c0", "c1", "c2", "shop"]
+    assert list(frame.columns) == ["level", "key", "day", "mean", *(f"q{level:.1f}" for level in LEVELS)]
 
 
 def test_inverse_cdf_when_levels_are_the_same_in_all_cells_then_it_is_the_quantiles() -> None:

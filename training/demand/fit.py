@@ -29,6 +29,7 @@ from training.demand.config import DemandConfig
 from training.demand.evaluated import EvaluatedModel, keep_evaluated, window_of
 from training.demand.export import write_files
 from training.demand.forecast import forecast
+from training.demand.hierarchy import write_totals
 from training.demand.inputs import PanelInputs
 from training.demand.model import DemandModel
 from training.demand.trainer import Fitted, fit_model
@@ -246,6 +247,7 @@ def _export(
         facts = write_files(
             draft.directory, features=found.directory, panel=panel, inputs=inputs, model=model, future=future
         )
+        write_totals(draft.directory, model, panel, inputs, calibration)
         calibration.save(draft.directory / layout.DEMAND_CALIBRATION)
         draft.metrics.update(metrics)
         draft.about.update(facts)

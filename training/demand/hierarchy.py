@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -34,6 +35,7 @@ from features.demand_panel import DemandPanel
 from features.errors import DataError
 from features.release import layout
 from training.demand.calibrate import pit_bounds
+from training.demand.decisions import period_days
 from training.demand.distributions import CountMixture
 from training.demand.forecast import distributions
 from training.demand.inputs import PanelInputs
@@ -160,6 +162,16 @@ def joint_forecast(
     past = _past(model, inputs, origins)
     single, _ = distributions(model, inputs, origin)
     return joint_samples(single, past, calibration=calibration, num_samples=num_samples, seed=seed)
+
+
+def write_totals(
+    directory: Path, model: DemandModel, panel: DemandPanel, inputs: PanelInputs, calibration: DemandCalibration
+) -> None:
+    """Write the totals of the panel's next horizon, ``layout.TOTALS``."""
+    samples = joint_forecast(model, inputs, panel.num_periods, calibration=calibration)
+    frame = totals_frame(samples, groups_of(panel), list(period_days(panel, inputs.config.horizon)))
+    frame.to_parquet(directory / layout.TOTALS, index=False)
+    log.info("totals: %d of %d levels, from %d samples", frame["key"].nunique(), frame["level"].nunique(), NUM_SAMPLES)
 
 
 def _past(model: DemandModel, inputs: PanelInputs, origins: Sequence[int]) -> PitBounds:
