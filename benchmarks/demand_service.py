@@ -136,6 +136,15 @@ def metrics_of(served: Served) -> dict[str, float]:
     return values
 
 
+def by_window(found: Backtest) -> dict[str, float]:
+    """Return the service at .90 of each window, ``service90_window1`` being the earliest."""
+    values = {}
+    for number in range(len(found.origins)):
+        served = metrics_of(Served.of(found.window(number), TARGETS))
+        values[f"service90_window{number + 1}"] = served["service90"]
+    return values
+
+
 def calibration_of(pit: PitBounds, classes: npt.NDArray[np.str_]) -> dict[str, float]:
     """Return PIT shares of all items and of each class of demand."""
     values = pit.shares()
@@ -217,7 +226,9 @@ def main() -> None:
             forecaster = model_forecaster(trained.model, inputs, calibration=calibration)
             found = backtest(forecaster, inputs, test, lead_periods=LEAD, service_levels=TARGETS)
             ours[name].append(Served.of(found, TARGETS))
-            per_seed[name][str(seed)] = metrics_of(ours[name][-1]) | calibration_of(found.pit, classes)
+            per_seed[name][str(seed)] = (
+                metrics_of(ours[name][-1]) | by_window(found) | calibration_of(found.pit, classes)
+            )
         per_seed["footfall"][str(seed)] |= perfect(trained, inputs, test)
         logging.info("seed %d: %s", seed, json.dumps(per_seed["footfall"][str(seed)]))
     rows = []

@@ -6,8 +6,9 @@ import torch
 from scipy import stats
 
 from benchmarks.demand_ablations import VARIANTS, score, train
-from benchmarks.demand_service import LEAD, TARGETS, HistoryCounts, Served, compared, metrics_of
+from benchmarks.demand_service import LEAD, TARGETS, HistoryCounts, Served, by_window, compared, metrics_of
 from tests.training.demand_worlds import poisson_panel, small_config
+from training.demand.backtest import backtest
 from training.demand.inputs import PanelInputs
 
 LEVELS = np.round(np.arange(0.5, 0.995, 0.005), 4)
@@ -64,6 +65,18 @@ def test_history_counts_when_demand_is_what_it_was_then_serve_about_what_they_pr
     future = rng.negative_binomial(2, 2 / (2 + 4.0), (500, LEAD)).sum(axis=1)
     assert points[0] == 0
     assert (future[1:] <= points[1:]).mean() == pytest.approx(0.9, abs=0.05)
+
+
+def test_by_window_when_windows_differ_then_their_mean_is_the_service_of_all():
+    inputs = PanelInputs.from_panel(poisson_panel(), small_config())
+    history = HistoryCounts(horizon=7)
+    units = inputs.units.numpy()
+    asked = {"lead_periods": LEAD, "service_levels": TARGETS}
+    found = backtest(lambda origin: history(units[:, :origin]), inputs, (140, 147, 154), **asked)
+    windows = by_window(found)
+    assert list(windows) == ["service90_window1", "service90_window2", "service90_window3"]
+    all_of_them = metrics_of(Served.of(found, TARGETS))["service90"]
+    assert np.mean(list(windows.values())) == pytest.approx(all_of_them)
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name.replace(" ", "-"))
