@@ -158,6 +158,7 @@ def demand_details(item: dict) -> dict:
                 {"name": "promotion", "category": "home"} | effect | dict.fromkeys(("uplift", "low", "high")),
             ],
         },
+        "totals": [item | {"title": "The whole shop"}],
         "alerts": {
             "kinds": [{"kind": "reorder_now", "count": 31, "rows": [row]}],
             "notes": ["Stock of 3 items is unknown."],

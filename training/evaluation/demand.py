@@ -104,6 +104,7 @@ def demand_report(found: FeatureSet, part: Part, *, seed: int) -> dict[str, Any]
         "misses": details.misses(measured, found.panel, title),
         "effects": details.effects(found.panel),
         "alerts": details.alerts(part, title),
+        "totals": details.totals(part, found.panel, periods=_PAST_PERIODS[found.panel.frequency]),
         "items": _items(found, part, seed=seed),
     }
 

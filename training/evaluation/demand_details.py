@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from features import columns as c
 from features.demand_panel import DemandPanel
 from features.release import Part, layout
 from training.demand.effects.promotions import promotion_effects
+from training.demand.hierarchy import SHOP, groups_of
 
 NUM_ALERTS: Final = 5  # of each kind, on the page
+NUM_CATEGORIES: Final = 3
 _CLASS_METRICS: Final = ("wql", "pit80")
 
 Named = Callable[[str], str]
@@ -99,10 +102,36 @@ def _alert(row: Mapping[Any, Any], title: Named) -> dict[str, Any]:
     return {
         "item_id": str(row[c.ITEM_ID]),
         "title": title(str(row[c.ITEM_ID])),
-        "action": str(row["action"]),
+        "action": str(row["action"]).replace("_", " "),
         "quantity": None if pd.isna(quantity) else int(quantity),
         "day": None if pd.isna(day) else pd.Timestamp(day).date().isoformat(),
         "reason": str(row["reason"]),
+    }
+
+
+def totals(part: Part, panel: DemandPanel, *, periods: int) -> list[dict[str, Any]]:
+    """Return the shop and its largest categories: units of the last periods, and the total that lies ahead."""
+    if layout.TOTALS not in part.files:
+        return []
+    frame = pd.read_parquet(part.path(layout.TOTALS))
+    whole = frame[frame[c.DAY].isna() & (frame["level"] == c.CATEGORY)].set_index("key")["mean"]
+    groups, by_day = groups_of(panel), frame[frame[c.DAY].notna()]
+    chosen = [(SHOP, SHOP), *((c.CATEGORY, str(key)) for key in whole.nlargest(NUM_CATEGORIES).index)]
+    return [
+        {
+            "title": "The whole shop" if level == SHOP else key,
+            "past_days": [day.date().isoformat() for day in panel.periods[-periods:]],
+            "past_units": np.nansum(panel.units[groups[level] == key, -periods:], axis=0).tolist(),
+            **_ahead(by_day[(by_day["level"] == level) & (by_day["key"] == key)]),
+        }
+        for level, key in chosen
+    ]
+
+
+def _ahead(rows: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "days": [pd.Timestamp(day).date().isoformat() for day in rows[c.DAY]],
+        "quantiles": {f"{level:.1f}": rows[layout.quantile_column(level)].tolist() for level in layout.QUANTILES},
     }
 
 

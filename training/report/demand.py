@@ -40,6 +40,7 @@ def write_demand_page(path: Path, report: Mapping[str, Any]) -> None:
         effects=_effect_figure(report["effects"]["rows"]),
         misses=[{"svg": figures.fan(miss), "item": miss} for miss in report["misses"]],
         kinds=_KINDS,
+        totals=[{"svg": figures.fan(total), "title": total["title"]} for total in report["totals"]],
         fans=[{"svg": figures.fan(item), "item": item} for item in report["items"]],
     )
 
