@@ -251,7 +251,7 @@ def main() -> None:
         words.predictions.mkdir(parents=True, exist_ok=True)
         frames = [predictions(draw, panel, seed) for seed, draw in draws.items()]
         pd.concat(frames).to_parquet(words.predictions / "quantiles.parquet", index=False)
-    print(json.dumps({row["model"]: {**row["metrics"], **row["difference"]} for row in results}, indent=2))
+    print(json.dumps({row["model"]: [row["metrics"], row["difference"]] for row in results}, indent=2))
 
 
 if __name__ == "__main__":
