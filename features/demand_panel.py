@@ -40,6 +40,8 @@ class DemandPanel:
             cell was announced, 0 where nothing was. ``None`` where the plan was always known long enough ahead.
         announced: int16 ``[I, T + H]`` each, by name: the same of those ``known_ahead`` that are announced on their
             own and are no part of the plan (outside regressors).
+        opening_stock: float32 ``[I, T]``, units on the shelf when a day opened, NaN where nobody counted; ``None``
+            where stock is unknown, and for weeks. For analyses; no model reads it.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -52,6 +54,7 @@ class DemandPanel:
     planned: tuple[str, ...] = ()
     announced_ahead: Int16s | None = None
     announced: Mapping[str, Int16s] = field(default_factory=dict)
+    opening_stock: Floats | None = None
 
     def __post_init__(self) -> None:
         if self.units.ndim != 2 or self.units.shape[0] != len(self.item_ids):
@@ -90,6 +93,8 @@ class DemandPanel:
         found += [(name, array.shape, past) for name, array in self.observed.items()]
         if self.announced_ahead is not None:
             found.append(("announced_ahead", self.announced_ahead.shape, ahead))
+        if self.opening_stock is not None:
+            found.append(("opening_stock", self.opening_stock.shape, past))
         for name, shape, expected in found:
             if shape != expected:
                 raise DataError(f"DemandPanel: expected {name} of {list(expected)}, found {shape}.")
@@ -143,6 +148,7 @@ class DemandPanel:
             planned=self.planned,
             announced_ahead=self.announced_ahead,
             announced=self.announced,
+            opening_stock=None if self.opening_stock is None else self.opening_stock[:, :origin],
         )
 
     def announced_of(self, name: str) -> Int16s | None:
@@ -177,6 +183,8 @@ class DemandPanel:
                 np.save(directory / f"{group}.{name}.npy", array)
         if self.announced_ahead is not None:
             np.save(directory / "announced_ahead.npy", self.announced_ahead)
+        if self.opening_stock is not None:
+            np.save(directory / "opening_stock.npy", self.opening_stock)
         pd.DataFrame({"item_id": self.item_ids, **self.static}).to_parquet(directory / "items.parquet", index=False)
         about = {
             "start": self.start.date().isoformat(),
@@ -185,6 +193,7 @@ class DemandPanel:
             "static": list(self.static),
             "planned": list(self.planned),
             "announced_ahead": self.announced_ahead is not None,
+            "opening_stock": self.opening_stock is not None,
         }
         write_json(directory / "panel.json", about)
 
@@ -197,6 +206,9 @@ class DemandPanel:
         def arrays(group: str) -> dict[str, Any]:
             return {name: np.load(directory / f"{group}.{name}.npy", mmap_mode="r") for name in about.get(group, ())}
 
+        def array(name: str) -> Any:
+            return np.load(directory / f"{name}.npy", mmap_mode="r") if about.get(name) else None
+
         return cls(
             item_ids=items["item_id"].astype(object).to_numpy(),
             start=pd.Timestamp(about["start"]),
@@ -206,8 +218,7 @@ class DemandPanel:
             observed=arrays("observed"),
             static={name: items[name].astype(object).to_numpy() for name in about["static"]},
             planned=tuple(about.get("planned", ())),
-            announced_ahead=(
-                np.load(directory / "announced_ahead.npy", mmap_mode="r") if about.get("announced_ahead") else None
-            ),
+            announced_ahead=array("announced_ahead"),
             announced=arrays("announced"),
+            opening_stock=array("opening_stock"),
         )

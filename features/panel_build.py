@@ -98,7 +98,8 @@ def _panel(grid: PanelGrid, shop: ShopSettings) -> DemandPanel:
     daily = grid.cells(f"""
         SELECT row, {c.LOCAL_DAY} AS day, num_units, priced_units, {", ".join(OBSERVED)}
         FROM item_days JOIN panel_items USING (item_id)""")
-    units = _with_missing_days(grid, daily.pop("num_units"))
+    stock = grid.cells("SELECT row, day, stock FROM inventory JOIN panel_items USING (item_id)", empty=np.nan)["stock"]
+    units = _with_missing_days(grid, daily.pop("num_units"), stock)
     sums = {name: grid.summed(array) for name, array in daily.items()}
     planned, announced_ahead = plan_arrays(grid, shop)
     outside = regressor_arrays(grid, shop)
@@ -122,6 +123,7 @@ def _panel(grid: PanelGrid, shop: ShopSettings) -> DemandPanel:
         planned=tuple(planned),
         announced_ahead=announced_ahead,
         announced=outside.announced,
+        opening_stock=stock if grid.period_days == 1 and np.isfinite(stock).any() else None,
     )
 
 
@@ -141,7 +143,7 @@ def _static(grid: PanelGrid, items: pa.Table, shop: ShopSettings) -> dict[str, n
     }
 
 
-def _with_missing_days(grid: PanelGrid, units: Floats) -> Floats:
+def _with_missing_days(grid: PanelGrid, units: Floats, stock: Floats) -> Floats:
     """Return daily units with NaN on the days that say nothing."""
     launches = (
         grid.connection.sql(f"""
@@ -151,7 +153,6 @@ def _with_missing_days(grid: PanelGrid, units: Floats) -> Floats:
         .to_numpy()
     )
     before_launch = np.arange(grid.num_days) < launches[:, None]
-    stock = grid.cells("SELECT row, day, stock FROM inventory JOIN panel_items USING (item_id)", empty=np.nan)["stock"]
     sold_out = (stock == 0) & (units == 0)
     return np.where(before_launch | sold_out, np.float32(np.nan), units)
 

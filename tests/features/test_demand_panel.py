@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,3 +81,23 @@ def test_as_known_at_when_columns_are_announced_on_their_own_then_each_by_its_ow
     # From origin 2, days 2 and 3 were announced two days before them, so by origin 0 and 1; day 4 only by origin 2.
     assert seen["promotion"][0].tolist() == [1, 1, 1, 1, 0, 0]
     assert seen["holiday"].all()
+
+
+def test_opening_stock_when_saved_and_cut_then_it_stays_with_its_days(tmp_path: Path) -> None:
+    stock = np.array([[3.0, np.nan, 0.0]], np.float32)
+    panel = DemandPanel(
+        item_ids=np.array(["a"], object),
+        start=pd.Timestamp("2024-01-01"),
+        frequency="D",
+        units=np.ones((1, 3), np.float32),
+        opening_stock=stock,
+    )
+    panel.save(tmp_path / "panel")
+    found = DemandPanel.load(tmp_path / "panel")
+    assert found.opening_stock is not None
+    np.testing.assert_array_equal(found.opening_stock, stock)
+    cut = found.as_known_at(1).opening_stock
+    assert cut is not None
+    assert cut.tolist() == [[3.0]]
+    with pytest.raises(DataError, match="expected opening_stock of"):
+        dataclasses.replace(panel, opening_stock=stock[:, :1])

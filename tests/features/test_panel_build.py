@@ -55,6 +55,8 @@ def test_units_when_an_item_starts_late_or_runs_out_then_nan_and_else_zero(tmp_p
         [1, NAN, 0, 1, 0],  # sold out on day 2; sold the last one on day 4
     ]
     np.testing.assert_array_equal(panel.units, np.array(expected, np.float32))
+    assert panel.opening_stock is not None
+    np.testing.assert_array_equal(panel.opening_stock, [[NAN] * 5, [NAN] * 5, [NAN] * 5, [5, 0, NAN, 0, NAN]])
 
 
 def test_panel_when_messages_come_before_the_first_item_event_then_it_starts_with_the_item(tmp_path: Path) -> None:

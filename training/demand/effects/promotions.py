@@ -90,7 +90,8 @@ def promotion_effects(
         panel: days or weeks.
         flags: columns of ``known_ahead`` that are promotions where they are above 0; the planned ones if ``None``.
             One called ``promotion`` is a share taken off the price, and is told apart by its depth.
-        stock: units on the shelf at opening, ``[I, T]``, NaN where unknown: guards against sell-outs.
+        stock: units on the shelf at opening, ``[I, T]``, NaN where unknown: guards against sell-outs. The panel's own
+            if ``None``.
 
     Raises:
         DataError: a flag is no column of the panel, or stock has another shape.
@@ -99,7 +100,8 @@ def promotion_effects(
     log.info("promotion effects: %d rows from %d promoted item-days", len(rows), rows[0].num_item_days if rows else 0)
     if not rows:
         return EffectTable(rows=(), note="No promotion in the plan.")
-    note = "" if stock is not None else "Stock unknown: sell-outs on promoted days hide part of the uplift."
+    known = stock is not None or panel.opening_stock is not None
+    note = "" if known else "Stock unknown: sell-outs on promoted days hide part of the uplift."
     return EffectTable(rows=rows, note=note)
 
 
@@ -122,6 +124,7 @@ def _promotions(
     panel: DemandPanel, flags: tuple[str, ...] | None, stock: npt.NDArray[np.floating] | None
 ) -> _Promotions:
     names = tuple(name for name in panel.planned if name not in NO_FLAGS) if flags is None else flags
+    stock = panel.opening_stock if stock is None else stock
     missing = [name for name in names if name not in panel.known_ahead]
     if missing:
         raise DataError(f"promotion_effects: expected flags among {[*panel.known_ahead]}, found {missing}.")
