@@ -38,7 +38,7 @@ from benchmarks.demand_rows import Measured, rows, write_predictions
 from benchmarks.demand_training import train
 from benchmarks.result import write_result
 from features.demand_panel import DemandPanel
-from training.demand.backtest import (
+from training.demand.backtesting.backtest import (
     Backtest,
     Forecaster,
     backtest,
@@ -52,7 +52,7 @@ from training.demand.baselines.tree_features import TreeFeatures
 from training.demand.baselines.trees import STRIDES, Ensemble, QuantileTrees, TreeConfig, direct_trees
 from training.demand.config import DemandConfig
 from training.demand.fit import OURS
-from training.demand.inputs import PanelInputs
+from training.demand.inputs.panel_inputs import PanelInputs
 
 HERE: Final = Path(__file__).parent
 TREES: Final[dict[str, Callable[[TreeFeatures, int, TreeConfig], Forecaster]]] = {

@@ -39,14 +39,14 @@ from benchmarks.demand_panels import SETTINGS, read_panel
 from benchmarks.result import write_result
 from features.demand_calibration import PitBounds
 from features.release.layout import QUANTILES
-from training.demand import metrics
-from training.demand.backtest import rolling_origins
+from training.demand.backtesting import metrics
+from training.demand.backtesting.backtest import rolling_origins
 from training.demand.config import DemandConfig
-from training.demand.distributions import CountMixture
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandNetwork
-from training.demand.module import DemandModule
-from training.demand.windows import InputSizes
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.inputs.windows import InputSizes
+from training.demand.network.distributions import CountMixture
+from training.demand.network.model import DemandNetwork
+from training.demand.network.module import DemandModule
 
 log = logging.getLogger(__name__)
 

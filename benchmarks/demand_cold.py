@@ -39,11 +39,11 @@ from benchmarks.result import write_result
 from features.catalog import price_bands
 from features.demand_panel import DemandPanel
 from features.release.layout import QUANTILES, quantile_column
+from training.demand.backtesting.metrics import pinball
 from training.demand.config import DemandConfig
 from training.demand.forecast import forecast
-from training.demand.inputs import PanelInputs
-from training.demand.metrics import pinball
-from training.demand.trainer import fit_model
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.trainer import fit_model
 from training.evaluation.bootstrap import resampled_means
 
 Floats = npt.NDArray[np.floating]

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from features.release.layout import QUANTILES
 from training.demand.config import DemandConfig
-from training.demand.distributions import CountMixture
-from training.demand.model import CountHead, DemandNetwork
-from training.demand.windows import InputSizes, Windows
+from training.demand.inputs.windows import InputSizes, Windows
+from training.demand.network.distributions import CountMixture
+from training.demand.network.model import CountHead, DemandNetwork
 
 LEVELS: Final = torch.tensor(QUANTILES)
 _NO_UNITS: Final = -12.0  # log mean of a component that is always zero

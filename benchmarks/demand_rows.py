@@ -13,10 +13,10 @@ import pandas as pd
 
 from features.demand_panel import DemandPanel
 from features.release.layout import QUANTILES, quantile_column
-from training.demand.backtest import Backtest
-from training.demand.backtest_tables import scores_of, tables
-from training.demand.inputs import PanelInputs
-from training.demand.scores import Scores, differences, intervals
+from training.demand.backtesting.backtest import Backtest
+from training.demand.backtesting.scores import Scores, differences, intervals
+from training.demand.backtesting.tables import scores_of, tables
+from training.demand.inputs.panel_inputs import PanelInputs
 from training.evaluation.bootstrap import Interval
 
 # WQL measured before by the pinned configurations; a row further off than the tolerance voids its comparison.

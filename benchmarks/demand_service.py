@@ -35,13 +35,13 @@ from benchmarks.demand_panels import DAILY, read_panel
 from benchmarks.demand_training import Trained, train
 from benchmarks.result import write_result
 from features.demand_calibration import DemandCalibration, PitBounds
-from training.demand.backtest import Backtest, backtest, model_forecaster, rolling_origins
+from training.demand.backtesting.backtest import Backtest, backtest, model_forecaster, rolling_origins
+from training.demand.backtesting.classes import CLASSES, demand_classes
 from training.demand.baselines.negative_binomial import dispersion, negative_binomial
 from training.demand.baselines.tree_features import TreeFeatures
 from training.demand.baselines.trees import STRIDES, TreeConfig, direct_trees, trees_are_installed
-from training.demand.demand_classes import CLASSES, demand_classes
 from training.demand.forecast import Forecast, forecast
-from training.demand.inputs import PanelInputs
+from training.demand.inputs.panel_inputs import PanelInputs
 from training.evaluation.bootstrap import resampled_means
 
 Floats = npt.NDArray[np.float64]

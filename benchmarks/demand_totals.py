@@ -32,13 +32,13 @@ from benchmarks.demand_panels import DAILY, read_panel
 from benchmarks.result import write_result
 from features.demand_calibration import PitBounds
 from features.release.layout import QUANTILES
+from training.demand.backtesting.metrics import pit80, wql
 from training.demand.calibrate import pit_bounds
 from training.demand.forecast import distributions
 from training.demand.hierarchy import joint_samples, past_origins
-from training.demand.inputs import PanelInputs
-from training.demand.metrics import pit80, wql
-from training.demand.model import DemandModel
-from training.demand.trainer import fit_model
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.model import DemandModel
+from training.demand.network.trainer import fit_model
 
 BEFORE, TESTED = 12, 8
 OURS, INDEPENDENT, SUMMED = "footfall", "independent", "summed_quantiles"

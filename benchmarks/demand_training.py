@@ -11,9 +11,9 @@ from pathlib import Path
 from features.demand_calibration import DemandCalibration
 from training.demand.calibrate import fit_calibration
 from training.demand.config import DemandConfig
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
-from training.demand.trainer import fit_model
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.model import DemandModel
+from training.demand.network.trainer import fit_model
 
 log = logging.getLogger(__name__)
 

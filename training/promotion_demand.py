@@ -18,10 +18,10 @@ from features.build import FeatureSet
 from features.demand_panel import DemandPanel
 from features.errors import DataError
 from features.release import Part
+from training.demand.backtesting.metrics import pinball
 from training.demand.config import DemandConfig
 from training.demand.evaluated import EvaluatedModel, config_of, window_of
 from training.demand.fit import Windows
-from training.demand.metrics import pinball
 from training.evaluation.bootstrap import Interval, resampled_means
 from training.evaluation.champion import CHAMPION, scorable_part
 from training.evaluation.window import Window

@@ -10,9 +10,9 @@ from benchmarks.demand_panels import WALMART, read_walmart
 from benchmarks.demand_rows import Measured, averaged, quantile_rows, reorder_rows, rows, verdict, write_predictions
 from features.release.layout import QUANTILES, quantile_column
 from tests.training.demand_worlds import HORIZON, NUM_ITEMS, NUM_PERIODS, poisson_panel, small_config
-from training.demand import metrics
-from training.demand.backtest import backtest, baseline_forecasters, rolling_origins
-from training.demand.inputs import PanelInputs
+from training.demand.backtesting import metrics
+from training.demand.backtesting.backtest import backtest, baseline_forecasters, rolling_origins
+from training.demand.inputs.panel_inputs import PanelInputs
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from benchmarks.demand_cold import GROUPS, OURS, WARM, Draw, group_quantiles, pr
 from features.demand_panel import DemandPanel
 from features.release.layout import QUANTILES, quantile_column
 from tests.training.demand_worlds import HORIZON, NUM_ITEMS, NUM_PERIODS, poisson_panel, small_config
-from training.demand.metrics import wql
+from training.demand.backtesting.metrics import wql
 
 
 def shop() -> DemandPanel:

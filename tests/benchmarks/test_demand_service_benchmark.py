@@ -8,8 +8,8 @@ from scipy import stats
 from benchmarks.demand_ablations import VARIANTS, score, train
 from benchmarks.demand_service import LEAD, TARGETS, HistoryCounts, Served, by_window, compared, metrics_of
 from tests.training.demand_worlds import poisson_panel, small_config
-from training.demand.backtest import backtest
-from training.demand.inputs import PanelInputs
+from training.demand.backtesting.backtest import backtest
+from training.demand.inputs.panel_inputs import PanelInputs
 
 LEVELS = np.round(np.arange(0.5, 0.995, 0.005), 4)
 

@@ -23,9 +23,9 @@ from tests.features.tiny_shop import event, utc, write_shop
 from tests.training.demand_worlds import small_config
 from training.demand.config import DemandConfig
 from training.demand.forecast import forecast
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
-from training.demand.trainer import fit_model
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.model import DemandModel
+from training.demand.network.trainer import fit_model
 
 ITEMS = ("a", "b", "c", "d")
 FIRST = dt.date(2024, 1, 1)

@@ -13,14 +13,14 @@ from features.release import ReleaseStore, layout, write_part
 from serving.demand import DemandBook
 from serving.demand_schemas import DemandRequest, PlanChange
 from tests.training.demand_worlds import HORIZON, NUM_PERIODS, poisson_panel, small_config
-from training.demand.decisions import decision_frame
+from training.demand.decisions.item_facts import ItemFacts
+from training.demand.decisions.orders import decision_frame
+from training.demand.decisions.what_if import write_what_if
 from training.demand.export import as_of, forecast_frame
 from training.demand.forecast import forecast
-from training.demand.inputs import PanelInputs
-from training.demand.item_facts import ItemFacts
-from training.demand.model import DemandModel
-from training.demand.trainer import fit_model
-from training.demand.what_if import write_what_if
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.model import DemandModel
+from training.demand.network.trainer import fit_model
 
 CALIBRATION = DemandCalibration(
     period=LevelMap(asked=(0.3, 0.8), covered=(0.25, 0.85)), total=LevelMap(asked=(0.9,), covered=(0.93,))

@@ -19,8 +19,8 @@ from serving.demand_schemas import AlertsRequest, DemandRequest, PlanChange
 from tests.training.demand_worlds import small_config
 from training.demand.export import write_files
 from training.demand.forecast import forecast
-from training.demand.inputs import PanelInputs
-from training.demand.trainer import fit_model
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.trainer import fit_model
 
 CONFIG = small_config(horizon=14, max_steps=150)
 

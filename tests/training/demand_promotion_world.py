@@ -19,11 +19,11 @@ from features.settings import EngineSettings
 from tests.features.tiny_shop import event, utc, write_shop
 from tests.training.demand_worlds import small_config
 from training.demand.config import DemandConfig
-from training.demand.decision_config import DecisionConfig
+from training.demand.decisions.config import DecisionConfig
 from training.demand.evaluated import EvaluatedModel, keep_evaluated
 from training.demand.fit import RESULT_FILE, Windows
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.model import DemandModel
 
 NUM_ITEMS, HORIZON = 12, 4
 CONFIG = small_config(

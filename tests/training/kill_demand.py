@@ -14,9 +14,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.training.demand_worlds import poisson_panel, small_config
-from training.demand.inputs import PanelInputs
-from training.demand.module import DemandModule
-from training.demand.trainer import Fitted, fit_model
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.module import DemandModule
+from training.demand.network.trainer import Fitted, fit_model
 
 CONFIG = small_config(
     max_steps=24, validate_every_steps=8, checkpoint_every_steps=3, hidden_size=16, batch_size=16, dropout=0.3

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import count_mixture
-from training.demand import distributions
+from training.demand.network import distributions
 
 LEVELS = (0.05, 0.5, 0.9, 0.99)
 

@@ -11,9 +11,11 @@ from features.demand_calibration import PitBounds
 from features.errors import DataError
 from features.release.layout import QUANTILES
 from tests.training.demand_worlds import HORIZON, NUM_PERIODS, poisson_panel, small_config
-from training.demand import metrics
-from training.demand.backtest import Backtest, backtest, baseline_forecasters, rolling_origins
-from training.demand.backtest_tables import (
+from training.demand.backtesting import metrics
+from training.demand.backtesting.backtest import Backtest, backtest, baseline_forecasters, rolling_origins
+from training.demand.backtesting.classes import CLASSES, demand_classes
+from training.demand.backtesting.scores import Scores, differences, intervals
+from training.demand.backtesting.tables import (
     class_tables,
     per_step,
     per_window,
@@ -24,9 +26,7 @@ from training.demand.backtest_tables import (
     summary,
 )
 from training.demand.baselines.negative_binomial import negative_binomial
-from training.demand.demand_classes import CLASSES, demand_classes
-from training.demand.inputs import PanelInputs
-from training.demand.scores import Scores, differences, intervals
+from training.demand.inputs.panel_inputs import PanelInputs
 
 NAN = np.nan
 LEVELS = (0.9, 0.95)

@@ -11,8 +11,8 @@ from features.demand_panel import DemandPanel
 from features.errors import ConfigError
 from features.release.layout import QUANTILES
 from tests.training.demand_worlds import HORIZON, NUM_ITEMS, NUM_PERIODS, poisson_panel, small_config, true_rates
-from training.demand import metrics
-from training.demand.backtest import baseline_forecasters
+from training.demand.backtesting import metrics
+from training.demand.backtesting.backtest import baseline_forecasters
 from training.demand.baselines.carts import CartRegression
 from training.demand.baselines.croston import CrostonSba, croston_sba
 from training.demand.baselines.negative_binomial import counts, dispersion, negative_binomial
@@ -29,7 +29,7 @@ from training.demand.baselines.trees import (
     trees_are_installed,
 )
 from training.demand.forecast import Forecast
-from training.demand.inputs import PanelInputs
+from training.demand.inputs.panel_inputs import PanelInputs
 
 NAN = np.nan
 UNTIL = NUM_PERIODS - 2 * HORIZON

@@ -7,8 +7,8 @@ from features.release.layout import QUANTILES
 from tests.training.demand_worlds import NUM_ITEMS, NUM_PERIODS, poisson_panel, small_config
 from training.demand.calibrate import fit_calibration, pit_bounds
 from training.demand.forecast import distributions, forecast
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.model import DemandModel
 
 EARLIER = tuple(NUM_PERIODS - 7 * back for back in (8, 7, 6, 5))
 LATER = tuple(NUM_PERIODS - 7 * back for back in (4, 3, 2, 1))

@@ -11,14 +11,14 @@ import torch
 from scipy.stats import poisson
 
 from features.demand_panel import DemandPanel
-from training.demand.alerts import KINDS, alert_frame
 from training.demand.config import DemandConfig
-from training.demand.decision_config import DecisionConfig
-from training.demand.decisions import days_of_cover, decision_frame
-from training.demand.distributions import CountMixture
+from training.demand.decisions.alerts import KINDS, alert_frame
+from training.demand.decisions.config import DecisionConfig
+from training.demand.decisions.item_facts import ItemFacts
+from training.demand.decisions.orders import days_of_cover, decision_frame
 from training.demand.export import plan_end
 from training.demand.forecast import Forecast, MixtureTotals
-from training.demand.item_facts import ItemFacts
+from training.demand.network.distributions import CountMixture
 
 HORIZON, PERIODS = 14, 60
 NEARLY_POISSON = 25.0  # log size

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from training.demand.distributions import CountMixture
+from training.demand.network.distributions import CountMixture
 
 LEVELS = (0.05, 0.1, 0.5, 0.9, 0.95, 0.99)
 

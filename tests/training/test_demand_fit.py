@@ -14,12 +14,12 @@ from features.release import Part, ReleaseStore, layout
 from features.settings import EngineSettings
 from tests.features.tiny_shop import event, utc, write_shop
 from tests.training.demand_worlds import NUM_ITEMS, poisson_panel, small_config
-from training.demand.decision_config import DecisionConfig
+from training.demand.decisions.config import DecisionConfig
 from training.demand.export import as_of, forecast_frame
 from training.demand.fit import OURS, Windows, train_demand
 from training.demand.forecast import Forecast
-from training.demand.inputs import PanelInputs
-from training.demand.trainer import fit_model
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.trainer import fit_model
 from training.tracking import tracking_uri
 
 HORIZON, NUM_DAYS = 3, 40

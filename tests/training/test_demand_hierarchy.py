@@ -16,11 +16,11 @@ from features.demand_calibration import DemandCalibration, PitBounds
 from features.errors import DataError
 from features.release import layout
 from tests.training.demand_worlds import poisson_panel, small_config
-from training.demand.distributions import CountMixture
 from training.demand.forecast import forecast
 from training.demand.hierarchy import JointSamples, joint_samples, past_origins, totals_frame, write_totals
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.distributions import CountMixture
+from training.demand.network.model import DemandModel
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

@@ -7,11 +7,11 @@ import torch
 from features.demand_panel import DemandPanel
 from features.errors import ConfigError, DataError
 from tests.training.demand_worlds import HORIZON, NUM_ITEMS, NUM_PERIODS, poisson_panel, small_config
-from training.demand.history import PrefixSums
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
-from training.demand.module import draw_windows
-from training.demand.windows import Windows
+from training.demand.inputs.history import PrefixSums
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.inputs.windows import Windows
+from training.demand.network.model import DemandModel
+from training.demand.network.module import draw_windows
 
 CONFIG = small_config()
 ITEMS = torch.arange(NUM_ITEMS)

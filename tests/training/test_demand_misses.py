@@ -7,8 +7,8 @@ import pytest
 
 from features.demand_calibration import PitBounds
 from features.release.layout import QUANTILES
-from training.demand.backtest import Backtest
-from training.demand.misses import biggest_misses
+from training.demand.backtesting.backtest import Backtest
+from training.demand.backtesting.misses import biggest_misses
 
 
 def backtest_of(actual: np.ndarray, said: float) -> Backtest:

@@ -14,12 +14,12 @@ from features.errors import ConfigError
 from features.release import layout
 from features.vocabulary import Vocabulary
 from tests.training.demand_worlds import HORIZON, NUM_ITEMS, poisson_panel, small_config
-from training.demand.content import item_vectors, principal_components
-from training.demand.hidden_history import hide_histories
-from training.demand.history import PrefixSums
-from training.demand.inputs import PanelInputs
-from training.demand.module import DemandModule
-from training.demand.peers import Peers, neighbours, nested_groups
+from training.demand.inputs.content import item_vectors, principal_components
+from training.demand.inputs.hidden_history import hide_histories
+from training.demand.inputs.history import PrefixSums
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.inputs.peers import Peers, neighbours, nested_groups
+from training.demand.network.module import DemandModule
 
 CONFIG = small_config()
 

@@ -11,12 +11,12 @@ from scipy import stats
 from features.release.layout import QUANTILES
 from tests.training import kill_demand
 from tests.training.demand_worlds import NUM_ITEMS, NUM_PERIODS, poisson_panel, small_config, true_rates
-from training.demand import metrics
-from training.demand.backtest import backtest, baseline_forecasters, model_forecaster
-from training.demand.backtest_tables import summary, wql_intervals
+from training.demand.backtesting import metrics
+from training.demand.backtesting.backtest import backtest, baseline_forecasters, model_forecaster
+from training.demand.backtesting.tables import summary, wql_intervals
 from training.demand.forecast import Forecast, forecast
-from training.demand.inputs import PanelInputs
-from training.demand.trainer import CHECKPOINT_FILE, Fitted, fit_model
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.trainer import CHECKPOINT_FILE, Fitted, fit_model
 
 ORIGIN = NUM_PERIODS - 21
 

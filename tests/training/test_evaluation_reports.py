@@ -17,7 +17,7 @@ from features.release import ReleaseStore, layout, write_part
 from features.settings import EngineSettings
 from features.sources.synthetic import generate
 from tests.features.tiny_shop import event, utc, write_shop
-from training.demand.demand_classes import demand_classes
+from training.demand.backtesting.classes import demand_classes
 from training.evaluation.baselines import als_is_installed
 from training.evaluation.demand import chosen_items, evaluate_demand
 from training.evaluation.off_policy.evaluate import PolicySettings, evaluate_policy

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from features.demand_panel import DemandPanel
-from training.demand.panel_arrays import PlanArrays, month_waves
+from training.demand.inputs.panel_arrays import PlanArrays, month_waves
 
 
 def panel(periods: int, *, start: str = "2024-01-01", frequency: str = "D") -> DemandPanel:

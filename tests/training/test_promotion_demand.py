@@ -18,7 +18,7 @@ from tests.training import demand_promotion_world as world
 from training.demand.config import DemandConfig
 from training.demand.evaluated import EvaluatedModel, config_of
 from training.demand.fit import OURS, train_demand
-from training.demand.inputs import PanelInputs
+from training.demand.inputs.panel_inputs import PanelInputs
 from training.evaluation.bootstrap import paired_difference
 from training.evaluation.window import AttemptLedger, Window, configuration_digest
 from training.promotion import promote_release

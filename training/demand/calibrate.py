@@ -10,12 +10,12 @@ import numpy as np
 from torch import Tensor
 
 from features.demand_calibration import DemandCalibration, LevelMap, PitBounds
-from training.demand import metrics
-from training.demand.backtest import Backtest
-from training.demand.distributions import CountMixture
+from training.demand.backtesting import metrics
+from training.demand.backtesting.backtest import Backtest
 from training.demand.forecast import distributions
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.distributions import CountMixture
+from training.demand.network.model import DemandModel
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from features.errors import ConfigError
-from training.demand.decision_config import DecisionConfig
+from training.demand.decisions.config import DecisionConfig
 
 
 @dataclass(frozen=True, kw_only=True)

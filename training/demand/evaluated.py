@@ -27,10 +27,10 @@ from features.errors import ConfigError, ReleaseError
 from features.release import Part, ReleaseStore, layout, write_part
 from training.demand.config import DemandConfig
 from training.demand.forecast import Forecast, forecast
-from training.demand.input_layout import InputLayout
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
-from training.demand.trainer import WEIGHTS_FILE
+from training.demand.inputs.input_layout import InputLayout
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.model import DemandModel
+from training.demand.network.trainer import WEIGHTS_FILE
 from training.evaluation.window import Window
 
 EVALUATED: Final = "evaluated"

@@ -12,13 +12,13 @@ import pandas as pd
 from features import columns as c
 from features.demand_panel import DemandPanel
 from features.release import layout
-from training.demand.alerts import KINDS, alert_frame
-from training.demand.decisions import decision_frame, period_days
+from training.demand.decisions.alerts import KINDS, alert_frame
+from training.demand.decisions.item_facts import ItemFacts
+from training.demand.decisions.orders import decision_frame, period_days
+from training.demand.decisions.what_if import write_what_if
 from training.demand.forecast import Forecast
-from training.demand.inputs import PanelInputs
-from training.demand.item_facts import ItemFacts
-from training.demand.model import DemandModel
-from training.demand.what_if import write_what_if
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.model import DemandModel
 
 
 def write_files(

@@ -22,17 +22,17 @@ from features.errors import ConfigError, DataError
 from features.files import read_json, write_json
 from features.release import ReleaseStore, layout, write_part
 from features.release.part import Part
-from training.demand.backtest import backtest, baseline_forecasters, model_forecaster
-from training.demand.backtest_tables import report_of
+from training.demand.backtesting.backtest import backtest, baseline_forecasters, model_forecaster
+from training.demand.backtesting.tables import report_of
 from training.demand.calibrate import before_and_after, fit_calibration
 from training.demand.config import DemandConfig
 from training.demand.evaluated import EvaluatedModel, keep_evaluated, window_of
 from training.demand.export import write_files
 from training.demand.forecast import forecast
 from training.demand.hierarchy import write_totals
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
-from training.demand.trainer import Fitted, fit_model
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.model import DemandModel
+from training.demand.network.trainer import Fitted, fit_model
 from training.evaluation.window import AttemptLedger
 from training.resuming import check_same_settings, tracked_training
 from training.tracking import TrackedRun

@@ -11,9 +11,9 @@ import torch
 
 from features.demand_calibration import DemandCalibration
 from features.release.layout import QUANTILES
-from training.demand.distributions import CountMixture
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.distributions import CountMixture
+from training.demand.network.model import DemandModel
 
 Floats = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float64]

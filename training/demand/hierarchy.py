@@ -35,11 +35,11 @@ from features.demand_panel import DemandPanel
 from features.errors import DataError
 from features.release import layout
 from training.demand.calibrate import pit_bounds
-from training.demand.decisions import period_days
-from training.demand.distributions import CountMixture
+from training.demand.decisions.orders import period_days
 from training.demand.forecast import distributions
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.distributions import CountMixture
+from training.demand.network.model import DemandModel
 
 NUM_SAMPLES: Final = 400
 ROUND: Final = 50  # samples that share one draw of where past counts lay in their forecasts

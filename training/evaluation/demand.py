@@ -18,7 +18,7 @@ from features.demand_panel import DemandPanel
 from features.errors import ConfigError
 from features.files import write_json
 from features.release import Part, ReleaseStore, layout
-from training.demand.demand_classes import CLASSES, demand_classes
+from training.demand.backtesting.classes import CLASSES, demand_classes
 from training.demand.fit import EXPERIMENT, GATE, OURS
 from training.evaluation import demand_details as details
 from training.report.demand import write_demand_page

@@ -14,8 +14,8 @@ from features.demand_panel import DemandPanel
 from features.errors import DataError
 from training.demand.config import DemandConfig
 from training.demand.fit import Windows, empty_panel
-from training.demand.inputs import PanelInputs
-from training.demand.trainer import MONITORED, fit_model
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.trainer import MONITORED, fit_model
 from training.tuning.config import DemandStudyConfig, Value, with_settings
 from training.tuning.study import tune
 from training.tuning.subject import Outcome

@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from features.release.layout import QUANTILES
-from training.demand import metrics
-from training.demand.backtest import Backtest
+from training.demand.backtesting import metrics
+from training.demand.backtesting.backtest import Backtest
 
 NUM_MISSES: Final = 8
 

@@ -17,9 +17,9 @@ import pandas as pd
 from features import columns as c
 from features.demand_panel import DemandPanel
 from training.demand.config import DemandConfig
-from training.demand.decisions import TotalDistribution, level_name, period_days
+from training.demand.decisions.item_facts import ItemFacts
+from training.demand.decisions.orders import TotalDistribution, level_name, period_days
 from training.demand.forecast import Forecast
-from training.demand.item_facts import ItemFacts
 
 KINDS: Final = ("reorder_now", "protect", "slow_mover", "riser")
 COLUMNS: Final = ("kind", "rank", c.ITEM_ID, "action", "quantity", c.DAY, "reason")

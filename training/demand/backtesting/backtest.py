@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from features.demand_calibration import DemandCalibration, PitBounds
 from features.errors import DataError
-from training.demand import metrics
+from training.demand.backtesting import metrics
 from training.demand.baselines.carts import CartRegression
 from training.demand.baselines.croston import CrostonSba
 from training.demand.baselines.simple import EmpiricalQuantiles, SeasonalNaive
 from training.demand.forecast import Forecast, forecast
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.model import DemandModel
 
 Floats = npt.NDArray[np.floating]
 Forecaster = Callable[[int], Forecast]  # from an origin; reads nothing of units at or after it

@@ -22,11 +22,11 @@ from features import columns as c
 from features.demand_panel import DemandPanel
 from features.plan_columns import PLANNED_PRICE, PlanColumn, PlanColumns
 from features.release import layout
-from training.demand.distributions import CountMixture
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
-from training.demand.plan_features import with_plan
-from training.demand.windows import Windows
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.inputs.plan_features import with_plan
+from training.demand.inputs.windows import Windows
+from training.demand.network.distributions import CountMixture
+from training.demand.network.model import DemandModel
 from training.onnx_export import quiet_export
 
 log = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from features.files import read_json, write_json
 from training.demand.config import DemandConfig
-from training.demand.inputs import PanelInputs
-from training.demand.model import DemandModel
-from training.demand.module import DemandModule
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.model import DemandModel
+from training.demand.network.module import DemandModule
 from training.reproducibility import RandomStates, StepCheckpoint
 from training.resuming import interrupts_of
 

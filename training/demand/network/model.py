@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from training.demand.config import DemandConfig
-from training.demand.distributions import CountMixture
-from training.demand.windows import InputSizes, Windows
+from training.demand.inputs.windows import InputSizes, Windows
+from training.demand.network.distributions import CountMixture
 
 # Bounds of a component's log mean against the level, and of its log size: 1/150 to 150 times, and r from .02 to 150.
 _MOST_LOG_RATIO = 5.0

@@ -15,8 +15,8 @@ import torch
 from features.demand_panel import DemandPanel
 from features.errors import DataError
 from training.demand.config import DemandConfig
-from training.demand.inputs import PanelInputs
-from training.demand.peers import wide_to_narrow
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.inputs.peers import wide_to_narrow
 
 _Column = TypeVar("_Column")
 

@@ -1,7 +1,7 @@
 """What the network reads of a horizon's plan besides the plan itself.
 
 Whatever follows from the plan is computed here and nowhere else, so that a question about another plan
-(``training.demand.what_if``) changes all of it.
+(``training.demand.decisions.what_if``) changes all of it.
 
 Shapes: B windows, H horizon periods, P calendar and plan features, the last A of which belong to items,
 G = 1 + A + 2 P + others.

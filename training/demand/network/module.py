@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from training.demand.backtesting.metrics import wql
 from training.demand.config import DemandConfig
-from training.demand.distributions import CountMixture
 from training.demand.forecast import forecast
-from training.demand.hidden_history import hide_histories
-from training.demand.inputs import PanelInputs
-from training.demand.metrics import wql
-from training.demand.model import DemandModel, DemandNetwork
+from training.demand.inputs.hidden_history import hide_histories
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.network.distributions import CountMixture
+from training.demand.network.model import DemandModel, DemandNetwork
 
 
 class DemandModule(L.LightningModule):

@@ -22,12 +22,12 @@ from features.demand_panel import DemandPanel
 from features.errors import DataError
 from features.plan_columns import symlog
 from training.demand.config import DemandConfig
-from training.demand.content import item_vectors, principal_components
-from training.demand.history import PrefixSums, SpanSums
-from training.demand.panel_arrays import PlanArrays, season_of, stack, static_codes
-from training.demand.peers import PeerMeans, Peers
-from training.demand.plan_features import horizon_features
-from training.demand.windows import InputSizes, Windows
+from training.demand.inputs.content import item_vectors, principal_components
+from training.demand.inputs.history import PrefixSums, SpanSums
+from training.demand.inputs.panel_arrays import PlanArrays, season_of, stack, static_codes
+from training.demand.inputs.peers import PeerMeans, Peers
+from training.demand.inputs.plan_features import horizon_features
+from training.demand.inputs.windows import InputSizes, Windows
 
 SEASON_CYCLES: Final = (2, 4, 8)  # the same phase's mean over so many cycles is an input
 SMALLEST_LEVEL: Final = 1e-2  # units a period; keeps logarithms finite for what never sold

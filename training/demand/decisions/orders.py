@@ -18,8 +18,8 @@ import pandas as pd
 from features import columns as c
 from features.demand_panel import DemandPanel
 from training.demand.config import DemandConfig
+from training.demand.decisions.item_facts import ItemFacts
 from training.demand.forecast import Forecast, TotalForecast
-from training.demand.item_facts import ItemFacts
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import DataError
-from training.demand.backtest import Backtest, season_periods
-from training.demand.demand_classes import CLASSES, demand_classes
-from training.demand.inputs import PanelInputs
-from training.demand.misses import biggest_misses
-from training.demand.scores import RESAMPLES, Scores, differences, intervals
+from training.demand.backtesting.backtest import Backtest, season_periods
+from training.demand.backtesting.classes import CLASSES, demand_classes
+from training.demand.backtesting.misses import biggest_misses
+from training.demand.backtesting.scores import RESAMPLES, Scores, differences, intervals
+from training.demand.inputs.panel_inputs import PanelInputs
 from training.evaluation.bootstrap import Interval
 
 Floats = npt.NDArray[np.floating]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.demand.history import NONZERO_LOG_AND_UNITS, NUM_BASIC, SEEN, PrefixSums
+from training.demand.inputs.history import NONZERO_LOG_AND_UNITS, NUM_BASIC, SEEN, PrefixSums
 
 NUM_NEIGHBOURS: Final = 10  # items nearest in content whose sales stand for an item's
 

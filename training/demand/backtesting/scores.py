@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.release.layout import QUANTILES
-from training.demand import metrics
-from training.demand.backtest import Backtest
+from training.demand.backtesting import metrics
+from training.demand.backtesting.backtest import Backtest
 from training.evaluation.bootstrap import Interval, resampled_means
 
 Floats = npt.NDArray[np.float64]

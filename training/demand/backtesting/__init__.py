@@ -1,0 +1,1 @@
+"""What a forecaster said beside what came: windows, metrics, tables, misses."""

@@ -1,0 +1,1 @@
+"""What follows from a forecast: orders, alerts, and questions about another plan."""

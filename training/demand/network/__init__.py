@@ -1,0 +1,1 @@
+"""The count network: its body and distributions, one training step, one training."""
