@@ -1,7 +1,7 @@
 """Mixtures of negative binomials in numpy: what serving reads of an exported demand network.
 
 Each component has a mean and a size (the dispersion parameter ``r``; variance = mean + mean² / r). The trained side
-is ``training.demand.distributions``; tests hold the two equal.
+is ``training.demand.network.distributions``; tests hold the two equal.
 """
 
 from __future__ import annotations
