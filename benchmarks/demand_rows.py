@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -124,7 +125,7 @@ def averaged(found: Sequence[Any]) -> Any:
     if isinstance(first, list):
         return [averaged(list(parts)) for parts in zip(*found, strict=True)]
     if isinstance(first, float):
-        return float(np.mean(found))
+        return math.fsum(found) / len(found)  # exact, so that equal numbers stay what they are
     return first
 
 

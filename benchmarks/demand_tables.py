@@ -51,7 +51,7 @@ def _curves(rows: list[Row]) -> list[str]:
     names = [f"{what} at {level:g}" for level in _SHOWN_LEVELS for what in ("service", "stock")]
     found = []
     for row in rows:
-        at = {point["level"]: point for point in row["service_curve"]}
+        at = {round(point["level"], 6): point for point in row["service_curve"]}
         points = [at[level] for level in _SHOWN_LEVELS]
         figures = [figure for point in points for figure in (f"{point['service']:.3f}", f"{point['stock']:.2f}")]
         found.append([row["model"], *figures])
