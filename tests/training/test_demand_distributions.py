@@ -49,7 +49,7 @@ def test_quantiles_when_counted_out_then_smallest_whole_number_that_reaches_the_
 def test_quantiles_when_looked_up_in_small_chunks_then_the_same(monkeypatch):
     mixture = random_mixture(cells=12, components=3)
     whole = mixture.quantiles(LEVELS)
-    monkeypatch.setattr("training.demand.distributions._CHUNK_CELLS", 50)
+    monkeypatch.setattr("training.demand.network.distributions._CHUNK_CELLS", 50)
     assert torch.equal(mixture.quantiles(LEVELS), whole)
 
 
