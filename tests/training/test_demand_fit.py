@@ -111,6 +111,11 @@ def test_train_demand_when_done_then_the_part_holds_its_calibration_and_what_it_
     assert found["after"]["pit80"] == pytest.approx(result["metrics"]["pit80"])
 
 
+def test_train_demand_when_the_shop_logs_no_carts_then_their_baseline_is_left_out(trained):
+    _, result = trained
+    assert set(result["report"]["models"]) == {OURS, "seasonal_naive", "empirical_quantiles", "croston_sba"}
+
+
 def test_train_demand_when_tracked_then_one_finished_run_with_metrics_and_files(trained):
     store, result = trained
     client = MlflowClient(tracking_uri(store))

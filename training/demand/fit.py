@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from features.build import FeatureSet
 from features.demand_calibration import DemandCalibration
+from features.demand_panel import DemandPanel
 from features.errors import ConfigError, DataError
 from features.files import read_json, write_json
 from features.release import ReleaseStore, layout, write_part
@@ -119,7 +120,7 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
             run.log_params(dataclasses.asdict(config))
         run.log_tags({"footfall.kind": "demand", "footfall.data_fingerprint": found.fingerprint})
         chosen = _choose(inputs, config, windows, work, run)
-        carts = panel.observed.get("num_carts")
+        carts = _carts(panel)
         calibration = fit_calibration(chosen.model, inputs, windows.validation)
         report = evaluate_demand(chosen.model, inputs, windows.test, carts=carts, calibration=calibration)
         metrics = _headline(report, chosen)
@@ -149,6 +150,12 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
     }
     _finish(work, result)
     return result
+
+
+def _carts(panel: DemandPanel) -> npt.NDArray[np.floating] | None:
+    """Return add-to-carts ``[I, T]``; a shop that logs none has zeros in their place, of which nothing can be learnt."""
+    carts = panel.observed.get("num_carts")
+    return carts if carts is not None and np.any(carts > 0) else None
 
 
 def _finish(work: Path, result: dict[str, Any]) -> None:
