@@ -93,6 +93,8 @@ VARIANTS: Final[dict[str, Variant]] = {
     "BSARec-style frequency mixer (causal)": Variant(builds=(_BLOCKS["frequency"],)),
     "gated linear recurrence (LRURec)": Variant(builds=(_BLOCKS["recurrence"],)),
     "label smoothing 0.1": Variant(builds=(with_smoothing(0.1),)),
+    "LiGR blocks, label smoothing 0.1": Variant(changed("tower", mixer="ligr"), builds=(with_smoothing(0.1),)),
+    "LiGR blocks, label smoothing 0.2": Variant(changed("tower", mixer="ligr"), builds=(with_smoothing(0.2),)),
     "no item content": Variant(changed("tower", content=False)),
     "no neighbours": Variant(changed("loss", neighbour_share=0.0)),
     "half the share to neighbours": Variant(changed("loss", neighbour_share=0.1)),
