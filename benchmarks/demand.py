@@ -37,7 +37,7 @@ from benchmarks.demand_panels import SETTINGS
 from benchmarks.demand_rows import Measured, rows, write_predictions
 from benchmarks.demand_training import train
 from benchmarks.result import write_result
-from features.demand_panel import DemandPanel
+from features.panel.demand_panel import DemandPanel
 from training.demand.backtesting.backtest import (
     Backtest,
     Forecaster,

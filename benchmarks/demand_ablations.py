@@ -37,7 +37,7 @@ from benchmarks.demand_networks import (
 )
 from benchmarks.demand_panels import SETTINGS, read_panel
 from benchmarks.result import write_result
-from features.demand_calibration import PitBounds
+from features.demand.calibration import PitBounds
 from features.release.layout import QUANTILES
 from training.demand.backtesting import metrics
 from training.demand.backtesting.backtest import rolling_origins

@@ -37,7 +37,7 @@ from benchmarks.demand_panels import SETTINGS, Setting
 from benchmarks.demand_rows import peak_mb
 from benchmarks.result import write_result
 from features.catalog import price_bands
-from features.demand_panel import DemandPanel
+from features.panel.demand_panel import DemandPanel
 from features.release.layout import QUANTILES, quantile_column
 from training.demand.backtesting.metrics import pinball
 from training.demand.config import DemandConfig

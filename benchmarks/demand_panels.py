@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from features.demand_panel import DemandPanel
+from features.panel.demand_panel import DemandPanel
 from training.demand.config import DemandConfig
 
 KNOWN_AHEAD: Final = ("hol", "disp", "mail")

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from features.demand_panel import DemandPanel
+from features.panel.demand_panel import DemandPanel
 from features.release.layout import QUANTILES, quantile_column
 from training.demand.backtesting.backtest import Backtest
 from training.demand.backtesting.scores import Scores, differences, intervals

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.demand_panels import DAILY, read_panel
 from benchmarks.demand_training import Trained, train
 from benchmarks.result import write_result
-from features.demand_calibration import DemandCalibration, PitBounds
+from features.demand.calibration import DemandCalibration, PitBounds
 from training.demand.backtesting.backtest import Backtest, backtest, model_forecaster, rolling_origins
 from training.demand.backtesting.classes import CLASSES, demand_classes
 from training.demand.baselines.negative_binomial import dispersion, negative_binomial

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.demand_panels import DAILY, read_panel
 from benchmarks.result import write_result
-from features.demand_calibration import PitBounds
+from features.demand.calibration import PitBounds
 from features.release.layout import QUANTILES
 from training.demand.backtesting.metrics import pit80, wql
 from training.demand.calibrate import pit_bounds

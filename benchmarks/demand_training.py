@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from features.demand_calibration import DemandCalibration
+from features.demand.calibration import DemandCalibration
 from training.demand.calibrate import fit_calibration
 from training.demand.config import DemandConfig
 from training.demand.inputs.panel_inputs import PanelInputs

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.result import write_result
 from features import columns as c
-from features.demand_panel import DemandPanel
+from features.panel.demand_panel import DemandPanel
 from features.sources.synthetic.settings import FIRST_DAY, GENERATOR_VERSION, MECHANICS, Size
 from features.sources.synthetic.simulation import History
 from features.sources.synthetic.uplift import PromotedDays, run_with_uplift

@@ -28,7 +28,7 @@ from benchmarks.surface_baskets import ENGINE, held_out_rows, planted_rows
 from features.build import FeatureSet, build_features
 from features.columns import EVENT_TYPE_CODES, PURCHASE
 from features.release import Part, ReleaseStore, layout
-from features.repurchase import RepurchaseModel
+from features.repeats.repurchase import RepurchaseModel
 from features.sources.synthetic.oracle import oracle_scores
 from features.sources.synthetic.truth import Truth, rows_of
 from features.surfaces import DAY_US, SurfaceItems

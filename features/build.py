@@ -30,18 +30,18 @@ import pandas as pd
 
 from features.catalog import ItemCatalog
 from features.contract.tables import ITEMS, SQL_TYPES
-from features.customers import CustomerTable
-from features.demand_panel import DemandPanel
+from features.customers.table import CustomerTable
+from features.demand.stock import STOCK_FILE, write_stock
 from features.engine import memory_explained, private_connection, sql_name, sql_text
 from features.errors import DataError
 from features.event_log import EventLog
 from features.files import read_json, sha256_of_file, staged_directory, write_json
-from features.panel_build import PanelSettings, build_panel
+from features.panel.build import PanelSettings, build_panel
+from features.panel.demand_panel import DemandPanel
 from features.release.part import git_revision
 from features.sequence_build import build_sequences, build_users, build_vocabulary
 from features.sequences import Sequences
 from features.settings import EngineSettings, ShopSettings
-from features.stock import STOCK_FILE, write_stock
 from features.vocabulary import Vocabulary
 
 FEATURES_FORMAT: Final = 1

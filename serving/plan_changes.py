@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features import columns as c
+from features.demand.plan_columns import PlanColumn, PlanColumns, symlog
 from features.errors import did_you_mean
-from features.plan_columns import PlanColumn, PlanColumns, symlog
 from serving.demand_schemas import PlanChange
 from serving.errors import RequestError
 

@@ -12,10 +12,10 @@ import onnxruntime
 import pandas as pd
 
 from features import columns as c
-from features.count_mixture import CountMixture
-from features.demand_calibration import DemandCalibration
+from features.demand.calibration import DemandCalibration
+from features.demand.count_mixture import CountMixture
+from features.demand.plan_columns import PlanColumns
 from features.errors import DataError, ReleaseError
-from features.plan_columns import PlanColumns
 from features.release import Part, layout
 
 Floats = npt.NDArray[np.float32]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features import columns as c
-from features.count_mixture import CountMixture
+from features.demand.count_mixture import CountMixture
 from features.release import Part
 from features.release.layout import QUANTILES
 from serving.demand_schemas import DemandTotal, PlanChange, PlannedDemand

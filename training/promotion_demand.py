@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.build import FeatureSet
-from features.demand_panel import DemandPanel
 from features.errors import DataError
+from features.panel.demand_panel import DemandPanel
 from features.release import Part
 from training.demand.backtesting.metrics import pinball
 from training.demand.config import DemandConfig

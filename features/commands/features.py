@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from features.commands.parsing import run_command
-from features.panel_build import PanelSettings
+from features.panel.build import PanelSettings
 from features.settings import EngineSettings
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from features import columns as c
 from features.build import FeatureSet
-from features.customers import CustomerTable
+from features.customers.table import CustomerTable
 from features.release import layout
 from features.release.part import Part, write_part
 from features.release.release import ReleaseStore

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from features.recommendations import Recommendations
-from features.repurchase import Kind
+from features.repeats.repurchase import Kind
 from serving.histories import to_sequences
 from serving.release_state import ReleaseState
 from serving.surfaces.question import Question, Ranked, purchase_instants

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from features.blend import NUM_NEW, ForYouBlend
 from features.recommendations import Recommendations
+from features.repeats.blend import NUM_NEW, ForYouBlend
 from serving.item_index import Ask
 from serving.release_state import ReleaseState
 from serving.schemas import Repeat, Strategy

@@ -6,10 +6,10 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
-from features.blend import ForYouBlend
 from features.catalog import ItemCatalog
 from features.release import Part, layout
-from features.repurchase import RepurchaseModel
+from features.repeats.blend import ForYouBlend
+from features.repeats.repurchase import RepurchaseModel
 from features.surfaces import SurfaceItems
 from serving.customers import CustomerBook
 from serving.errors import RequestError

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.demand_cold import GROUPS, OURS, WARM, Draw, group_quantiles, predictions, rows, run_draw, withheld
-from features.demand_panel import DemandPanel
+from features.panel.demand_panel import DemandPanel
 from features.release.layout import QUANTILES, quantile_column
 from tests.training.demand_worlds import HORIZON, NUM_ITEMS, NUM_PERIODS, poisson_panel, small_config
 from training.demand.backtesting.metrics import wql

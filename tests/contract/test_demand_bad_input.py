@@ -15,7 +15,7 @@ import pytest
 from features.build import build_features
 from features.contract.data_directory import write_data_directory
 from features.errors import DataError
-from features.panel_build import PanelSettings
+from features.panel.build import PanelSettings
 from features.release import ReleaseStore, layout
 from features.settings import EngineSettings, ShopSettings
 from tests.training.demand_worlds import small_config

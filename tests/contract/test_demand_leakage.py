@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from features.demand_panel import DemandPanel
 from features.event_log import EventLog
-from features.panel_build import PanelSettings, build_panel
+from features.panel.build import PanelSettings, build_panel
+from features.panel.demand_panel import DemandPanel
 from features.settings import EngineSettings, ShopSettings
 from tests.features.tiny_shop import event, utc, write_shop
 from tests.training.demand_worlds import small_config

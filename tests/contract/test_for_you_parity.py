@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.blend import NUM_NEW
+from features.repeats.blend import NUM_NEW
 from serving.engine import Engine
 from serving.erasures import ErasureWatch
 from serving.live_events import LiveEvents

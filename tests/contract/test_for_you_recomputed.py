@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.blend import NUM_NEW, ForYouBlend
 from features.build import FeatureSet, build_features
 from features.columns import EVENT_TYPE_CODES, PURCHASE
 from features.recommendations import Recommendations
 from features.release import Part, ReleaseStore, layout
-from features.repurchase import RepurchaseModel
+from features.repeats.blend import NUM_NEW, ForYouBlend
+from features.repeats.repurchase import RepurchaseModel
 from features.sequences import Sequences
 from features.settings import EngineSettings
 from features.sources.synthetic import generate

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.demand_calibration import DemandCalibration, LevelMap
+from features.demand.calibration import DemandCalibration, LevelMap
 from features.release import ReleaseStore, layout, write_part
 from serving.demand import DemandBook
 from serving.demand_schemas import DemandRequest, PlanChange

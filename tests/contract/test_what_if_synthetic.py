@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from features.build import FeatureSet, build_features
-from features.panel_build import PanelSettings
+from features.panel.build import PanelSettings
 from features.release import ReleaseStore, write_part
 from features.settings import EngineSettings
 from features.sources.synthetic import generate

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from features.demand_calibration import DemandCalibration, LevelMap, PitBounds
+from features.demand.calibration import DemandCalibration, LevelMap, PitBounds
 from features.errors import DataError
 
 WANTED = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)

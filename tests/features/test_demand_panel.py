@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.demand_panel import DemandPanel
 from features.errors import DataError
+from features.panel.demand_panel import DemandPanel
 
 
 def panel(**changes: object) -> DemandPanel:

@@ -14,11 +14,11 @@ import pytest
 
 from features import columns as c
 from features.build import FeatureSet, build_features
-from features.customers import CustomerTable
+from features.customers.table import CustomerTable
 from features.engine import connect
 from features.errors import ConfigError, DataError, UnknownId
 from features.files import sha256_of_file
-from features.panel_build import PanelSettings
+from features.panel.build import PanelSettings
 from features.settings import EngineSettings, ShopSettings
 from tests.features.tiny_shop import event, utc, write_shop
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.columns import EVENT_TYPE_CODES
-from features.item_cycles import ItemCycles, shrunk_means, shrunk_rates
-from features.pair_evidence import DAY_US, FADE_TRIPS, PairEvidence
+from features.repeats.item_cycles import ItemCycles, shrunk_means, shrunk_rates
+from features.repeats.pair_evidence import DAY_US, FADE_TRIPS, PairEvidence
 from features.sequences import Sequences
 
 VIEW, CART, BUY = (EVENT_TYPE_CODES[name] for name in ("view", "cart", "purchase"))

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.calendar_features import calendar_features
-from features.demand_panel import DemandPanel
 from features.errors import ConfigError
 from features.event_log import EventLog
-from features.panel_build import PanelSettings, build_panel, carried_forward
+from features.panel.build import PanelSettings, build_panel, carried_forward
+from features.panel.calendar import calendar_features
+from features.panel.demand_panel import DemandPanel
 from features.settings import EngineSettings, ShopSettings
 from tests.features.tiny_shop import event, utc, write_shop
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from features.errors import DataError
-from features.panel_table import panel_from_table
+from features.panel.from_table import panel_from_table
 
 NAN = float("nan")
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.calendar_features import calendar_features
-from features.demand_panel import DemandPanel
 from features.errors import ConfigError, DataError
 from features.event_log import EventLog
-from features.panel_build import PanelSettings, build_panel
-from features.panel_plan import last_known
+from features.panel.build import PanelSettings, build_panel
+from features.panel.calendar import calendar_features
+from features.panel.demand_panel import DemandPanel
+from features.panel.plan import last_known
 from features.settings import EngineSettings, ShopSettings
 from tests.features.tiny_shop import event, utc, write_shop
 

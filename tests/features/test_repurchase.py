@@ -13,9 +13,9 @@ import pytest
 from features.catalog import ItemCatalog
 from features.columns import EVENT_TYPE_CODES
 from features.errors import ReleaseError
-from features.item_cycles import ItemCycles
-from features.pair_evidence import DAY_US, PairEvidence
-from features.repurchase import HABIT, INTEREST, TIMING, RepurchaseModel, variables
+from features.repeats.item_cycles import ItemCycles
+from features.repeats.pair_evidence import DAY_US, PairEvidence
+from features.repeats.repurchase import HABIT, INTEREST, TIMING, RepurchaseModel, variables
 from features.sequences import Sequences
 
 VIEW, CART, BUY = (EVENT_TYPE_CODES[name] for name in ("view", "cart", "purchase"))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from features.build import build_features
+from features.demand.stock import STOCK_FILE
 from features.settings import EngineSettings
-from features.stock import STOCK_FILE
 from tests.features.tiny_shop import event, utc, write_shop
 
 

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from features.blend import ForYouBlend
+from features.repeats.blend import ForYouBlend
 from serving.engine import Engine
 from serving.release_state import ReleaseState
 from serving.settings import ServeSettings

@@ -12,7 +12,7 @@ import onnx
 import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
-from features.plan_columns import PLANNED_PRICE, PlanColumn, PlanColumns
+from features.demand.plan_columns import PLANNED_PRICE, PlanColumn, PlanColumns
 from features.release import layout
 
 NEARLY_POISSON = 20.0  # log size

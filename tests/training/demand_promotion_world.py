@@ -13,7 +13,7 @@ import torch
 
 from features.build import FeatureSet, build_features
 from features.files import write_json
-from features.panel_build import PanelSettings
+from features.panel.build import PanelSettings
 from features.release import Part, ReleaseStore, layout, write_part
 from features.settings import EngineSettings
 from tests.features.tiny_shop import event, utc, write_shop

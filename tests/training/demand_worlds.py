@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.demand_panel import DemandPanel
+from features.panel.demand_panel import DemandPanel
 from training.demand.config import DemandConfig
 
 NUM_ITEMS, NUM_PERIODS, HORIZON = 48, 180, 7

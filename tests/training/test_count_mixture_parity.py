@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import count_mixture
+from features.demand import count_mixture
 from training.demand.network import distributions
 
 LEVELS = (0.05, 0.5, 0.9, 0.99)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from features.demand_calibration import PitBounds
+from features.demand.calibration import PitBounds
 from features.errors import DataError
 from features.release.layout import QUANTILES
 from tests.training.demand_worlds import HORIZON, NUM_PERIODS, poisson_panel, small_config

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from features.demand_panel import DemandPanel
 from features.errors import ConfigError
+from features.panel.demand_panel import DemandPanel
 from features.release.layout import QUANTILES
 from tests.training.demand_worlds import HORIZON, NUM_ITEMS, NUM_PERIODS, poisson_panel, small_config, true_rates
 from training.demand.backtesting import metrics

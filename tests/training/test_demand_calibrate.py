@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from features.demand_calibration import DemandCalibration, PitBounds
+from features.demand.calibration import DemandCalibration, PitBounds
 from features.release.layout import QUANTILES
 from tests.training.demand_worlds import NUM_ITEMS, NUM_PERIODS, poisson_panel, small_config
 from training.demand.calibrate import fit_calibration, pit_bounds

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.stats import poisson
 
-from features.demand_panel import DemandPanel
+from features.panel.demand_panel import DemandPanel
 from training.demand.config import DemandConfig
 from training.demand.decisions.alerts import KINDS, alert_frame
 from training.demand.decisions.config import DecisionConfig

@@ -7,9 +7,9 @@ import pytest
 from mlflow import MlflowClient
 
 from features.build import build_features
-from features.demand_calibration import DemandCalibration
+from features.demand.calibration import DemandCalibration
 from features.errors import ConfigError, DataError
-from features.panel_build import PanelSettings
+from features.panel.build import PanelSettings
 from features.release import Part, ReleaseStore, layout
 from features.settings import EngineSettings
 from tests.features.tiny_shop import event, utc, write_shop

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from features.demand_calibration import DemandCalibration, PitBounds
+from features.demand.calibration import DemandCalibration, PitBounds
 from features.errors import DataError
 from features.release import layout
 from tests.training.demand_worlds import poisson_panel, small_config

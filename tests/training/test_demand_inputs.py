@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from features.demand_panel import DemandPanel
 from features.errors import ConfigError, DataError
+from features.panel.demand_panel import DemandPanel
 from tests.training.demand_worlds import HORIZON, NUM_ITEMS, NUM_PERIODS, poisson_panel, small_config
 from training.demand.inputs.history import PrefixSums
 from training.demand.inputs.panel_inputs import PanelInputs

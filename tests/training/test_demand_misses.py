@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from features.demand_calibration import PitBounds
+from features.demand.calibration import PitBounds
 from features.release.layout import QUANTILES
 from training.demand.backtesting.backtest import Backtest
 from training.demand.backtesting.misses import biggest_misses

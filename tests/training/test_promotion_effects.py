@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.demand_panel import DemandPanel
 from features.errors import DataError
+from features.panel.demand_panel import DemandPanel
 from training.demand.effects import promotion_effects
 from training.demand.effects.promotions import lost_share
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from features.report.figures import drawing, to_svg
+from features.report.page import percent, points, render
 from tests.training.report_samples import (
     demand_report,
     policy_report,
@@ -16,13 +18,13 @@ from tests.training.report_samples import (
     row,
     table_of,
 )
+from training.report import retrieval as retrieval_page
 from training.report.demand import write_demand_page
-from training.report.figures import drawing, to_svg
 from training.report.list_qualities import list_qualities
-from training.report.page import percent, points, render
 from training.report.policy import write_policy_page
 from training.report.retrieval import write_retrieval_page
 
+TEMPLATE = Path(retrieval_page.__file__).with_name("retrieval.html")
 PAGES = {
     "retrieval": lambda path: write_retrieval_page(path, retrieval_report()),
     "demand": lambda path: write_demand_page(path, demand_report()),
@@ -137,7 +139,7 @@ def test_demand_page_when_nothing_was_held_out_then_it_still_shows_what_lies_ahe
 
 def test_render_when_a_name_is_missing_then_it_is_an_error() -> None:
     with pytest.raises(Exception, match="undefined"):
-        render("retrieval.html", report={})
+        render(TEMPLATE, report={})
 
 
 def test_figure_when_titles_need_escaping_then_they_are() -> None:

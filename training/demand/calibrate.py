@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from features.demand_calibration import DemandCalibration, LevelMap, PitBounds
+from features.demand.calibration import DemandCalibration, LevelMap, PitBounds
 from training.demand.backtesting import metrics
 from training.demand.backtesting.backtest import Backtest
 from training.demand.forecast import distributions

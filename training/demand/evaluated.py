@@ -21,9 +21,9 @@ import pandas as pd
 from safetensors.torch import load_file, save_file
 
 from features.build import FeatureSet
-from features.demand_calibration import DemandCalibration
-from features.demand_panel import DemandPanel
+from features.demand.calibration import DemandCalibration
 from features.errors import ConfigError, ReleaseError
+from features.panel.demand_panel import DemandPanel
 from features.release import Part, ReleaseStore, layout, write_part
 from training.demand.config import DemandConfig
 from training.demand.forecast import Forecast, forecast

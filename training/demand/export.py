@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from features import columns as c
-from features.demand_panel import DemandPanel
+from features.panel.demand_panel import DemandPanel
 from features.release import layout
 from training.demand.decisions.alerts import KINDS, alert_frame
 from training.demand.decisions.item_facts import ItemFacts

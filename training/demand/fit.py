@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from features.build import FeatureSet
-from features.demand_calibration import DemandCalibration
-from features.demand_panel import DemandPanel
+from features.demand.calibration import DemandCalibration
 from features.errors import ConfigError, DataError
 from features.files import read_json, write_json
+from features.panel.demand_panel import DemandPanel
 from features.release import ReleaseStore, layout, write_part
 from features.release.part import Part
 from training.demand.backtesting.backtest import backtest, baseline_forecasters, model_forecaster

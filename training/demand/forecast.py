@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from features.demand_calibration import DemandCalibration
+from features.demand.calibration import DemandCalibration
 from features.release.layout import QUANTILES
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.distributions import CountMixture

@@ -30,9 +30,9 @@ import torch
 from scipy import special
 
 from features import columns as c
-from features.demand_calibration import DemandCalibration, PitBounds
-from features.demand_panel import DemandPanel
+from features.demand.calibration import DemandCalibration, PitBounds
 from features.errors import DataError
+from features.panel.demand_panel import DemandPanel
 from features.release import layout
 from training.demand.calibrate import pit_bounds
 from training.demand.decisions.orders import period_days

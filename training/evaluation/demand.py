@@ -14,9 +14,9 @@ import pandas as pd
 
 from features import columns as c
 from features.build import FeatureSet
-from features.demand_panel import DemandPanel
 from features.errors import ConfigError
 from features.files import write_json
+from features.panel.demand_panel import DemandPanel
 from features.release import Part, ReleaseStore, layout
 from training.demand.backtesting.classes import CLASSES, demand_classes
 from training.demand.fit import EXPERIMENT, GATE, OURS

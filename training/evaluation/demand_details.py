@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from features import columns as c
-from features.demand_panel import DemandPanel
+from features.panel.demand_panel import DemandPanel
 from features.release import Part, layout
 from training.demand.effects.promotions import promotion_effects
 from training.demand.hierarchy import SHOP, groups_of

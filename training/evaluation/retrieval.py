@@ -24,6 +24,7 @@ from features.errors import ConfigError
 from features.files import write_json
 from features.release import Part, ReleaseStore, layout
 from features.release.part import git_revision
+from features.report.page import when
 from features.splits import Split
 from training.evaluation.baselines import PersonalFrequency
 from training.evaluation.champion import add_champion
@@ -36,7 +37,6 @@ from training.evaluation.segments import stages_before_test
 from training.evaluation.tasks import tasks_of
 from training.evaluation.training_record import learning_curves, training_record
 from training.evaluation.window import AttemptLedger, Window
-from training.report.page import when
 from training.report.retrieval import write_retrieval_page
 from training.retrieval.config import RetrievalConfig, SplitConfig
 from training.retrieval.fit import EXPERIMENT, remembered, split_for, target_codes

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from features.report.page import number, percent, write_page
 from training.report import demand_figures as figures
-from training.report.page import number, percent, write_page
 
 Row = Mapping[str, Any]
+_TEMPLATE: Final = Path(__file__).with_name("demand.html")
 _NUM_EFFECTS: Final = 12
 _KINDS: Final = {
     "reorder_now": "Order now",
@@ -29,7 +30,7 @@ def write_demand_page(path: Path, report: Mapping[str, Any]) -> None:
     """Write the page of a report that ``evaluate_demand`` made."""
     write_page(
         path,
-        "demand.html",
+        _TEMPLATE,
         report=report,
         title=page_title(report),
         summary=_summary(report),

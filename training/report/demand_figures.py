@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matplotlib.dates import DateFormatter
 from matplotlib.ticker import MaxNLocator
 
-from training.report.figures import PALETTE, drawing, looks, to_svg
+from features.report.figures import PALETTE, drawing, looks, to_svg
 
 Row = Mapping[str, Any]
 _FOUR_IN_FIVE: Final = "light and dark: 4 outcomes in 5"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from training.report.page import percent, points
+from features.report.page import percent, points
 
 Row = Mapping[str, Any]
 

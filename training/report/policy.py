@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from training.report.figures import drawing, looks, to_svg
-from training.report.page import per_thousand, write_page
+from features.report.figures import drawing, looks, to_svg
+from features.report.page import per_thousand, write_page
 
 Row = Mapping[str, Any]
+_TEMPLATE: Final = Path(__file__).with_name("policy.html")
 HEADLINE: Final = "doubly_robust"
 NAMES: Final = {
     "doubly_robust": "Doubly robust",
@@ -30,7 +31,7 @@ def write_policy_page(path: Path, report: Mapping[str, Any]) -> None:
     """Write the page of a report that ``evaluate_policy`` made."""
     write_page(
         path,
-        "policy.html",
+        _TEMPLATE,
         report=report,
         title=page_title(report),
         names=NAMES,

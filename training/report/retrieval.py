@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from features.report.figures import Look, looks
+from features.report.page import percent, write_page
 from training.report import retrieval_figures as figures
-from training.report.figures import Look, looks
 from training.report.list_qualities import list_qualities
-from training.report.page import metric_name, percent, write_page
+from training.report.metric_names import metric_name
 from training.report.retrieval_words import (
     ASKED,
     CHAMPION,
@@ -27,6 +28,7 @@ from training.report.retrieval_words import (
 )
 
 Row = Mapping[str, Any]
+_TEMPLATE: Final = Path(__file__).with_name("retrieval.html")
 _TITLES: Final = {
     "new": ("Items new to the customer", "Neither lists nor answers hold anything that the customer had met before."),
     "all": ("Everything, repeats counted", "Lists may repeat what the customer knows, and repeats count as answers."),
@@ -40,8 +42,9 @@ def write_retrieval_page(path: Path, report: Mapping[str, Any]) -> None:
     """Write the page of a report that ``evaluate_retrieval`` made."""
     write_page(
         path,
-        "retrieval.html",
+        _TEMPLATE,
         report=report,
+        metric_name=metric_name,
         title=page_title(report),
         summary=summary(report),
         in_short=in_short(report),

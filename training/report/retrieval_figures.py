@@ -8,8 +8,8 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from training.report.figures import Look, drawing, to_svg
-from training.report.page import percent
+from features.report.figures import Look, drawing, to_svg
+from features.report.page import percent
 
 Row = Mapping[str, Any]
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g}%")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from training.report.page import digits_for, percent, points
+from features.report.page import digits_for, percent, points
 
 Row = Mapping[str, Any]
 METRIC: Final = "recall@20"

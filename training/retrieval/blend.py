@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.blend import NEW, REPEAT, ForYouBlend, new_variables, repeat_variables
-from features.logistic import QuadraticLogit
 from features.recommendations import Recommendations
 from features.release import Part, layout
-from features.repurchase import RepurchaseModel
+from features.repeats.blend import NEW, REPEAT, ForYouBlend, new_variables, repeat_variables
+from features.repeats.logistic import QuadraticLogit
+from features.repeats.repurchase import RepurchaseModel
 from features.sequences import Sequences
 from features.splits import Holdout
 from training.retrieval.content_prior import ContentPrior

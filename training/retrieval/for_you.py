@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.blend import NUM_NEW, ForYouBlend
 from features.recommendations import Recommendations
 from features.release import Part, layout
-from features.repurchase import RepurchaseModel
+from features.repeats.blend import NUM_NEW, ForYouBlend
+from features.repeats.repurchase import RepurchaseModel
 from features.sequences import Sequences
 from features.settings import Repeat
 from training.retrieval.recommender import TwoTowerRecommender

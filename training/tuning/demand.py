@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal
 import lightning.pytorch as pl
 
 from features.build import FeatureSet
-from features.demand_panel import DemandPanel
 from features.errors import DataError
+from features.panel.demand_panel import DemandPanel
 from training.demand.config import DemandConfig
 from training.demand.fit import Windows, empty_panel
 from training.demand.inputs.panel_inputs import PanelInputs

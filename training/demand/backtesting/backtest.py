@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.demand_calibration import DemandCalibration, PitBounds
+from features.demand.calibration import DemandCalibration, PitBounds
 from features.errors import DataError
 from training.demand.backtesting import metrics
 from training.demand.baselines.carts import CartRegression

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.demand_panel import DemandPanel
+from features.panel.demand_panel import DemandPanel
 from training.demand.inputs.panel_arrays import YEARLY_PREFIX, first_phase, season_of, static_codes
 
 Floats = npt.NDArray[np.floating]

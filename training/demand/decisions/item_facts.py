@@ -11,8 +11,8 @@ import pandas as pd
 
 from features import columns as c
 from features.build import ITEMS_FILE
-from features.demand_panel import DemandPanel
-from features.stock import STOCK_FILE
+from features.demand.stock import STOCK_FILE
+from features.panel.demand_panel import DemandPanel
 from training.demand.config import DemandConfig
 
 Floats = npt.NDArray[np.float64]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from features import columns as c
-from features.demand_panel import DemandPanel
+from features.panel.demand_panel import DemandPanel
 from training.demand.config import DemandConfig
 from training.demand.decisions.item_facts import ItemFacts
 from training.demand.forecast import Forecast, TotalForecast

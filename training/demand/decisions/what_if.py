@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from features import columns as c
-from features.demand_panel import DemandPanel
-from features.plan_columns import PLANNED_PRICE, PlanColumn, PlanColumns
+from features.demand.plan_columns import PLANNED_PRICE, PlanColumn, PlanColumns
+from features.panel.demand_panel import DemandPanel
 from features.release import layout
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.inputs.plan_features import with_plan

@@ -27,8 +27,8 @@ import numpy.typing as npt
 from scipy import special, stats
 
 from features import columns as c
-from features.demand_panel import DemandPanel
 from features.errors import DataError
+from features.panel.demand_panel import DemandPanel
 from training.demand.effects.poisson import PoissonFit, fit_poisson
 from training.demand.effects.table import Effect, EffectTable
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from features.demand_panel import DemandPanel
 from features.errors import DataError
+from features.panel.demand_panel import DemandPanel
 from training.demand.config import DemandConfig
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.inputs.peers import wide_to_narrow

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.calendar_features import DAYS_IN_YEAR
-from features.demand_panel import DemandPanel
-from features.plan_columns import symlog
+from features.demand.plan_columns import symlog
+from features.panel.calendar import DAYS_IN_YEAR
+from features.panel.demand_panel import DemandPanel
 
 SEASONS: Final = {"D": 7, "W": 52}  # periods after which the calendar comes round
 YEARLY_PREFIX: Final = "week_of_year"  # what the calendar's features of the time of year are called

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from features.demand_panel import DemandPanel
+from features.demand.plan_columns import symlog
 from features.errors import DataError
-from features.plan_columns import symlog
+from features.panel.demand_panel import DemandPanel
 from training.demand.config import DemandConfig
 from training.demand.inputs.content import item_vectors, principal_components
 from training.demand.inputs.history import PrefixSums, SpanSums

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features.demand_panel import PERIOD_DAYS, Floats
 from features.engine import sql_text
 from features.errors import DataError
+from features.panel.demand_panel import PERIOD_DAYS, Floats
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from features import columns as c
-from features.demand_panel import Floats
 from features.engine import sql_text
 from features.errors import DataError
-from features.panel_grid import PanelGrid
+from features.panel.demand_panel import Floats
+from features.panel.grid import PanelGrid
 from features.settings import ShopSettings
 
 PLANNED_PRICE: Final = "planned_price"

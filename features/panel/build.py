@@ -24,14 +24,14 @@ import pandas as pd
 import pyarrow as pa
 
 from features import columns as c
-from features.calendar_features import calendar_features
 from features.catalog import price_bands
-from features.demand_panel import DemandPanel, Floats
 from features.engine import private_connection, sql_text
 from features.event_log import EventLog
-from features.panel_grid import PanelGrid
-from features.panel_plan import plan_arrays, regressor_arrays
-from features.panel_tables import PanelSettings, choose_items, days_with_items, log_left_out, register_tables
+from features.panel.calendar import calendar_features
+from features.panel.demand_panel import DemandPanel, Floats
+from features.panel.grid import PanelGrid
+from features.panel.plan import plan_arrays, regressor_arrays
+from features.panel.source_tables import PanelSettings, choose_items, days_with_items, log_left_out, register_tables
 from features.settings import EngineSettings, ShopSettings
 
 __all__ = ["PanelSettings", "build_panel", "carried_forward"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,29 +10,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from features.files import write_bytes
 
-_METRIC_NAMES: Final = {
-    "recall": "Recall@{k}",
-    "capped_recall": "Recall, capped at {k}",
-    "hit_rate": "Hit rate@{k}",
-    "ndcg": "NDCG@{k}",
-    "mrr": "MRR@{k}",
-    "coverage": "Coverage@{k}",
-    "novelty": "Novelty@{k}, bits",
-    "mean_popularity": "Events of a shown item, first {k}",
-    "diversity": "Diversity@{k}",
-    "popularity_percentile": "Popularity percentile@{k}",
-    "popularity_lift": "Popularity lift@{k}",
-    "gini": "Gini@{k}",
-    "calibration_kl": "Miscalibration@{k}, nats",
-}
+KIT: Final = Path(__file__).parent  # holds base.html, macros.html and style.css
 
 
-def render(template: str, **context: Any) -> str:
-    """Return a page made from a template of this directory; text is escaped, a name that is missing is an error."""
-    return _environment().get_template(template).render(**context)
+def render(template: Path, **context: Any) -> str:
+    """Return a page; text is escaped, a name that is missing is an error.
+
+    Args:
+        template: extends the kit's ``base.html`` and may include files that stand beside it.
+        context: the names that it uses.
+    """
+    return _environment(template.parent).get_template(template.name).render(**context)
 
 
-def write_page(path: Path, template: str, **context: Any) -> None:
+def write_page(path: Path, template: Path, **context: Any) -> None:
     """Render a page and write it, whole or not at all."""
     write_bytes(path, render(template, **context).encode())
 
@@ -95,18 +85,6 @@ def signed(value: float, digits: int = 3) -> str:
     return text if text.strip("+−0.") else text[1:]
 
 
-def metric_name(key: str) -> str:
-    """Return what people call a metric; a key that is unknown stays as it is.
-
-    >>> metric_name("capped_recall@20"), metric_name("validation_ndcg@10"), metric_name("loss")
-    ('Recall, capped at 20', 'NDCG@10', 'loss')
-    """
-    found = re.fullmatch(r"(?:validation_)?([a-z_]+)@(\d+)", key)
-    if found is None or found[1] not in _METRIC_NAMES:
-        return key
-    return _METRIC_NAMES[found[1]].format(k=found[2])
-
-
 def when(instant_us: int) -> str:
     """Return a UTC instant in microseconds as date and time.
 
@@ -117,15 +95,15 @@ def when(instant_us: int) -> str:
     return f"{at.day} {at:%b %Y, %H:%M} UTC"
 
 
-def _environment() -> Environment:
+def _environment(directory: Path) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([directory, KIT]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "points": points, "number": number, "signed": signed, "when": when}
-    environment.filters |= {"metric_name": metric_name, "per_thousand": per_thousand}
+    environment.filters["per_thousand"] = per_thousand
     environment.globals["digits_for"] = digits_for
     return environment

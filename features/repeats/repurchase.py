@@ -1,7 +1,7 @@
 """What each customer buys again, and when: a chance for every item that a history holds.
 
-Each item has a chance of being bought again and a distribution of the time until then (``features.item_cycles``); each
-customer has a habit with the item (``features.pair_evidence``). Both enter a logistic regression whose outcomes are
+Each item has a chance of being bought again and a distribution of the time until then (``features.repeats.item_cycles``); each
+customer has a habit with the item (``features.repeats.pair_evidence``). Both enter a logistic regression whose outcomes are
 the last days of the log, so that every weight is learned from the shop's own customers and scores are chances: they
 compare between items and between customers.
 
@@ -30,10 +30,10 @@ import pyarrow.parquet as pq
 from features import columns as c
 from features.catalog import ItemCatalog
 from features.errors import ReleaseError
-from features.item_cycles import ItemCycles
-from features.logistic import QuadraticLogit, chance_of
-from features.pair_evidence import DAY_US, FADE_TRIPS, PairEvidence
 from features.recommendations import Recommendations
+from features.repeats.item_cycles import ItemCycles
+from features.repeats.logistic import QuadraticLogit, chance_of
+from features.repeats.pair_evidence import DAY_US, FADE_TRIPS, PairEvidence
 from features.sequences import Sequences
 
 Ints = npt.NDArray[np.integer]

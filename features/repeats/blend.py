@@ -1,7 +1,7 @@
 """One list of what a customer buys again and what is new to them: both as chances, so that they compare.
 
 The two-tower says how near an item is (a cosine), the repurchase model how likely one that the customer knows is bought
-(``features.repurchase``). Two small logistic regressions, fitted on the validation window, turn each into the chance
+(``features.repeats.repurchase``). Two small logistic regressions, fitted on the validation window, turn each into the chance
 that the customer buys the item in the window; the list is sorted by it. With an item's chance in hand, no share of the
 list need be set aside for either kind.
 """
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from features.errors import DataError, ReleaseError
 from features.files import read_json, write_json
-from features.logistic import QuadraticLogit, chance_of
 from features.recommendations import Recommendations
+from features.repeats.logistic import QuadraticLogit, chance_of
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.floating]

@@ -12,10 +12,10 @@ import duckdb
 
 from features import columns as c
 from features.contract.tables import INVENTORY, ITEMS, PLAN, REGRESSORS, SQL_TYPES, Table
-from features.demand_panel import PERIOD_DAYS
 from features.engine import sql_name, sql_text
 from features.errors import ConfigError, DataError
 from features.event_log import EventLog
+from features.panel.demand_panel import PERIOD_DAYS
 from features.settings import ShopSettings
 from features.tables.item_days import item_days
 

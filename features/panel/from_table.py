@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from features import columns as c
-from features.demand_panel import PERIOD_DAYS, DemandPanel, Floats
 from features.errors import DataError, did_you_mean
-from features.panel_plan import last_known
+from features.panel.demand_panel import PERIOD_DAYS, DemandPanel, Floats
+from features.panel.plan import last_known
 
 
 def panel_from_table(

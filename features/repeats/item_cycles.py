@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.pair_evidence import PairEvidence, summed
+from features.repeats.pair_evidence import PairEvidence, summed
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]

@@ -1,0 +1,1 @@
+"""Who each customer is: one row each, as of one day."""

@@ -1,0 +1,1 @@
+"""The page kit: self-contained HTML pages with plots, readable on a laptop and on a phone."""
