@@ -95,6 +95,8 @@ VARIANTS: Final[dict[str, Variant]] = {
     "label smoothing 0.1": Variant(builds=(with_smoothing(0.1),)),
     "LiGR blocks, label smoothing 0.1": Variant(changed("tower", mixer="ligr"), builds=(with_smoothing(0.1),)),
     "LiGR blocks, label smoothing 0.2": Variant(changed("tower", mixer="ligr"), builds=(with_smoothing(0.2),)),
+    "LiGR blocks, label smoothing 0.3": Variant(changed("tower", mixer="ligr"), builds=(with_smoothing(0.3),)),
+    "LiGR blocks, label smoothing 0.4": Variant(changed("tower", mixer="ligr"), builds=(with_smoothing(0.4),)),
     "no item content": Variant(changed("tower", content=False)),
     "no neighbours": Variant(changed("loss", neighbour_share=0.0)),
     "half the share to neighbours": Variant(changed("loss", neighbour_share=0.1)),
