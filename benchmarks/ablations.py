@@ -32,7 +32,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.mixers import FrequencyBlock, HSTUBlock, RecurrentBlock, with_blocks, with_smoothing
+from benchmarks.mixers import FrequencyBlock, HSTUBlock, RecurrentBlock, with_blocks
 from benchmarks.result import write_result
 from benchmarks.retrieval import config_for
 from benchmarks.sequence_file import Problem, read
@@ -51,8 +51,9 @@ Values = dict[str, np.ndarray]
 
 
 def reference_config(problem: Problem, *, seed: int) -> RetrievalConfig:
-    """Return what every row differs from: the rule's choice before LiGR's blocks, a row here, had become part of it."""
+    """Return what every row differs from: the rule's choice before two of the rows here had become part of it."""
     config = changed("tower", mixer="attention")(config_for(problem, seed=seed, members=1))
+    config = changed("loss", label_smoothing=0.0)(config)
     return changed("schedule", max_epochs=9)(config)
 
 
@@ -86,46 +87,57 @@ _BLOCKS: Final[dict[str, Build]] = {
     "frequency": with_blocks(FrequencyBlock),
     "recurrence": with_blocks(RecurrentBlock),
 }
-VARIANTS: Final[dict[str, Variant]] = {
-    REFERENCE: Variant(),
-    "LiGR blocks": Variant(changed("tower", mixer="ligr")),
-    "HSTU blocks": Variant(builds=(_BLOCKS["HSTU"],)),
-    "BSARec-style frequency mixer (causal)": Variant(builds=(_BLOCKS["frequency"],)),
-    "gated linear recurrence (LRURec)": Variant(builds=(_BLOCKS["recurrence"],)),
-    "label smoothing 0.1": Variant(builds=(with_smoothing(0.1),)),
-    "LiGR blocks, label smoothing 0.1": Variant(changed("tower", mixer="ligr"), builds=(with_smoothing(0.1),)),
-    "LiGR blocks, label smoothing 0.2": Variant(changed("tower", mixer="ligr"), builds=(with_smoothing(0.2),)),
-    "LiGR blocks, label smoothing 0.3": Variant(changed("tower", mixer="ligr"), builds=(with_smoothing(0.3),)),
-    "LiGR blocks, label smoothing 0.4": Variant(changed("tower", mixer="ligr"), builds=(with_smoothing(0.4),)),
-    "no item content": Variant(changed("tower", content=False)),
-    "no neighbours": Variant(changed("loss", neighbour_share=0.0)),
-    "half the share to neighbours": Variant(changed("loss", neighbour_share=0.1)),
-    "twice the share to neighbours": Variant(changed("loss", neighbour_share=0.4)),
-    "50 neighbours": Variant(changed("loss", num_neighbours=50)),
-    "width 64": Variant(changed("tower", dim=64)),
-    "two blocks": Variant(changed("tower", num_layers=2)),
-    "dropout 0.2": Variant(changed("tower", dropout=0.2)),
-    "dropout 0.6": Variant(changed("tower", dropout=0.6)),
-    "id dropout 0.2": Variant(changed("tower", id_dropout=0.2)),
-    "temperature 0.05": Variant(changed("loss", temperature=0.05)),
-    "temperature 0.1": Variant(changed("loss", temperature=0.1)),
-    "sampled softmax, 2,048 mixed negatives": Variant(
-        changed("loss", kind="sampled", num_negatives=2048, neighbour_share=0.0)
-    ),
-    "sampled softmax, in-batch alone": Variant(
-        changed("loss", kind="sampled", num_negatives=1024, in_batch_share=0.999, neighbour_share=0.0)
-    ),
-    "a target out of the next 3": Variant(changed("loss", horizon=3)),
-    "no weight averaging": Variant(changed("schedule", ema_decay=0.0)),
-    "4,096 positions a step, twice the rate": Variant(changed("schedule", batch_tokens=4096, learning_rate=2e-3)),
-    "ensemble of two": Variant(changed("", num_members=2)),
-    "ensemble of two, one plain": Variant(changed("", num_members=2, num_plain_members=1)),
-    "ensemble of three": Variant(changed("", num_members=3)),
-    "ensemble of three, one plain": Variant(changed("", num_members=3, num_plain_members=1)),
-} | {
-    f"ensemble of two, one {name}": Variant(changed("", num_members=2), builds=(build_module, build))
-    for name, build in _BLOCKS.items()
-}
+
+
+def _ligr_smoothed(share: float) -> Callable[[RetrievalConfig], RetrievalConfig]:
+    """Return a function that takes LiGR's blocks and smooths the labels."""
+
+    def change(config: RetrievalConfig) -> RetrievalConfig:
+        return changed("loss", label_smoothing=share)(changed("tower", mixer="ligr")(config))
+
+    return change
+
+
+VARIANTS: Final[dict[str, Variant]] = (
+    {
+        REFERENCE: Variant(),
+        "LiGR blocks": Variant(changed("tower", mixer="ligr")),
+        "HSTU blocks": Variant(builds=(_BLOCKS["HSTU"],)),
+        "BSARec-style frequency mixer (causal)": Variant(builds=(_BLOCKS["frequency"],)),
+        "gated linear recurrence (LRURec)": Variant(builds=(_BLOCKS["recurrence"],)),
+        "label smoothing 0.1": Variant(changed("loss", label_smoothing=0.1)),
+        "no item content": Variant(changed("tower", content=False)),
+        "no neighbours": Variant(changed("loss", neighbour_share=0.0)),
+        "half the share to neighbours": Variant(changed("loss", neighbour_share=0.1)),
+        "twice the share to neighbours": Variant(changed("loss", neighbour_share=0.4)),
+        "50 neighbours": Variant(changed("loss", num_neighbours=50)),
+        "width 64": Variant(changed("tower", dim=64)),
+        "two blocks": Variant(changed("tower", num_layers=2)),
+        "dropout 0.2": Variant(changed("tower", dropout=0.2)),
+        "dropout 0.6": Variant(changed("tower", dropout=0.6)),
+        "id dropout 0.2": Variant(changed("tower", id_dropout=0.2)),
+        "temperature 0.05": Variant(changed("loss", temperature=0.05)),
+        "temperature 0.1": Variant(changed("loss", temperature=0.1)),
+        "sampled softmax, 2,048 mixed negatives": Variant(
+            changed("loss", kind="sampled", num_negatives=2048, neighbour_share=0.0)
+        ),
+        "sampled softmax, in-batch alone": Variant(
+            changed("loss", kind="sampled", num_negatives=1024, in_batch_share=0.999, neighbour_share=0.0)
+        ),
+        "a target out of the next 3": Variant(changed("loss", horizon=3)),
+        "no weight averaging": Variant(changed("schedule", ema_decay=0.0)),
+        "4,096 positions a step, twice the rate": Variant(changed("schedule", batch_tokens=4096, learning_rate=2e-3)),
+        "ensemble of two": Variant(changed("", num_members=2)),
+        "ensemble of two, one plain": Variant(changed("", num_members=2, num_plain_members=1)),
+        "ensemble of three": Variant(changed("", num_members=3)),
+        "ensemble of three, one plain": Variant(changed("", num_members=3, num_plain_members=1)),
+    }
+    | {f"LiGR blocks, label smoothing {share}": Variant(_ligr_smoothed(share)) for share in (0.1, 0.2, 0.3, 0.4, 0.5)}
+    | {
+        f"ensemble of two, one {name}": Variant(changed("", num_members=2), builds=(build_module, build))
+        for name, build in _BLOCKS.items()
+    }
+)
 
 
 def measure(path: Path, name: str, seed: int) -> dict[str, Any]:

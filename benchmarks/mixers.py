@@ -1,4 +1,4 @@
-"""Blocks that others publish in the place of attention and a feed-forward network, and label smoothing.
+"""Blocks that others publish in the place of attention and a feed-forward network.
 
 Each takes the place of ``training.retrieval.towers.Block``: ``[M, D]`` in and out, histories laid flat and sorted by
 length as ``PackedHistories`` says. ``benchmarks/ablations.py`` measures them, and ``docs/retrieval.md`` says what came
@@ -14,18 +14,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.retrieval.batches import PackedHistories
 from training.retrieval.config import RetrievalConfig, TowerConfig
 from training.retrieval.learn import Build, Lesson, build_module
 from training.retrieval.module import RetrievalModule
-from training.retrieval.neighbours import Neighbours
 from training.retrieval.towers import causal_attention
 
 Lengths = list[tuple[int, int]]
@@ -193,26 +190,6 @@ def low_pass(length: int, cutoff: int) -> Tensor:
     return ((1 + 2 * sum(waves, torch.zeros_like(distance))) / length).float()
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Smoothed:
-    """Neighbours' soft targets, and label smoothing beside them: a share spread evenly over all candidates.
-
-    Args:
-        neighbours: whose share of each target is kept.
-        candidates: item codes.
-        ratio: the smoothing as a multiple of the neighbours' share.
-    """
-
-    neighbours: Neighbours
-    candidates: Tensor
-    ratio: float
-
-    def expected(self, unit_items: Tensor, histories: PackedHistories) -> tuple[Tensor, Tensor]:
-        """Return as ``Neighbours.expected``; the mean of all candidates stands for an even spread over them."""
-        vecs, mass = self.neighbours.expected(unit_items, histories)
-        return vecs + self.ratio * unit_items[self.candidates].mean(0), mass + self.ratio
-
-
 def with_blocks(make_block: Callable[[TowerConfig], nn.Module]) -> Build:
     """Return how to build a module whose user tower has other blocks."""
 
@@ -224,23 +201,10 @@ def with_blocks(make_block: Callable[[TowerConfig], nn.Module]) -> Build:
     return build
 
 
-def with_smoothing(share: float) -> Build:
-    """Return how to build a module that spreads a share of each target evenly, beside the neighbours' share."""
-
-    def build(lesson: Lesson, config: RetrievalConfig, **options: Any) -> RetrievalModule:
-        module = build_module(lesson, config, **options)
-        assert module.neighbours is not None
-        ratio = share / config.loss.neighbour_share
-        smoothed = Smoothed(neighbours=module.neighbours, candidates=module.candidates, ratio=ratio)
-        return rebuilt(module, neighbours=smoothed)
-
-    return build
-
-
-def rebuilt(module: RetrievalModule, **changes: Any) -> RetrievalModule:
+def rebuilt(module: RetrievalModule) -> RetrievalModule:
     """Return a module anew, with averages of the towers as they are now."""
     kept = {"num_steps": module.num_steps, "neighbours": module.neighbours}
-    return RetrievalModule(module.towers, module.batches, module.questions, module.config, **(kept | changes))
+    return RetrievalModule(module.towers, module.batches, module.questions, module.config, **kept)
 
 
 def _distance(length: int) -> Tensor:

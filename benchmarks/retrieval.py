@@ -61,9 +61,9 @@ Values = Mapping[str, np.ndarray]
 def config_for(problem: Problem, *, seed: int, members: int, threads: int = 1) -> RetrievalConfig:
     """Return the configuration that the rule picks.
 
-    Short histories overfit soon: one block, LiGR's, much dropout, and a share of each target for the neighbours of its
-    history. Long ones speak for themselves: two blocks, little dropout, no neighbours. Of three towers for short
-    histories, one is plain.
+    Short histories overfit soon: one block, LiGR's, much dropout, smoothed labels, and a share of each target for the
+    neighbours of its history. Long ones speak for themselves: two blocks, little dropout, next items alone. Of three
+    towers for short histories, one is plain.
     """
     long = bool(np.median(problem.split.fit.lengths) > LONG_HISTORY)
     return RetrievalConfig(
@@ -83,6 +83,7 @@ def config_for(problem: Problem, *, seed: int, members: int, threads: int = 1) -
             half_life_days=0,
             neighbour_share=0.0 if long else 0.2,
             num_neighbours=20,
+            label_smoothing=0.0 if long else 0.2,
         ),
         schedule=ScheduleConfig(
             learning_rate=2e-3 if long else 1e-3,

@@ -15,10 +15,8 @@ from benchmarks.mixers import (
     FrequencyBlock,
     HSTUBlock,
     RecurrentBlock,
-    Smoothed,
     low_pass,
     with_blocks,
-    with_smoothing,
 )
 from features.catalog import ItemCatalog
 from features.sequences import Sequences
@@ -26,8 +24,6 @@ from features.splits import Split
 from features.vocabulary import FIRST
 from training.retrieval.config import LossConfig, RetrievalConfig, ScheduleConfig, TowerConfig
 from training.retrieval.learn import Lesson, learn
-from training.retrieval.losses import softmax_loss
-from training.retrieval.neighbours import neighbour_pull
 
 TOWER = TowerConfig(dim=8, num_heads=2, max_length=12, dropout=0.3)
 MIXERS = [HSTUBlock, FrequencyBlock, RecurrentBlock]
@@ -128,34 +124,6 @@ CONFIG = RetrievalConfig(
     schedule=ScheduleConfig(batch_tokens=64, max_epochs=1),
     exclude_seen=False,
 )
-
-
-def test_smoothing_when_written_out_in_full_then_the_loss_agrees() -> None:
-    module = with_smoothing(0.1)(_lesson(), CONFIG)
-    smoothed, batch = module.neighbours, module.batches.batch(0)
-    assert isinstance(smoothed, Smoothed)
-    torch.manual_seed(0)
-    unit, users = (F.normalize(torch.randn(n, 8), dim=-1) for n in (20, len(batch.target)))
-    logits = users @ unit[module.candidates].T / 0.12
-    wanted = F.one_hot(batch.target - FIRST, 18).float()
-    near, mass = smoothed.neighbours.expected(unit, batch.histories)
-    pulled = neighbour_pull(users, unit[batch.target], near, mass=mass, weight=batch.weight)
-    soft = 0.9 * wanted + 0.1 / 18
-    slow = -(soft * logits.log_softmax(-1)).sum(-1) @ batch.weight / batch.weight.sum() + 0.2 / 0.12 * pulled
-
-    expected, mass = smoothed.expected(unit, batch.histories)
-    pull = neighbour_pull(users, unit[batch.target], expected, mass=mass, weight=batch.weight)
-    plain = softmax_loss(
-        users,
-        unit[batch.target],
-        unit[module.candidates],
-        target=batch.target,
-        pool=module.candidates,
-        log_expected=None,
-        weight=batch.weight,
-        temperature=0.12,
-    )
-    torch.testing.assert_close(plain + 0.2 / 0.12 * pull, slow)
 
 
 @pytest.mark.parametrize("make", MIXERS, ids=lambda make: make.__name__)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from training.retrieval import losses
-from training.retrieval.losses import own_columns, softmax_loss
+from training.retrieval.losses import own_columns, soft_target_pull, softmax_loss
 
 TEMPERATURE = 0.1
 
@@ -80,3 +80,20 @@ def test_own_columns_when_targets_repeat_in_the_pool_then_all_are_found() -> Non
     rows, columns, starts = own_columns(target, pool)
     assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == [(0, 1), (1, 0), (1, 2)]
     assert starts.tolist() == [0, 1, 3, 3]
+
+
+def test_label_smoothing_when_spread_evenly_then_equals_torchs_cross_entropy() -> None:
+    users, items = (vectors(n, 4, seed=n).requires_grad_() for n in (6, 9))
+    target, pool = torch.tensor([0, 8, 3, 3, 5, 1]), torch.arange(9)
+    hard = softmax_loss(
+        users, items[target], items, target=target, pool=pool,
+        log_expected=None, weight=torch.ones(6), temperature=TEMPERATURE,
+    )  # fmt: skip
+    pull = soft_target_pull(users, items[target], items.mean(0), mass=1.0, weight=torch.ones(6))
+    fast = hard + 0.3 / TEMPERATURE * pull
+    slow = F.cross_entropy(users @ items.T / TEMPERATURE, target, label_smoothing=0.3)
+    torch.testing.assert_close(fast, slow)
+    for one, other in zip(
+        torch.autograd.grad(fast, [users, items]), torch.autograd.grad(slow, [users, items]), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)

@@ -13,10 +13,10 @@ from features.sequences import Sequences
 from features.splits import Split
 from features.vocabulary import FIRST
 from training.retrieval.batches import TrainingBatches
-from training.retrieval.config import LossConfig, RetrievalConfig
+from training.retrieval.config import LossConfig, RetrievalConfig, TowerConfig
 from training.retrieval.learn import Lesson, build_module
-from training.retrieval.losses import softmax_loss
-from training.retrieval.neighbours import Neighbours, neighbour_pull
+from training.retrieval.losses import soft_target_pull, softmax_loss
+from training.retrieval.neighbours import Neighbours
 
 NUM_CODES, TEMPERATURE, SHARE, DECAY = 12, 0.1, 0.3, 0.5
 CANDIDATES = np.arange(FIRST, NUM_CODES)
@@ -52,7 +52,7 @@ def test_neighbour_loss_when_written_out_in_full_then_value_and_gradients_agree(
         log_expected=None, weight=batch.weight, temperature=TEMPERATURE,
     )  # fmt: skip
     expected, mass = neighbours.expected(items, batch.histories)
-    pull = neighbour_pull(users, items[batch.target], expected, mass=mass, weight=batch.weight)
+    pull = soft_target_pull(users, items[batch.target], expected, mass=mass, weight=batch.weight)
     fast = fast + SHARE / TEMPERATURE * pull
 
     logits = users @ items[FIRST:].T / TEMPERATURE
@@ -94,3 +94,24 @@ def test_neighbour_share_when_the_pool_is_sampled_then_it_is_left_out_and_said(
     config = RetrievalConfig(loss=LossConfig(kind="sampled", neighbour_share=0.2))
     assert build_module(lesson, config, num_steps=1).neighbours is None
     assert "neighbour_share counts only where all candidates compete" in caplog.text
+
+
+def test_label_smoothing_when_set_then_a_steps_loss_grows_by_its_pull(sequences: Sequences) -> None:
+    split = Split.leave_one_out(sequences.take(np.flatnonzero(sequences.lengths > 2)))
+    lesson = Lesson(
+        fit=split.fit, validation=None, catalog=ItemCatalog.blank(NUM_CODES), candidates=CANDIDATES, num_price_bands=5
+    )
+    tower = TowerConfig(dim=8, num_heads=2, dropout=0.0, id_dropout=0.0)
+    losses = {}
+    for smoothing in (0.0, 0.3):
+        loss = LossConfig(neighbour_share=0.2, label_smoothing=smoothing, temperature=TEMPERATURE, bf16=False)
+        torch.manual_seed(1)
+        module = build_module(lesson, RetrievalConfig(tower=tower, loss=loss), num_steps=1)
+        batch = module.batches.batch(0)
+        losses[smoothing] = module.training_step(batch)
+    raw = module.towers.raw_items(torch.arange(NUM_CODES))
+    unit = F.normalize(raw, dim=-1)
+    users = module.towers.users(raw[batch.histories.item], batch.histories)
+    above = (users * (unit[batch.target] - unit[module.candidates].mean(0))).sum(-1)
+    pull = (above * batch.weight).sum() / batch.weight.sum()
+    torch.testing.assert_close(losses[0.3], losses[0.0] + 0.3 / TEMPERATURE * pull, rtol=1e-4, atol=1e-5)

@@ -65,6 +65,8 @@ class LossConfig:
             knows them; 0 for next items alone.
         num_neighbours: co-occurring items kept an item.
         neighbour_decay: weight of a history's event relative to the one after it, when its neighbours are asked.
+        label_smoothing: share of each target's weight that is spread evenly over all candidates, beside the neighbours'
+            (Szegedy et al. 2016).
         half_life_days: a target this many days before the end of the fit part weighs half, so that what sells now
             counts more than last season; 0 weighs all alike.
         bf16: multiply the large matrices of the softmax in bfloat16; faster where the processor has instructions
@@ -84,6 +86,7 @@ class LossConfig:
     neighbour_share: float = 0.0
     num_neighbours: int = 50
     neighbour_decay: float = 0.6
+    label_smoothing: float = 0.0
     half_life_days: float = 60.0
     bf16: bool = True
 
@@ -95,6 +98,12 @@ class LossConfig:
         _share("loss.in_batch_share", self.in_batch_share)
         _share("loss.neighbour_share", self.neighbour_share)
         _share("loss.neighbour_decay", self.neighbour_decay)
+        _share("loss.label_smoothing", self.label_smoothing)
+        if self.neighbour_share + self.label_smoothing > 1:
+            raise ConfigError(
+                "loss: expected neighbour_share and label_smoothing to make at most 1 together, found "
+                f"{self.neighbour_share} and {self.label_smoothing}; lower one of them."
+            )
         _at_least("loss.num_neighbours", self.num_neighbours, 1)
         if self.half_life_days < 0:
             raise ConfigError(f"loss.half_life_days: expected 0 or more days, found {self.half_life_days}.")

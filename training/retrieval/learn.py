@@ -222,9 +222,10 @@ def build_module(lesson: Lesson, config: RetrievalConfig, *, num_steps: int = 0)
     )
     questions = None if num_steps else _questions(lesson, config)
     neighbours = None
-    if config.loss.neighbour_share and batches.sampled:
-        logger.warning("loss.neighbour_share counts only where all candidates compete; it is left out")
-    elif config.loss.neighbour_share:
+    for name in ("neighbour_share", "label_smoothing"):
+        if getattr(config.loss, name) and batches.sampled:
+            logger.warning("loss.%s counts only where all candidates compete; it is left out", name)
+    if config.loss.neighbour_share and not batches.sampled:
         neighbours = Neighbours.fit(
             lesson.fit,
             candidates=batches.candidates,

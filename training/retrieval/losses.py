@@ -59,6 +59,26 @@ def softmax_loss(
     return (losses * weight).sum() / weight.sum().clamp_min(1e-9)
 
 
+def soft_target_pull(
+    user_vecs: Tensor, target_vecs: Tensor, expected: Tensor, *, mass: Tensor | float, weight: Tensor
+) -> Tensor:
+    """Return by how much the mean cosine of the targets is above that of a distribution over items, a scalar.
+
+    Times share / temperature, it is what a softmax loss gains when the share of each target goes to the distribution:
+    of the softmax only the numerator changes, and there the expected vector stands for the items.
+
+    Args:
+        user_vecs: unit vectors ``[M, D]``.
+        target_vecs: unit vectors of the targets ``[M, D]``.
+        expected: mean vector of the distribution, ``[M, D]`` or the same for all ``[D]``.
+        mass: how much of a distribution each position has, at most 1, ``[M]`` or the same for all.
+        weight: of each position ``[M]``.
+    """
+    whole = torch.as_tensor(mass, dtype=target_vecs.dtype).unsqueeze(-1)
+    above = (user_vecs * (whole * target_vecs - expected)).sum(-1)
+    return (above * weight).sum() / weight.sum().clamp_min(1e-9)
+
+
 class _LogSumExp(torch.autograd.Function):
     """``rest_i = log(sum over j of exp(s_ij - log_expected_j))`` ``[M]``, target left out.
 

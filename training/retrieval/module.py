@@ -19,8 +19,8 @@ from features.files import write_bytes
 from features.vocabulary import UNKNOWN
 from training.retrieval.batches import Batch, TrainingBatches
 from training.retrieval.config import RetrievalConfig
-from training.retrieval.losses import softmax_loss
-from training.retrieval.neighbours import Neighbours, neighbour_pull
+from training.retrieval.losses import soft_target_pull, softmax_loss
+from training.retrieval.neighbours import Neighbours
 from training.retrieval.questions import Questions
 from training.retrieval.sparse_rows import SparseRows, is_worth_it, leaving_out
 from training.retrieval.towers import TwoTower
@@ -118,13 +118,15 @@ class RetrievalModule(pl.LightningModule):
         raw = self.towers.raw_items(torch.arange(len(self.towers.known)))  # [V, D]
         unit = unit_vectors(raw)
         user_vecs = self.towers.users(raw[batch.histories.item], batch.histories)
-        targets = unit[batch.target]
-        loss = self._softmax(user_vecs, targets, unit[self.pool], batch=batch, codes=self.candidates)
-        if self.neighbours is None:
-            return loss
-        expected, mass = self.neighbours.expected(unit, batch.histories)
-        pull = neighbour_pull(user_vecs, targets, expected, mass=mass, weight=batch.weight)
-        return loss + self.config.loss.neighbour_share / self.config.loss.temperature * pull
+        targets, pool, config = unit[batch.target], unit[self.pool], self.config.loss
+        loss = self._softmax(user_vecs, targets, pool, batch=batch, codes=self.candidates)
+        pull = functools.partial(soft_target_pull, user_vecs, targets, weight=batch.weight)
+        if self.neighbours is not None:
+            expected, mass = self.neighbours.expected(unit, batch.histories)
+            loss = loss + config.neighbour_share / config.temperature * pull(expected, mass=mass)
+        if config.label_smoothing:
+            loss = loss + config.label_smoothing / config.temperature * pull(pool.mean(0), mass=1.0)
+        return loss
 
     def _sampled_loss(self, batch: Batch) -> Tensor:
         """Embed only the items that this step meets."""

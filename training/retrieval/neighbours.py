@@ -102,22 +102,6 @@ class Neighbours:
         return weights / weights.sum(dim=1, keepdim=True)
 
 
-def neighbour_pull(user_vecs: Tensor, target_vecs: Tensor, expected: Tensor, *, mass: Tensor, weight: Tensor) -> Tensor:
-    """Return by how much the mean cosine of the targets is above that of their histories' neighbours, a scalar.
-
-    Times share / temperature, it is what a softmax loss gains when the share of each target goes to its neighbours.
-
-    Args:
-        user_vecs: unit vectors ``[M, D]``.
-        target_vecs: unit vectors of the targets ``[M, D]``.
-        expected: ``[M, D]``, and ``mass`` ``[M]``, as ``Neighbours.expected`` returns them.
-        mass: how much of a distribution each position's neighbours make, at most 1.
-        weight: of each position ``[M]``.
-    """
-    above = (user_vecs * (mass.unsqueeze(1) * target_vecs - expected)).sum(-1)
-    return (above * weight).sum() / weight.sum().clamp_min(1e-9)
-
-
 class _SparseProduct(torch.autograd.Function):
     """``rows @ dense``; the gradient is taken with the transpose made once."""
 
