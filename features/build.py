@@ -169,8 +169,8 @@ class _Builder:
             customers = CustomerTable.build(
                 log,
                 self.out / ITEMS_FILE,
-                as_of=None,
-                settings=self.shop.lifecycle,
+                data=self.data,
+                shop=self.shop,
                 engine=self.engine,
             )
             customers.save(self.out / CUSTOMERS_FILE)

@@ -5,48 +5,27 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import columns as c
-from features.engine import private_connection
+from features.customers.parts import Context, Part
+from features.customers.registry import COLUMNS, PARTS
+from features.engine import private_connection, sql_name
 from features.errors import DataError, UnknownId
 from features.event_log import EventLog
 from features.files import staged_file
-from features.settings import EngineSettings, LifecycleSettings
-from features.tables.lifecycle import lifecycle
-from features.tables.orders import interactions, purchases
-from features.tables.preferences import favourite_category, last_seen
-from features.tables.rfm import rfm
+from features.settings import EngineSettings, LifecycleSettings, ShopSettings
 
 _METADATA_KEY: Final = b"footfall_customers"
-
-# Columns in order, and how each is made from the tables that are joined.
-COLUMNS: Final = {
-    c.USER_ID: "user_id",
-    "first_interaction_day": "first_interaction_day",
-    "last_interaction_day": "last_interaction_day",
-    "num_interactions": "num_interactions",
-    "first_purchase_day": "first_purchase_day",
-    "last_purchase_day": "last_purchase_day",
-    "recency_days": "recency_days",
-    "frequency": "coalesce(frequency, 0)",
-    "monetary": "coalesce(monetary, 0)",
-    "recency_score": "recency_score",
-    "frequency_score": "frequency_score",
-    "monetary_score": "monetary_score",
-    "average_basket": "monetary / frequency",
-    "lifecycle": "lifecycle",
-    "favourite_category": "favourite_category",
-    "last_region": "last_region",
-    "last_device_id": "last_device_id",
-}
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +36,8 @@ class CustomerTable:
 
     Args:
         as_of: the local day on which recency is 0; nothing later was looked at.
-        frame: columns as in ``COLUMNS``, sorted by user_id, which is unique. Days are dates; monetary and
-            average_basket are minor units; recency, scores and average_basket are missing for a user who never
-            bought, frequency and monetary are 0.
+        frame: user_id, sorted and unique, and the columns that ``features.customers.registry`` describes; one that
+            another version wrote may lack some. Days are midnights, money is minor units, a list is an array.
         lifecycle: the boundaries that its stages were drawn with.
     """
 
@@ -68,9 +46,8 @@ class CustomerTable:
     lifecycle: LifecycleSettings
 
     def __post_init__(self) -> None:
-        missing = [name for name in COLUMNS if name not in self.frame]
-        if missing:
-            raise DataError(f"CustomerTable: expected columns {list(COLUMNS)}, found none called {missing[0]!r}.")
+        if c.USER_ID not in self.frame:
+            raise DataError(f"CustomerTable: expected a column 'user_id', found {list(self.frame)}.")
         if not (self.frame[c.USER_ID].is_monotonic_increasing and self.frame[c.USER_ID].is_unique):
             raise DataError("CustomerTable: expected one row a user, sorted by user_id; sort and deduplicate first.")
 
@@ -86,30 +63,40 @@ class CustomerTable:
         event_log: EventLog,
         items: Path,
         *,
+        data: Path | None = None,
         as_of: dt.date | None = None,
-        settings: LifecycleSettings | None = None,
+        shop: ShopSettings | None = None,
         engine: EngineSettings = EngineSettings(),
+        parts: Sequence[Part] = PARTS,
     ) -> CustomerTable:
         """Compute the table from the rows that may serve analytics.
 
         Args:
             event_log: the clean log.
             items: the contract's items table, a Parquet file.
+            data: a data directory whose other tables (users, coupons, plan) are read where they are there.
             as_of: last local day that is looked at; the log's last day where left out.
-            settings: boundaries of the lifecycle; the defaults where left out.
+            shop: boundaries of the lifecycle and all other settings; the defaults where left out.
             engine: memory limit, threads, where to spill; beside the log where that is empty.
+            parts: what to put together; all of them where left out.
         """
-        day, settings = as_of or event_log.last_day, settings or LifecycleSettings()
+        day, shop = as_of or event_log.last_day, shop or ShopSettings()
         with private_connection(engine, beside=event_log.path.parent) as connection:
-            rows = event_log.relation(connection, purpose=c.ANALYTICS).filter(f"{c.LOCAL_DAY} <= DATE '{day}'")
-            table = _join(connection, rows, connection.read_parquet(str(items)), as_of=day, settings=settings)
-            frame = table.to_pandas(date_as_object=False, types_mapper=_nullable)
-        stages = frame["lifecycle"].value_counts().sort_index()
+            context = Context(
+                connection=connection,
+                rows=event_log.relation(connection, purpose=c.ANALYTICS).filter(f"{c.LOCAL_DAY} <= DATE '{day}'"),
+                items=connection.read_parquet(str(items)),
+                as_of=day,
+                shop=shop,
+                data=data,
+            )
+            frame = _join(context, parts).to_pandas(date_as_object=False, types_mapper=_nullable)
+        stages = frame["lifecycle"].value_counts().sort_index() if "lifecycle" in frame else pd.Series(dtype=int)
         logger.info(
             "customers: %d of %d users, as of %s (%s)",
             *(len(frame), event_log.num_users, day, ", ".join(f"{n} {stage}" for stage, n in stages.items())),
         )
-        return cls(as_of=day, frame=frame, lifecycle=settings)
+        return cls(as_of=day, frame=frame, lifecycle=shop.lifecycle)
 
     def lookup(self, user_id: str) -> dict[str, Any]:
         """Return one user's row; missing values are ``None``, days are dates.
@@ -126,9 +113,11 @@ class CustomerTable:
         """Write one Parquet file, whole or not at all."""
         about = {"as_of": self.as_of.isoformat(), "lifecycle": vars(self.lifecycle)}
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
-        days = [name for name in COLUMNS if name.endswith("_day")]
-        for name in days:
-            table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(pa.date32()))
+        kinds = (
+            COLUMNS[name].arrow_type if name in COLUMNS else table.schema.field(name).type
+            for name in table.schema.names
+        )
+        table = table.cast(pa.schema(list(zip(table.schema.names, kinds, strict=True))))
         metadata = {_METADATA_KEY: json.dumps(about).encode()}
         with staged_file(path) as aside:
             pq.write_table(table.replace_schema_metadata(metadata), aside)
@@ -157,33 +146,17 @@ class CustomerTable:
         return row if row < len(ids) and ids.iloc[row] == user_id else None
 
 
-def _join(
-    connection: duckdb.DuckDBPyConnection,
-    rows: duckdb.DuckDBPyRelation,
-    items: duckdb.DuckDBPyRelation,
-    *,
-    as_of: dt.date,
-    settings: LifecycleSettings,
-) -> pa.Table:
-    bought = purchases(rows)
-    rows.select(c.USER_ID).distinct().create_view("seen")
-    clocks = connection.sql("FROM seen").join(bought.set_alias("b"), c.USER_ID, how="left")
-    clocks = clocks.join(interactions(rows).set_alias("i"), c.USER_ID, how="left")
-    clocks.create("clocks")  # a table: two of the parts below read it
-    clocks = connection.table("clocks")
-    parts = {
-        "clock": clocks,
-        "score": rfm(clocks.filter("num_orders IS NOT NULL"), as_of=as_of).project("* EXCLUDE (monetary)"),
-        "stage": lifecycle(clocks, as_of=as_of, settings=settings),
-        "taste": favourite_category(rows, items),
-        "region": last_seen(rows, c.REGION),
-        "device": last_seen(rows, c.DEVICE_ID),
-    }
-    for name, relation in parts.items():
-        relation.create_view(name)
-    joins = " ".join(f"LEFT JOIN {name} USING (user_id)" for name in list(parts)[1:])
-    selected = ", ".join(f"{expression} AS {name}" for name, expression in COLUMNS.items())
-    return connection.sql(f"SELECT {selected} FROM clock {joins} ORDER BY user_id").to_arrow_table()
+def _join(context: Context, parts: Sequence[Part]) -> pa.Table:
+    """Return one row a user of the log, sorted; a part's columns are missing where it has no row of the user."""
+    selected, joins = [f"seen.{c.USER_ID}"], []
+    context.rows.select(c.USER_ID).distinct().create_view("seen")
+    for part in parts:
+        name = f"part {part.name}"
+        relation = context.once(name, partial(part.select, context))
+        selected += [f"{sql_name(name)}.{sql_name(column)}" for column in relation.columns if column != c.USER_ID]
+        joins.append(f"LEFT JOIN {sql_name(name)} ON {sql_name(name)}.{c.USER_ID} = seen.{c.USER_ID}")
+    query = f"SELECT {', '.join(selected)} FROM seen {' '.join(joins)} ORDER BY seen.{c.USER_ID}"
+    return context.connection.sql(query).to_arrow_table()
 
 
 def _nullable(kind: pa.DataType) -> Any:
@@ -191,6 +164,8 @@ def _nullable(kind: pa.DataType) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | list):
+        return [_plain(part) for part in value]
     if pd.isna(value):
         return None
     if isinstance(value, pd.Timestamp):

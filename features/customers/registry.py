@@ -1,0 +1,18 @@
+"""All parts of the customer table, in the order of its columns.
+
+A new part is a ``Part`` in a module of its own and one line here; nothing else has to know of it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from features.customers.basics import BASICS
+from features.customers.parts import CustomerColumn, Part
+
+PARTS: Final[tuple[Part, ...]] = (
+    *BASICS,
+    # profile: orders, visits, hours, preferences, answers, price sensitivity, outside tags, loyalty
+    # value: growth stage, value tier, expected purchases, probability alive, lifetime value, churn risk
+)
+COLUMNS: Final[dict[str, CustomerColumn]] = {column.name: column for part in PARTS for column in part.columns}
