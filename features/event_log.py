@@ -6,11 +6,7 @@ Built in DuckDB, out of core: no step holds the log in memory.
     rows with one event_id the first by (ts, user_id, content) stays
     purposes               granted at the row's instant and not withdrawn since
 
-A row's flags are found with one instant a user and purpose: the first grant after the last withdrawal.
-
-    grant 1 May, withdrawal 3 May, grant 7 May     rows from 7 May on count; 1 May's were withdrawn
-    no row for this user or purpose                none counts: where consents are kept, silence grants nothing
-    no consents table at all                       the shop's ``consent_default`` holds
+Consent is judged by the rule of ``features.privacy.consents``.
 """
 
 from __future__ import annotations
@@ -29,10 +25,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from features import columns as c
-from features.contract.tables import CONSENTS, EVENTS, SQL_TYPES, Table
-from features.engine import private_connection, sql_name, sql_text
+from features.contract.read import define_table
+from features.contract.tables import EVENTS
+from features.engine import private_connection, sql_text
 from features.errors import ConfigError, DataError
 from features.files import staged_file
+from features.privacy.consents import read_consents
 from features.settings import EngineSettings, ShopSettings
 from features.tables.local_time import SPARK_FUNCTIONS, local_time_columns
 
@@ -92,7 +90,7 @@ class EventLog:
         with private_connection(engine, beside=Path(path).parent) as connection:
             num_rows = _read_events(connection, Path(data) / "events.parquet")
             consents = Path(data) / "consents.parquet"
-            _read_consents(connection, consents)
+            read_consents(connection, consents)
             _define_log(connection, shop, otherwise=not consents.exists() and shop.consent_default == "granted")
             summary = _summarise(connection)
             with staged_file(Path(path)) as aside:
@@ -165,7 +163,7 @@ class _Summary:
 
 
 def _read_events(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
-    _read_table(connection, path, EVENTS, view="source_events")
+    define_table(connection, path, EVENTS, view="source_events")
     checks = [
         *(f"{column.name} IS NULL" for column in EVENTS.columns if column.required),
         f"{c.EVENT_TYPE} NOT IN ({_literals(c.EVENT_TYPES)})",
@@ -183,45 +181,6 @@ def _read_events(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
                 "which sets such rows aside with their reason."
             )
     return int(num_rows)
-
-
-def _read_consents(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Make table ``consent``: from which instant on each user's rows count, by purpose; NULL where nothing is said."""
-    if path.exists():
-        _read_table(connection, path, CONSENTS, view="source_consents")
-    else:
-        columns = ", ".join(f"NULL::{SQL_TYPES[column.kind]} AS {sql_name(column.name)}" for column in CONSENTS.columns)
-        connection.execute(f"CREATE TEMP VIEW source_consents AS SELECT {columns} WHERE false")
-    by_purpose = ", ".join(f"max(valid_from) FILTER (purpose = '{p}') AS {p}_from" for p in c.PURPOSES)
-    connection.execute(f"""
-        CREATE TEMP TABLE consent AS
-        WITH withdrawal AS (
-            SELECT user_id, purpose, max("at") FILTER (NOT granted) AS withdrawn_at FROM source_consents GROUP BY ALL
-        ), validity AS (
-            SELECT user_id, purpose,
-                   coalesce(min("at") FILTER (granted AND (withdrawn_at IS NULL OR "at" > withdrawn_at)),
-                            'infinity'::TIMESTAMPTZ) AS valid_from
-            FROM source_consents JOIN withdrawal USING (user_id, purpose) GROUP BY ALL
-        )
-        SELECT user_id, {by_purpose} FROM validity GROUP BY user_id""")
-
-
-def _read_table(connection: duckdb.DuckDBPyConnection, path: Path, table: Table, *, view: str) -> None:
-    if not path.is_file():
-        raise DataError(f"{path}: expected the table {table.name!r} of a data directory here, found no file.")
-    try:
-        relation = connection.read_parquet(str(path))
-    except duckdb.Error as error:
-        raise DataError(f"{path}: expected a Parquet file, found something else ({error}).") from None
-    found = dict(zip(relation.columns, map(str, relation.types), strict=True))
-    for column in table.columns:
-        expected = SQL_TYPES[column.kind]
-        if found.get(column.name) != expected:
-            raise DataError(
-                f"{path}: expected column {column.name!r} of type {expected}, found "
-                f"{found.get(column.name, 'no such column')}; import the data again."
-            )
-    relation.select(*map(sql_name, table.column_names)).create_view(view)
 
 
 def _define_log(connection: duckdb.DuckDBPyConnection, shop: ShopSettings, *, otherwise: bool) -> None:
