@@ -15,6 +15,7 @@ import yaml
 
 from features import columns as c
 from features.errors import ConfigError, did_you_mean
+from features.identity.settings import IdentitySettings
 
 SHOP_FILE = "shop.yaml"
 Repeat = Literal["allow", "discount", "exclude"]
@@ -48,6 +49,20 @@ class LifecycleSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrivacySettings:
+    """What reports may show of small groups.
+
+    Args:
+        minimum_group: figures about fewer customers than these are not shown.
+    """
+
+    minimum_group: int = 10
+
+    def __post_init__(self) -> None:
+        _whole("privacy.minimum_group", self.minimum_group, least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShopSettings:
     """Facts about the shop that every stage needs.
 
@@ -65,6 +80,8 @@ class ShopSettings:
             ``allow``: by how often it was bought. ``discount``: also by when, so that an item that is not due yet is
             held back (a grocer).
         lifecycle: the clocks of the customer lifecycle.
+        privacy: what reports may show of small groups.
+        identity: which ids make one customer.
     """
 
     name: str = "shop"
@@ -77,6 +94,8 @@ class ShopSettings:
     num_price_bands: int = 5
     repeat: Repeat = "discount"
     lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
 
     def __post_init__(self) -> None:
         _whole("minor_units", self.minor_units, least=1)
@@ -123,13 +142,23 @@ class ShopSettings:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: expected YAML, found something else ({error}).") from None
         _refuse_unknown_keys(values, cls, where=str(path))
-        lifecycle = values.pop("lifecycle", {}) or {}
-        _refuse_unknown_keys(lifecycle, LifecycleSettings, where=f"{path}: lifecycle")
+        for name, kind in _GROUPS.items():
+            group = values.get(name) or {}
+            _refuse_unknown_keys(group, kind, where=f"{path}: {name}")
+            values[name] = kind(**{key: tuple(x) if isinstance(x, list) else x for key, x in group.items()})
         if "event_types" in values:
             if not isinstance(values["event_types"], list):
                 raise ConfigError(f"{path}: expected event_types as a list, found {values['event_types']!r}.")
             values["event_types"] = tuple(values["event_types"])
-        return cls(lifecycle=LifecycleSettings(**lifecycle), **values)
+        return cls(**values)
+
+
+# Settings of the shop that are groups of settings themselves.
+_GROUPS: Final[dict[str, type]] = {
+    "lifecycle": LifecycleSettings,
+    "privacy": PrivacySettings,
+    "identity": IdentitySettings,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

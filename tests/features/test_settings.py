@@ -38,6 +38,8 @@ def test_shop_settings_when_there_is_no_file_then_the_defaults_hold(tmp_path: Pa
         ("event_types: [vew]", "Did you mean 'view'?"),
         ("consent_default: perhaps", "consent_default: expected 'granted' or 'denied'"),
         ("lifecycle: 3", "lifecycle: expected a mapping of settings, found int"),
+        ("privacy: {minimum_group: 0}", "privacy.minimum_group: expected a whole number of 1 or more, found 0"),
+        ("privacy: {minimum_grup: 5}", "Did you mean 'minimum_group'?"),
         ("lifecycle: {new_days: x}", "lifecycle.new_days: expected a whole number of 0 or more, found 'x'"),
     ],
 )

@@ -14,7 +14,7 @@ from features.tables.lifecycle import LIFECYCLE_STAGES
 from features.vocabulary import Vocabulary
 from training.evaluation.baselines import PersonalFrequency, Popularity
 from training.evaluation.comparison import Comparison, Resampling, Seconds
-from training.evaluation.examples import ItemNames, Pseudonyms, example_customers
+from training.evaluation.examples import ItemNames, example_customers
 from training.evaluation.list_quality import ItemFacts
 from training.evaluation.metrics import RelevantItems
 from training.evaluation.slices import slices_of
@@ -179,9 +179,3 @@ def test_examples_when_made_twice_then_no_name_shows_the_id_or_repeats() -> None
     first, second = (examples(frozenset()) for _ in range(2))
     assert {row["customer"] for row in first}.isdisjoint(row["customer"] for row in second)
     assert "user-" not in repr(first)
-
-
-def test_pseudonyms_when_the_key_is_known_then_stable_and_never_printed() -> None:
-    names = Pseudonyms(key=b"k" * 32)
-    assert names.of("a") == names.of("a") != names.of("b")
-    assert "kkk" not in repr(names)

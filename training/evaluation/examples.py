@@ -6,40 +6,20 @@ the history. Examples are personal data; they stay in the store and are never up
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from features.catalog import ItemCatalog
+from features.privacy.pseudonyms import Pseudonyms
 from features.recommendations import Recommendations
 from features.vocabulary import FIRST, Vocabulary
 from training.evaluation.tasks import Task, met_before
 
-_KEY_BYTES: Final = 32
 _PSEUDONYM_DIGITS: Final = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pseudonyms:
-    """Names that stand for user ids in one report; the key is never written, so no name leads back to an id.
-
-    What stands beside a name may still give its bearer away.
-
-    Args:
-        key: secret of this report, random unless given.
-    """
-
-    key: bytes = field(default_factory=lambda: secrets.token_bytes(_KEY_BYTES), repr=False)
-
-    def of(self, user_id: str) -> str:
-        """Return the name of a user: a keyed digest (HMAC-SHA-256)."""
-        return hmac.new(self.key, user_id.encode(), hashlib.sha256).hexdigest()[:_PSEUDONYM_DIGITS]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,7 +70,7 @@ def example_customers(
         num_items: most items of a history, an answer or a list.
         seed: of the draw.
     """
-    pseudonyms = Pseudonyms()
+    pseudonyms = Pseudonyms.one_time(scope="report", digits=_PSEUDONYM_DIGITS)
     rng = np.random.default_rng(seed)
     shown = [
         int(question)
