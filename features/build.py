@@ -1,6 +1,8 @@
 """From a data directory to a feature directory: every table, sequence and panel that models read.
 
-data/events.parquet ...   ->   out/event_log.parquet   clean, sorted, flagged
+data/events.parquet ...   ->   out/identity/           which ids are one customer; absent where nothing links two
+                               out/event_log.parquet   clean, sorted, flagged, by customer
+                               out/consents.parquet    from when on each purpose may use a customer's rows
                                out/vocabulary.parquet  items by code
                                out/users.parquet       users by row of the sequences
                                out/catalog.parquet     attributes by item code
@@ -36,8 +38,10 @@ from features.engine import memory_explained, private_connection, sql_name, sql_
 from features.errors import DataError
 from features.event_log import EventLog
 from features.files import read_json, sha256_of_file, staged_directory, write_json
+from features.identity.build import build_identity
 from features.panel.build import PanelSettings, build_panel
 from features.panel.demand_panel import DemandPanel
+from features.privacy.consents import CONSENTS_FILE, ConsentBook
 from features.release.part import git_revision
 from features.sequence_build import build_sequences, build_users, build_vocabulary
 from features.sequences import Sequences
@@ -46,6 +50,7 @@ from features.vocabulary import Vocabulary
 
 FEATURES_FORMAT: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
+IDENTITY_DIRECTORY: Final = "identity"
 EVENT_LOG_FILE: Final = "event_log.parquet"
 VOCABULARY_FILE: Final = "vocabulary.parquet"
 USERS_FILE: Final = "users.parquet"
@@ -161,8 +166,25 @@ class _Builder:
     seconds: dict[str, float]
 
     def build(self, panel: PanelSettings) -> dict[str, Any]:
+        with self._stage("identity"):
+            identity = build_identity(self.data, self.out / IDENTITY_DIRECTORY, shop=self.shop, engine=self.engine)
         with self._stage("event_log"):
-            log = EventLog.build(self.data, self.out / EVENT_LOG_FILE, shop=self.shop, engine=self.engine)
+            log = EventLog.build(
+                self.data,
+                self.out / EVENT_LOG_FILE,
+                shop=self.shop,
+                engine=self.engine,
+                identity=self.out / IDENTITY_DIRECTORY if identity else None,
+            )
+        with self._stage("consents"):
+            consents = ConsentBook.build(
+                self.data,
+                shop=self.shop,
+                engine=self.engine,
+                identity=self.out / IDENTITY_DIRECTORY if identity else None,
+                spill=self.out,
+            )
+            consents.save(self.out / CONSENTS_FILE)
         with self._stage("sequences"), private_connection(self.engine, beside=self.out) as connection:
             counts = self._build_sequences(connection, log)
         with self._stage("customers"):
@@ -181,6 +203,7 @@ class _Builder:
             write_stock(connection, log, self.data, self.out / STOCK_FILE)
         counts |= {
             "events": log.num_events,
+            "linked_ids": identity["ids"] if identity else 0,
             "customers": len(customers),
             "panel_items": demand.num_items,
             "panel_days": demand.num_periods,

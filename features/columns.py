@@ -25,6 +25,7 @@ VARIANT: Final = "variant"
 COUPON_ID: Final = "coupon_id"
 
 # added by the event log at its door
+SOURCE_USER_ID: Final = "source_user_id"  # as it arrived; user_id is the customer
 LOCAL_DAY: Final = "local_day"
 LOCAL_HOUR: Final = "local_hour"
 FOR_ANALYTICS: Final = "for_analytics"

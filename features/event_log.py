@@ -5,6 +5,7 @@ Built in DuckDB, out of core: no step holds the log in memory.
     row without event_id   gets one from its content; the second identical row gets another, and so on
     rows with one event_id the first by (ts, user_id, content) stays
     purposes               granted at the row's instant and not withdrawn since
+    user_id                the customer, where ids were linked (``features.identity``); as it arrived in source_user_id
 
 Consent is judged by the rule of ``features.privacy.consents``.
 """
@@ -30,6 +31,7 @@ from features.contract.tables import EVENTS
 from features.engine import private_connection, sql_text
 from features.errors import ConfigError, DataError
 from features.files import staged_file
+from features.identity.resolve import define_customers, resolved_events
 from features.privacy.consents import read_consents
 from features.settings import EngineSettings, ShopSettings
 from features.tables.local_time import SPARK_FUNCTIONS, local_time_columns
@@ -40,6 +42,7 @@ LOG_COLUMNS: Final = (
     c.LOCAL_HOUR,
     c.FOR_ANALYTICS,
     c.FOR_PERSONALISATION,
+    c.SOURCE_USER_ID,
 )
 FLAGS: Final = {c.ANALYTICS: c.FOR_ANALYTICS, c.PERSONALISATION: c.FOR_PERSONALISATION}
 _METADATA_KEY: Final = "footfall_event_log"
@@ -74,7 +77,13 @@ class EventLog:
 
     @classmethod
     def build(
-        cls, data: Path, path: Path, *, shop: ShopSettings, engine: EngineSettings = EngineSettings()
+        cls,
+        data: Path,
+        path: Path,
+        *,
+        shop: ShopSettings,
+        engine: EngineSettings = EngineSettings(),
+        identity: Path | None = None,
     ) -> EventLog:
         """Read ``data/events.parquet`` (and ``data/consents.parquet``), write ``path`` whole or not at all.
 
@@ -83,16 +92,21 @@ class EventLog:
             path: the Parquet file to write.
             shop: its zone gives the local day and hour, its default the consent where no consents table is given.
             engine: memory limit, threads, where to spill.
+            identity: directory that ``features.identity.build.build_identity`` wrote, whose customers become the users;
+                ``None`` leaves every user_id as it arrived.
 
         Raises:
             DataError: a file is missing, empty or breaks the contract.
         """
         with private_connection(engine, beside=Path(path).parent) as connection:
             num_rows = _read_events(connection, Path(data) / "events.parquet")
+            if identity is not None:
+                define_customers(connection, identity)
             consents = Path(data) / "consents.parquet"
-            read_consents(connection, consents)
-            _define_log(connection, shop, otherwise=not consents.exists() and shop.consent_default == "granted")
-            summary = _summarise(connection)
+            read_consents(connection, consents, by_customer=identity is not None)
+            otherwise = not consents.exists() and shop.consent_default == "granted"
+            _define_log(connection, shop, otherwise=otherwise, linked=identity is not None)
+            summary = _summarise(connection, linked=identity is not None)
             with staged_file(Path(path)) as aside:
                 _write_sorted(connection, aside, summary)
         log = cls.open(path)
@@ -183,7 +197,7 @@ def _read_events(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     return int(num_rows)
 
 
-def _define_log(connection: duckdb.DuckDBPyConnection, shop: ShopSettings, *, otherwise: bool) -> None:
+def _define_log(connection: duckdb.DuckDBPyConnection, shop: ShopSettings, *, otherwise: bool, linked: bool) -> None:
     """Make view ``log``: one row an event, with id, local time and flags; ``otherwise`` where no consent row says."""
     content = _content(column.name for column in EVENTS.columns if column.name != c.EVENT_ID)
     others = ", ".join(name for name in EVENTS.column_names if name != c.EVENT_ID)
@@ -208,18 +222,21 @@ def _define_log(connection: duckdb.DuckDBPyConnection, shop: ShopSettings, *, ot
         f"coalesce(ts >= {purpose}_from, {str(otherwise).lower()}) AS {flag}" for purpose, flag in FLAGS.items()
     )
     connection.execute(SPARK_FUNCTIONS)
+    own = f"SELECT *, {c.USER_ID} AS {c.SOURCE_USER_ID} FROM distinct_events"
     connection.execute(f"""
         CREATE TEMP VIEW log AS
-        SELECT {", ".join(EVENTS.column_names)}, {local_time_columns(shop.time_zone)}, {flags}
-        FROM distinct_events LEFT JOIN consent USING (user_id)""")
+        SELECT {", ".join(EVENTS.column_names)}, {local_time_columns(shop.time_zone)}, {flags}, {c.SOURCE_USER_ID}
+        FROM ({resolved_events("distinct_events") if linked else own}) LEFT JOIN consent USING (user_id)""")
 
 
-def _summarise(connection: duckdb.DuckDBPyConnection) -> _Summary:
+def _summarise(connection: duckdb.DuckDBPyConnection, *, linked: bool) -> _Summary:
+    # Without links the last column, source_user_id, says nothing new; the fingerprint stays what it was without it.
+    content = _content(LOG_COLUMNS if linked else LOG_COLUMNS[:-1])
     rows = connection.execute(f"""
         SELECT count(*), count(DISTINCT user_id), epoch_us(min(ts)), epoch_us(max(ts)),
                min({c.LOCAL_DAY}), max({c.LOCAL_DAY}),
                sum(md5_number_lower(row_text)::HUGEINT), sum(md5_number_upper(row_text)::HUGEINT)
-        FROM (SELECT *, {_content(LOG_COLUMNS)} AS row_text FROM log)""").fetchall()
+        FROM (SELECT *, {content} AS row_text FROM log)""").fetchall()
     num_events, num_users, first_us, last_us, first_day, last_day, lower, upper = rows[0]
     return _Summary(
         num_events=num_events,

@@ -136,8 +136,8 @@ def _added_up(links: Frame) -> Frame:
         .group_by(*KEY)
         .agg(nw.col("first_seen").min(), nw.col("last_seen").max(), nw.col("count").sum(), nw.col("rank").min())
     )
-    reason = nw.lit(REASONS[-1])
+    kind = nw.lit(REASONS[-1])
     for number, name in enumerate(REASONS[:-1]):
-        reason = nw.when(nw.col("rank") == number).then(nw.lit(name)).otherwise(reason)
-    totals = totals.with_columns(nw.col("count").cast(nw.Int64), reason.alias("reason"))
+        kind = nw.when(nw.col("rank") == number).then(nw.lit(name)).otherwise(kind)
+    totals = totals.with_columns(nw.col("count").cast(nw.Int64), kind.alias("reason"))
     return totals.select(*LINK_COLUMNS)

@@ -172,7 +172,7 @@ def _joined(mixed: Frame, people: Frame, groups: Frame, denials: Frame, *, limit
         nw.col("owner").n_unique().alias("owners"), nw.col("owner").min().alias("owner"), nw.col("count").sum()
     )
     single = owners.filter(nw.col("owners") == 1).select("group", "owner", nw.col("count").cast(nw.Int64))
-    allowed = kept(_without_denied(single, rooted, people, groups, denials))
+    allowed = kept(_without_denied(single, people, groups, denials))
     fitting = kept(_fitting(allowed, people, groups, limit=limit))
     why = [
         owners.filter(nw.col("owners") > 1).select("group", nw.lit(SHARED).alias("left")),
@@ -189,7 +189,7 @@ def _with_root(rows: Frame, roots: Frame, column: str, name: str) -> Frame:
     return joined.with_columns(nw.coalesce(name, column).alias(name))
 
 
-def _without_denied(single: Frame, rooted: Frame, people: Frame, groups: Frame, denials: Frame) -> Frame:
+def _without_denied(single: Frame, people: Frame, groups: Frame, denials: Frame) -> Frame:
     """Leave out a group of which one id is denied to belong with an id of the person."""
     if not num_rows(denials):
         return single

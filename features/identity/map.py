@@ -77,7 +77,7 @@ class IdentityMap:
             about = json.loads(table.schema.metadata[_METADATA_KEY])
         except Exception as error:
             raise DataError(f"{path}: expected an identity map, found {type(error).__name__} ({error}).") from None
-        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in about["settings"].items()}
+        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about["settings"].items()}
         return cls(frame=table.to_pandas(), settings=IdentitySettings(**settings), about=about["about"])
 
     @classmethod

@@ -29,6 +29,7 @@ from features.contract.tables import CONSENTS
 from features.engine import private_connection
 from features.errors import ConfigError, DataError
 from features.files import staged_file
+from features.identity.resolve import define_customers, resolved_table
 from features.settings import EngineSettings, ShopSettings
 from features.vocabulary import FIRST, Vocabulary
 
@@ -43,13 +44,20 @@ _COLUMNS: Final = tuple(f"{purpose}_{instant}" for purpose in c.PURPOSES for ins
 logger = logging.getLogger(__name__)
 
 
-def read_consents(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Make table ``consent`` (see ``define_consent``) from a data directory's file, empty where there is none."""
+def read_consents(connection: duckdb.DuckDBPyConnection, path: Path, *, by_customer: bool = False) -> None:
+    """Make table ``consent`` (see ``define_consent``) from a data directory's file, empty where there is none.
+
+    Args:
+        connection: where the table is made.
+        path: the file.
+        by_customer: whether what any id of a customer said counts for the customer, from its instant on; the
+            connection then holds the tables of ``features.identity.resolve.define_customers``.
+    """
     if path.exists():
         define_table(connection, path, CONSENTS, view="source_consents")
     else:
         define_empty_table(connection, CONSENTS, view="source_consents")
-    define_consent(connection, source="source_consents")
+    define_consent(connection, source=f"({resolved_table('source_consents')})" if by_customer else "source_consents")
 
 
 def define_consent(connection: duckdb.DuckDBPyConnection, *, source: str) -> None:
@@ -152,13 +160,23 @@ class ConsentBook:
         return cls(users=Vocabulary.from_ids([]), instants=np.zeros((0, len(_COLUMNS)), np.int64), otherwise=granted)
 
     @classmethod
-    def build(cls, data: Path, *, shop: ShopSettings, engine: EngineSettings = EngineSettings()) -> ConsentBook:
+    def build(
+        cls,
+        data: Path,
+        *,
+        shop: ShopSettings,
+        engine: EngineSettings = EngineSettings(),
+        identity: Path | None = None,
+        spill: Path | None = None,
+    ) -> ConsentBook:
         """Read ``data/consents.parquet``.
 
         Args:
             data: a data directory.
             shop: its ``consent_default`` holds where there is no such file.
             engine: memory limit, threads.
+            identity: directory of the identity stage, so that users are customers; ``None`` where it wrote none.
+            spill: directory to spill in where the engine's settings name none; beside the data where ``None``.
 
         Raises:
             DataError: the file breaks the contract.
@@ -166,8 +184,10 @@ class ConsentBook:
         path = Path(data) / CONSENTS_FILE
         if not path.exists():
             return cls.of_default(granted=shop.consent_default == "granted")
-        with private_connection(engine, beside=Path(engine.temp_directory or data)) as connection:
-            read_consents(connection, path)
+        with private_connection(engine, beside=Path(spill or data)) as connection:
+            if identity is not None:
+                define_customers(connection, identity)
+            read_consents(connection, path, by_customer=identity is not None)
             book = cls.from_relation(connection.table("consent"))
         logger.info("consents: %d users are named", len(book))
         return book
