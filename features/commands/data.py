@@ -1,9 +1,9 @@
-"""``footfall data``: bring a shop's log into the contract."""
+"""``footfall data``: bring a shop's log into the contract, look at one customer's, erase one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from features.commands.parsing import Command, run_subcommand
 from features.errors import ConfigError
@@ -61,7 +61,139 @@ def synth(out: Path, users: int = 5_000, items: int = 1_000, days: int = 180, se
     return generate(out, num_users=users, num_items=items, num_days=days, seed=seed)
 
 
+def log(
+    directory: Path,
+    user: str = "",
+    since: str = "",
+    until: str = "",
+    out: Path | None = None,
+    *,
+    why: str = "",
+    who: str = "",
+    pseudonymise: str = "",
+    key: Path | None = None,
+    linked: bool = True,
+    audit: Path | None = None,
+    engine: EngineSettings = EngineSettings(),
+) -> dict[str, Any]:
+    """Export one customer's activity, or without --user everyone's in a window; who asked is recorded.
+
+    Args:
+        directory: data or feature directory.
+        user: an id of the customer; linked ids count as theirs.
+        since: first time (also --from): 2026-03-01, or 2026-03-01T10:15, in the shop's zone unless it has an offset.
+        until: end (also --to): a time, which is left out, or a day, which is not.
+        out: file to write, .csv, .parquet or .jsonl; without it the first 1,000 rows stand in the result.
+        why: reason, for the record.
+        who: name of whoever asks; the account of this process where left out.
+        pseudonymise: recipient of the export: ids become pseudonyms for them alone, and free texts are left out.
+        key: file of pseudonym keys; the variable FOOTFALL_PSEUDONYM_KEY where left out.
+        linked: whether rows under linked ids count as the customer's.
+        audit: file of the record; access.jsonl beside the directory where left out.
+        engine: where tables are computed.
+    """
+    from features.privacy.export import export_activity
+
+    return export_activity(
+        directory,
+        user=user,
+        times=(since, until),
+        out=out,
+        asker=(who, why),
+        recipient=pseudonymise,
+        key=key,
+        linked=linked,
+        audit=audit,
+        engine=engine,
+    )
+
+
+def erase(
+    user: str,
+    data: Path | None = None,
+    *,
+    features: Path | None = None,
+    store: Path | None = None,
+    live: Path | None = None,
+    engine: EngineSettings = EngineSettings(),
+) -> dict[str, Any]:
+    """Remove a customer, under all linked ids, from every place that is given, and say what was removed where.
+
+    Args:
+        user: an id of the customer; write --user ID or the id alone.
+        data: data directory.
+        features: feature directory made from it, which is built again.
+        store: release store: erasure list, live events, and the customers parts of all releases.
+        live: file of live events, where it is not in the store.
+        engine: where tables are computed.
+    """
+    from features.privacy.erase import erase_customer
+
+    return erase_customer(user, data=data, features=features, store=store, live=live, engine=engine)
+
+
+def key(file: Path, rotate: bool = False) -> dict[str, Any]:
+    """Make a file of pseudonym keys, for its owner alone, or add a key to it.
+
+    Args:
+        file: to write.
+        rotate: whether a key is added; new pseudonyms then use it, and old ones still lead back.
+    """
+    from features.privacy.pseudonyms import KeyRing
+
+    ring = KeyRing.rotate(file) if rotate else KeyRing.create(file)
+    return {"file": str(file), "newest": f"k{ring.newest}", "keys": len(ring.keys)}
+
+
+def reveal(
+    pseudonym: str,
+    directory: Path,
+    recipient: str,
+    *,
+    why: str = "",
+    who: str = "",
+    key: Path | None = None,
+    audit: Path | None = None,
+) -> dict[str, Any]:
+    """Say which id of a data or feature directory a pseudonym stands for; who asked is recorded.
+
+    Args:
+        pseudonym: such as k2: and 32 hex digits.
+        directory: data or feature directory.
+        recipient: whom it was made for.
+        why: reason, for the record.
+        who: name of whoever asks; the account of this process where left out.
+        key: file of pseudonym keys; the variable FOOTFALL_PSEUDONYM_KEY where left out.
+        audit: file of the record; access.jsonl beside the directory where left out.
+    """
+    from features.privacy.export import reveal_pseudonym
+
+    return reveal_pseudonym(pseudonym, directory, recipient=recipient, asker=(who, why), key=key, audit=audit)
+
+
+# As people say them; a keyword of Python cannot name an argument.
+_ALSO: Final = {"--from": "--since", "--to": "--until"}
+
+
+def _plain(argv: list[str]) -> list[str]:
+    """Let ``log`` take --from and --to, and ``erase`` its id as --user ID."""
+    words = [_ALSO.get(name, name) + sign + value for name, sign, value in (word.partition("=") for word in argv)]
+    if words[:1] == ["erase"] and "--user" in words[:-1]:
+        place = words.index("--user")
+        return ["erase", words[place + 1], *words[1:place], *words[place + 2 :]]
+    return words
+
+
 def run(argv: list[str]) -> dict[str, Any] | None:
     """Run ``footfall data``."""
-    subcommands: dict[str, Command] = {"complete-journey": complete_journey, "import": import_files, "synth": synth}
-    return run_subcommand(subcommands, argv, prog="footfall data")
+    subcommands: dict[str, Command] = {
+        "complete-journey": complete_journey,
+        "import": import_files,
+        "synth": synth,
+        "log": log,
+        "erase": erase,
+        "key": key,
+        "reveal": reveal,
+    }
+    words = _plain(argv) if argv[:1] in (["log"], ["erase"]) else argv
+    return run_subcommand(subcommands, words, prog="footfall data")

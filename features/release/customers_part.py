@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from features import columns as c
-from features.build import FeatureSet
+from features.build import IDENTITY_DIRECTORY, FeatureSet
 from features.customers.table import CustomerTable
+from features.identity.build import MAP_FILE
+from features.identity.graph import CUSTOMER_ID
+from features.identity.map import IdentityMap
+from features.privacy.consents import CONSENTS_FILE, ConsentBook
 from features.release import layout
+from features.release.erasure import ErasedUsers
 from features.release.part import Part, write_part
 from features.release.release import ReleaseStore
 from features.vocabulary import Vocabulary
@@ -25,7 +31,7 @@ MAX_HISTORY_EVENTS: Final = 1_000
 def write_customers_part(
     features: FeatureSet, store: ReleaseStore, *, max_history_events: int = MAX_HISTORY_EVENTS
 ) -> Part:
-    """Write the customer table and the recent history of every user who is not to be forgotten.
+    """Write the customer table, consents, links and recent history of every user who is not to be forgotten.
 
     Args:
         features: what `footfall features` built; its sequences hold only what may be used for personalisation.
@@ -43,6 +49,7 @@ def write_customers_part(
         to_forget = table.frame[c.USER_ID].map(lambda user: user in erased).astype(bool)
         known = table.frame[~to_forget]
         dataclasses.replace(table, frame=known.reset_index(drop=True)).save(draft.directory / layout.CUSTOMERS)
+        _write_who_they_are(features, erased, draft.directory)
         draft.about.update(
             as_of=table.as_of.isoformat(),
             num_customers=len(known),
@@ -53,3 +60,15 @@ def write_customers_part(
     assert part is not None, "a part was just written"
     log.info("customers part %s: %d customers, %d erased", part.version, len(known), int((~kept).sum()))
     return part
+
+
+def _write_who_they_are(features: FeatureSet, erased: ErasedUsers, directory: Path) -> None:
+    """Write consents and links; features that were built before there were any lack the file."""
+    consents, links = features.directory / CONSENTS_FILE, features.directory / IDENTITY_DIRECTORY / MAP_FILE
+    if consents.is_file():
+        ConsentBook.load(consents).without(erased).save(directory / layout.CONSENTS)
+    if links.is_file():
+        known = IdentityMap.load(links)
+        forgotten = [any(str(id_) in erased for id_ in ids) for ids in known.frame[["id", CUSTOMER_ID]].to_numpy()]
+        frame = known.frame[~np.array(forgotten, dtype=bool)].reset_index(drop=True)
+        dataclasses.replace(known, frame=frame).save(directory / layout.IDENTITIES)

@@ -50,7 +50,7 @@ class ErasureList:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
-            _drop_torn_line(file)
+            drop_torn_line(file)
             key = self._key() if file.tell() else self._new_key()
             row = {"user_hmac": _digest(key, user_id), "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}
             file.write(json.dumps(row).encode() + b"\n")
@@ -112,7 +112,7 @@ class ErasedUsers:
         return len(self.digests)
 
 
-def _drop_torn_line(file: BinaryIO) -> None:
+def drop_torn_line(file: BinaryIO) -> None:
     """Cut what a crash left after the last line end: it was never acknowledged, and a new row must not stick to it."""
     file.seek(0)
     content = file.read()

@@ -22,6 +22,8 @@ CUSTOMERS: Final = "customers.parquet"  # the CustomerTable, one row a user
 USERS: Final = "users.parquet"  # Vocabulary of users: row u of the histories is code u + 2
 HISTORIES: Final = "histories"  # Sequences of recent events that may be used for personalisation
 HISTORY_VOCABULARY: Final = "history_vocabulary.parquet"  # item codes of the histories (a release may mix versions)
+CONSENTS: Final = "consents.parquet"  # ConsentBook
+IDENTITIES: Final = "identities.parquet"  # IdentityMap; absent where nothing links two ids
 # about: as_of; currency and minor_units of its money columns
 
 # demand/

@@ -98,6 +98,29 @@ class ReleaseStore:
         versions = sorted(p.name for p in (Path(self.root) / "parts" / kind).glob("[!.]*") if p.is_dir())
         return Part.open(self._part_directory(kind, versions[-1])) if versions else None
 
+    def parts(self, kind: PartKind) -> list[Part]:
+        """Return all parts of a kind, checked, oldest first, whether a release names them or none does.
+
+        Raises:
+            ReleaseError: a file of one is damaged.
+        """
+        return [Part.open(path) for path in sorted((Path(self.root) / "parts" / kind).glob("[!.]*")) if path.is_dir()]
+
+    def replace_part(self, old: Part, *, by: Part) -> list[str]:
+        """Let every release that names one part name another in its place; return their ids, which stay the same.
+
+        Raises:
+            ReleaseError: a release manifest is damaged.
+        """
+        named = []
+        for release_id in self.release_ids():
+            manifest = self._manifest(self.manifest_path(release_id))
+            if manifest["parts"].get(old.kind, {}).get("version") == old.version:
+                manifest["parts"][old.kind] = {"version": by.version, "sha256": by.sha256}
+                write_json(self.manifest_path(release_id), manifest | {"sha256": _digest(manifest)})
+                named.append(release_id)
+        return named
+
     def part_of_run(self, kind: PartKind, run_id: str) -> Part | None:
         """Return the newest part that a run has written, checked, or ``None``; other runs' parts may be damaged.
 
