@@ -18,9 +18,9 @@ from torch import Tensor
 
 Array = npt.NDArray[np.floating]
 
-_SOLD, SEEN, _NONZERO, _LOG = range(4)
+SOLD, SEEN, _NONZERO, _LOG = range(4)
 NUM_BASIC: Final = 4
-NONZERO_LOG_AND_UNITS: Final = [_NONZERO, _LOG, _SOLD]
+NONZERO_LOG_AND_UNITS: Final = [_NONZERO, _LOG, SOLD]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +107,7 @@ class SpanSums:
     @property
     def sold(self) -> Tensor:
         """Units."""
-        return self.channels[..., _SOLD]
+        return self.channels[..., SOLD]
 
     @property
     def seen(self) -> Tensor:

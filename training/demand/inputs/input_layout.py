@@ -34,6 +34,7 @@ class InputLayout:
         static: names of each attribute's codes, by attribute; code 0 is blank.
         peers: attributes from the widest to the narrowest, by their place.
         content_items: digest of the items whose content vectors lay down the components that are read; blank without.
+        last_year: whether the network reads what was sold around the same time last year.
     """
 
     frequency: str
@@ -44,6 +45,7 @@ class InputLayout:
     static: Mapping[str, tuple[str, ...]]
     peers: tuple[int, ...]
     content_items: str
+    last_year: bool = False
 
     @classmethod
     def of(cls, panel: DemandPanel, inputs: PanelInputs) -> InputLayout:
@@ -61,6 +63,7 @@ class InputLayout:
             static=static,
             peers=tuple(wide_to_narrow(inputs.static.numpy())),
             content_items=_digest(panel.item_ids) if inputs.content.shape[1] else "",
+            last_year=inputs.last_year is not None,
         )
 
     @classmethod
@@ -80,8 +83,10 @@ class InputLayout:
             raise DataError(f"expected a panel of frequency {self.frequency}, found {panel.frequency}")
         narrowed = self._narrowed(panel)
         inputs = PanelInputs.from_panel(narrowed, config)
+        if not self.last_year:  # it learnt from a panel that was shorter
+            inputs = dataclasses.replace(inputs, last_year=None)
         found = InputLayout.of(narrowed, inputs)
-        for name in ("season", "plan", "num_item_plan", "peers", "content_items"):
+        for name in ("season", "plan", "num_item_plan", "peers", "content_items", "last_year"):
             if getattr(found, name) != getattr(self, name):
                 raise DataError(
                     f"expected the inputs that it learnt to read, with {name} {getattr(self, name)}, "

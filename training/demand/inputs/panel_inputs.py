@@ -24,6 +24,7 @@ from features.panel.demand_panel import DemandPanel
 from training.demand.config import DemandConfig
 from training.demand.inputs.content import item_vectors, principal_components
 from training.demand.inputs.history import PrefixSums, SpanSums
+from training.demand.inputs.last_year import YEAR, LastYear
 from training.demand.inputs.panel_arrays import PlanArrays, season_of, stack, static_codes
 from training.demand.inputs.peers import PeerMeans, Peers
 from training.demand.inputs.plan_features import horizon_features
@@ -53,6 +54,7 @@ class PanelInputs:
         static_sizes: codes of each attribute.
         sums: prefix sums of each item.
         peers: what other items sell.
+        last_year: what was sold around the same time last year; ``None`` for a panel of less than two years.
         content: what the items are, from their content vectors, float32 ``[I, V]``; of width 0 without.
         launches: first period that something is known of, int64 ``[I]``; T where nothing ever is.
     """
@@ -72,6 +74,7 @@ class PanelInputs:
     static_sizes: tuple[int, ...]
     sums: PrefixSums
     peers: Peers
+    last_year: LastYear | None
     content: Tensor
     launches: Tensor
 
@@ -96,7 +99,7 @@ class PanelInputs:
         sums = PrefixSums.build(units, plan=item_plan, observed=observed, season=season)
         vectors = item_vectors(Path(config.item_vectors), panel.item_ids) if config.item_vectors else None
         content = np.zeros((len(units), 0), np.float32) if vectors is None else principal_components(vectors)
-        known = np.isfinite(units)
+        known, peers = np.isfinite(units), Peers.build(sums, static, vectors)
         return cls(
             config=config,
             frequency=panel.frequency,
@@ -112,7 +115,10 @@ class PanelInputs:
             static=torch.from_numpy(static),
             static_sizes=sizes,
             sums=sums,
-            peers=Peers.build(sums, static, vectors),
+            peers=peers,
+            last_year=LastYear.of(
+                sums, peers, frequency=panel.frequency, horizon=config.horizon, span=config.level_span
+            ),
             content=torch.from_numpy(content),
             launches=torch.from_numpy(np.where(known.any(axis=1), known.argmax(axis=1), units.shape[1])),
         )
@@ -209,6 +215,8 @@ class PanelInputs:
         spans, everything = len(self.config.spans), -1
         seen = past.seen.clamp(min=1)
         means = (past.sold + level[:, None]) / (past.seen + 1)
+        # An item known for a year is not new any more: beyond that, age would only tell the date.
+        age = past.seen[:, everything].clamp(max=YEAR[self.frequency])
         last_sale = self.sums.last_sale[items, origins].masked_fill(hidden, -1)
         # A regressor from outside may be negative; what it weighs must not be.
         lift = (past.plan_units.clamp(min=0) + level[:, None, None]) / (past.plan.clamp(min=0) + 1)
@@ -220,7 +228,7 @@ class PanelInputs:
             past.nonzero[:, :spans] / seen[:, :spans],
             past.seen[:, :spans] / torch.tensor(self.config.spans),
             torch.log1p((origins - 1 - last_sale).float())[:, None] / 3,
-            torch.log1p(past.seen[:, everything])[:, None] / 5,
+            torch.log1p(age)[:, None] / 5,
             *_of_peers(peers, level),
             torch.log(lift[:, everything] / level[:, None]),
             torch.log(lift[:, spans] / level[:, None]),
@@ -255,7 +263,10 @@ class PanelInputs:
             position=(steps / self.config.horizon).expand(len(items), -1),
             plan=plan,
             usual=self._usual_plan(past),
-            others=self._same_phase(items, origins, steps, level=level, hidden=hidden),
+            others=[
+                *self._same_phase(items, origins, steps, level=level, hidden=hidden),
+                *self._last_year(items, origins, steps, hidden=hidden),
+            ],
         )
 
     def usual_plan(self, items: Tensor, origins: Tensor) -> Tensor:
@@ -276,6 +287,9 @@ class PanelInputs:
             (mean * count * known + level[:, None]) / (count * known + 1) / level[:, None] for mean, count in found
         ]
         return [torch.log(torch.stack(ratios, dim=2)).float()]
+
+    def _last_year(self, items: Tensor, origins: Tensor, steps: Tensor, *, hidden: Tensor) -> list[Tensor]:
+        return [] if self.last_year is None else [self.last_year.features(items, origins, steps, hidden=hidden)]
 
 
 def _of_peers(peers: PeerMeans, level: Tensor) -> list[Tensor]:
