@@ -7,9 +7,9 @@ Protocol: daily h = 14 with four windows over the last 56 days, weekly h = 4 wit
 before the first test window, by a model that ends before them; then every model is fitted once on everything before
 the first test window, and only its context moves on with each window.
 Known ahead are the holidays and, of the groceries, the plan (``hol, disp, mail``; weekday and season are computed from
-the date); all else (realised price, households, category units, Walmart's markdowns) is read up to the origin only, or
-not at all. Walmart's sales are whole hundreds of dollars, negative weeks are 0, and store-departments with a year's
-history are kept. Reorder points cover a lead time of 7 days.
+the date); all else (realised price, households, category units) is read up to the origin only, or not at all.
+Walmart's sales are whole hundreds of dollars, negative weeks are 0, and store-departments with a year's history are
+kept; its markdowns, weather and economy are not read by anyone. Reorder points cover a lead time of 7 days.
 
 AutoETS runs in an environment of its own (``--environment``; about 600 MB, made where it is missing): statsforecast
 asks for an older pandas. LightGBM and mlforecast come with ``pip install footfall[baselines]``. Nothing is cached.

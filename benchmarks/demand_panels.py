@@ -18,12 +18,6 @@ KNOWN_AHEAD: Final = ("hol", "disp", "mail")
 OBSERVED: Final = ("price_realised", "hh", "cat_y")
 STATIC: Final = ("product_category", "department")
 
-# Walmart: its holiday flag is known ahead. The file does not say that markdowns are announced, and the weather, the
-# fuel price, the price index and unemployment never are: read up to the origin only.
-WALMART_OBSERVED: Final = (
-    *(f"markdown{number}" for number in range(1, 6)),
-    *("temperature", "fuel_price", "cpi", "unemployment"),
-)
 DOLLARS: Final = 100  # a unit of the Walmart panel
 WEEKS_IN_A_YEAR: Final = 52
 
@@ -90,7 +84,8 @@ def read_walmart(directory: Path, config: DemandConfig) -> DemandPanel:
 
     Sales are dollars, some below zero where returns outweigh a week's sales: those are taken as 0, and the rest are
     rounded to whole hundreds of dollars, since the model forecasts counts. Kept are store-departments that are known
-    in 52 or more weeks before the last eight: a year, so that each has shown every season once.
+    in 52 or more weeks before the last eight: a year, so that each has shown every season once. Holidays are known
+    ahead; markdowns, weather, prices and unemployment are left out, for the network as for boosted trees.
     """
     sales = pd.read_parquet(directory / "train.parquet")
     weeks = np.sort(sales["date"].unique())
@@ -108,18 +103,13 @@ def read_walmart(directory: Path, config: DemandConfig) -> DemandPanel:
         frequency="W",
         units=np.round(np.maximum(wide.to_numpy(np.float32), 0) / DOLLARS),
         known_ahead={"holiday": np.broadcast_to(holiday, (len(wide), len(holiday)))},
-        observed={name: _by_store(about, name, stores, weeks) for name in WALMART_OBSERVED},
+        observed={},
         static={
             "department": departments.astype(str).astype(object).to_numpy(),
             "store": stores.astype(str).astype(object).to_numpy(),
             "type": kinds.loc[stores].astype(object).to_numpy(),
         },
     )
-
-
-def _by_store(about: pd.DataFrame, name: str, stores: pd.Index, weeks: Any) -> Any:
-    wide = about.pivot_table(index="store", columns="date", values=name, dropna=False).reindex(columns=weeks)
-    return wide.loc[stores].to_numpy(np.float32)
 
 
 WALMART_WINDOWS: Final = 2

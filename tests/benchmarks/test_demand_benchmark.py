@@ -107,7 +107,7 @@ def test_walmart_when_read_then_hundreds_of_dollars_and_series_without_a_year_le
     assert panel.units[0, :3].tolist() == [0.0, 12.0, 12.0]
     assert panel.known_ahead["holiday"].shape == (1, len(weeks) + horizon)
     assert panel.known_ahead["holiday"][0].nonzero()[0].tolist() == [3]
-    assert "markdown1" in panel.observed
+    assert not panel.observed
 
 
 def _served(found):
