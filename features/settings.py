@@ -6,6 +6,7 @@ A data directory holds these in ``shop.yaml``; every field can be overridden on 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -20,6 +21,8 @@ from features.identity.settings import IdentitySettings
 SHOP_FILE = "shop.yaml"
 Repeat = Literal["allow", "discount", "exclude"]
 REPEATS: Final[tuple[Repeat, ...]] = get_args(Repeat)
+# What one event counts for preferences, where a shop says nothing else.
+_EVENT_WEIGHTS: Final[Mapping[str, int]] = {c.VIEW: 1, c.FAVORITE: 3, c.CART: 4, c.PURCHASE: 8}
 MAX_PRICE_BANDS = 100  # a band is an int8 in every sequence
 
 
@@ -63,6 +66,57 @@ class PrivacySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProfileSettings:
+    """What the customer profile counts, and how fast it forgets.
+
+    Args:
+        visit_gap_minutes: a longer pause ends a visit that has no session id.
+        half_life_days: days after which an event counts half for preferred categories, brands and price bands.
+        event_weights: what one event counts for preferences, by type; types left out count nothing.
+        quiet_hours: length of the quiet stretch of a day, 1 to 23.
+        hour_prior: visits of the shop's hours that are mixed with each customer's own.
+        min_chances: messages, coupons or promotions of one kind that it takes before a customer is said to answer
+            to that kind.
+        list_price_days: length of the periods within which an item has one list price.
+        list_price_percent: the list price is the price that so many percent of an item's rows do not exceed.
+        min_discount_percent: a price so far below the list price, or further, is a discount.
+    """
+
+    visit_gap_minutes: int = 30
+    half_life_days: int = 60
+    event_weights: Mapping[str, int] = field(default_factory=lambda: dict(_EVENT_WEIGHTS))
+    quiet_hours: int = 8
+    hour_prior: int = 10
+    min_chances: int = 3
+    list_price_days: int = 56
+    list_price_percent: int = 90
+    min_discount_percent: int = 5
+
+    def __post_init__(self) -> None:
+        for name, most in _PROFILE_MOST.items():
+            _whole(f"profile.{name}", getattr(self, name), least=1, most=most)
+        if not isinstance(self.event_weights, Mapping) or not self.event_weights:
+            raise ConfigError(f"profile.event_weights: expected event types and weights, found {self.event_weights!r}.")
+        for event_type, weight in self.event_weights.items():
+            if event_type not in c.ITEM_EVENT_TYPES:
+                hint = did_you_mean(str(event_type), c.ITEM_EVENT_TYPES)
+                raise ConfigError(f"profile.event_weights: {event_type!r} is not an item event of the contract.{hint}")
+            _whole(f"profile.event_weights.{event_type}", weight, least=0)
+
+
+_PROFILE_MOST: Final[dict[str, int | None]] = {
+    "visit_gap_minutes": None,
+    "half_life_days": None,
+    "quiet_hours": 23,
+    "hour_prior": None,
+    "min_chances": None,
+    "list_price_days": None,
+    "list_price_percent": 100,
+    "min_discount_percent": 99,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShopSettings:
     """Facts about the shop that every stage needs.
 
@@ -80,6 +134,7 @@ class ShopSettings:
             ``allow``: by how often it was bought. ``discount``: also by when, so that an item that is not due yet is
             held back (a grocer).
         lifecycle: the clocks of the customer lifecycle.
+        profile: what the customer profile counts.
         privacy: what reports may show of small groups.
         identity: which ids make one customer.
     """
@@ -94,6 +149,7 @@ class ShopSettings:
     num_price_bands: int = 5
     repeat: Repeat = "discount"
     lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
+    profile: ProfileSettings = field(default_factory=ProfileSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     identity: IdentitySettings = field(default_factory=IdentitySettings)
 
@@ -156,6 +212,7 @@ class ShopSettings:
 # Settings of the shop that are groups of settings themselves.
 _GROUPS: Final[dict[str, type]] = {
     "lifecycle": LifecycleSettings,
+    "profile": ProfileSettings,
     "privacy": PrivacySettings,
     "identity": IdentitySettings,
 }

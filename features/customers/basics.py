@@ -7,7 +7,7 @@ from typing import Final
 import duckdb
 
 from features import columns as c
-from features.customers.parts import Context, CustomerColumn, Part
+from features.customers.parts import Context, Part, column
 from features.tables.lifecycle import lifecycle
 from features.tables.orders import interactions, purchases
 from features.tables.preferences import favourite_category, last_seen
@@ -34,59 +34,55 @@ def _scores(context: Context) -> duckdb.DuckDBPyRelation:
         recency_score, frequency_score, monetary_score, monetary / frequency AS average_basket""")
 
 
-def _column(name: str, kind: str, unit: str, meaning: str) -> CustomerColumn:
-    return CustomerColumn(name=name, kind=kind, unit=unit, meaning=meaning)  # type: ignore[arg-type]
-
-
 BASICS: Final = (
     Part(
         name="clocks",
         build=clocks,
         columns=(
-            _column("first_interaction_day", "day", "", "First local day with an event that the customer caused."),
-            _column("last_interaction_day", "day", "", "Last local day with an event that the customer caused."),
-            _column(
+            column("first_interaction_day", "day", "", "First local day with an event that the customer caused."),
+            column("last_interaction_day", "day", "", "Last local day with an event that the customer caused."),
+            column(
                 "num_interactions", "count", "events", "Events that the customer caused; what the shop sent is none."
             ),
-            _column("first_purchase_day", "day", "", "Local day of the first purchase; missing without one."),
-            _column("last_purchase_day", "day", "", "Local day of the last purchase; missing without one."),
+            column("first_purchase_day", "day", "", "Local day of the first purchase; missing without one."),
+            column("last_purchase_day", "day", "", "Local day of the last purchase; missing without one."),
         ),
     ),
     Part(
         name="scores",
         build=_scores,
         columns=(
-            _column("recency_days", "count", "days", "Days from the last purchase to `as_of`; missing without one."),
-            _column("frequency", "count", "orders", "Distinct orders; a day's purchases where no order id is given."),
-            _column("monetary", "money", "minor units", "Price times units of all purchases; refunds not taken off."),
-            _column("recency_score", "count", "1 to 5", "Fifth of buyers by recency; 5 the most recent."),
-            _column("frequency_score", "count", "1 to 5", "Fifth of buyers by orders; 5 the most, equal values alike."),
-            _column("monetary_score", "count", "1 to 5", "Fifth of buyers by money; 5 the most, equal values alike."),
-            _column("average_basket", "real", "minor units", "Money an order: `monetary / frequency`."),
+            column("recency_days", "count", "days", "Days from the last purchase to `as_of`; missing without one."),
+            column("frequency", "count", "orders", "Distinct orders; a day's purchases where no order id is given."),
+            column("monetary", "money", "minor units", "Price times units of all purchases; refunds not taken off."),
+            column("recency_score", "count", "1 to 5", "Fifth of buyers by recency; 5 the most recent."),
+            column("frequency_score", "count", "1 to 5", "Fifth of buyers by orders; 5 the most, equal values alike."),
+            column("monetary_score", "count", "1 to 5", "Fifth of buyers by money; 5 the most, equal values alike."),
+            column("average_basket", "real", "minor units", "Money an order: `monetary / frequency`."),
         ),
     ),
     Part(
         name="lifecycle",
         build=lambda context: lifecycle(clocks(context), as_of=context.as_of, settings=context.shop.lifecycle),
         columns=(
-            _column("lifecycle", "text", "", "prospect, new, active, cooling, churned or dormant, by two clocks."),
+            column("lifecycle", "text", "", "prospect, new, active, cooling, churned or dormant, by two clocks."),
         ),
     ),
     Part(
         name="favourite_category",
         build=lambda context: favourite_category(context.rows, context.items),
         columns=(
-            _column("favourite_category", "text", "", "Top-level category of most purchase rows; missing without any."),
+            column("favourite_category", "text", "", "Top-level category of most purchase rows; missing without any."),
         ),
     ),
     Part(
         name="last_region",
         build=lambda context: last_seen(context.rows, c.REGION),
-        columns=(_column("last_region", "text", "", "Region of the latest event that names one."),),
+        columns=(column("last_region", "text", "", "Region of the latest event that names one."),),
     ),
     Part(
         name="last_device",
         build=lambda context: last_seen(context.rows, c.DEVICE_ID),
-        columns=(_column("last_device_id", "id", "", "Device of the latest event that names one."),),
+        columns=(column("last_device_id", "id", "", "Device of the latest event that names one."),),
     ),
 )

@@ -23,7 +23,9 @@ from features.engine import sql_name
 from features.errors import DataError
 from features.settings import ShopSettings
 
-Kind = Literal["id", "text", "day", "hour", "whole", "count", "money", "real", "share", "flag", "texts", "reals"]
+Kind = Literal[
+    "id", "text", "day", "hour", "whole", "count", "money", "real", "share", "flag", "texts", "wholes", "reals"
+]
 
 # What a kind is in the file.
 ARROW_TYPES: Final[dict[Kind, pa.DataType]] = {
@@ -38,6 +40,7 @@ ARROW_TYPES: Final[dict[Kind, pa.DataType]] = {
     "share": pa.float64(),  # 0 .. 1
     "flag": pa.bool_(),
     "texts": pa.list_(pa.string()),  # best first
+    "wholes": pa.list_(pa.int64()),
     "reals": pa.list_(pa.float64()),
 }
 
@@ -62,6 +65,11 @@ class CustomerColumn:
     def arrow_type(self) -> pa.DataType:
         """The type in the file."""
         return ARROW_TYPES[self.kind]
+
+
+def column(name: str, kind: Kind, unit: str, meaning: str) -> CustomerColumn:
+    """Return a column; short for tables of them."""
+    return CustomerColumn(name=name, kind=kind, unit=unit, meaning=meaning)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,6 +109,17 @@ class Context:
         """Return a table of the data directory; nothing where the shop brought none."""
         path = self.data / f"{table.name}.parquet" if self.data is not None else None
         return self.connection.read_parquet(str(path)) if path is not None and path.is_file() else None
+
+    def by_customer(self, table: Table) -> duckdb.DuckDBPyRelation | None:
+        """Return a table of the data directory with its ``user_id`` the customer, as in the rows; or nothing."""
+        found = self.contract_table(table)
+        if found is None or c.SOURCE_USER_ID not in self.rows.columns:
+            return found
+        linked = f"{c.SOURCE_USER_ID} <> {c.USER_ID}"
+        ids = self.rows.filter(linked).aggregate(f"{c.SOURCE_USER_ID} AS id, min({c.USER_ID}) AS customer", "id")
+        joined = found.set_alias("t").join(ids.set_alias("i"), "t.user_id = i.id", how="left")
+        names = (f"t.{sql_name(name)}" for name in found.columns if name != c.USER_ID)
+        return joined.select(f"coalesce(i.customer, t.user_id) AS {c.USER_ID}, {', '.join(names)}")
 
     def empty(self, columns: Mapping[str, str]) -> duckdb.DuckDBPyRelation:
         """Return no rows of the given columns (name -> DuckDB type)."""

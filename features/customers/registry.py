@@ -9,10 +9,11 @@ from typing import Final
 
 from features.customers.basics import BASICS
 from features.customers.parts import CustomerColumn, Part
+from features.customers.profile import PROFILE
 
 PARTS: Final[tuple[Part, ...]] = (
     *BASICS,
-    # profile: orders, visits, hours, preferences, answers, price sensitivity, outside tags, loyalty
+    *PROFILE,
     # value: growth stage, value tier, expected purchases, probability alive, lifetime value, churn risk
 )
 COLUMNS: Final[dict[str, CustomerColumn]] = {column.name: column for part in PARTS for column in part.columns}

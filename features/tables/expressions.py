@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Sequence
 from typing import Any, cast
 
 import narwhals as nw
@@ -29,6 +31,11 @@ def day_number(day: str) -> nw.Expr:
     return years * 365 + leap_days + nw.col(day).dt.ordinal_day().cast(nw.Int64)
 
 
+def days_before(day: str, as_of: dt.date) -> nw.Expr:
+    """Return how many days a column's day lies before ``as_of``; 0 on that day."""
+    return nw.lit(as_of.toordinal()) - day_number(day)
+
+
 def units() -> nw.Expr:
     """Return the units of a purchase row; one where the quantity is unknown."""
     return nw.col(c.QUANTITY).fill_null(1).cast(nw.Int64)
@@ -53,6 +60,16 @@ def top_category(category: str = c.CATEGORY) -> nw.Expr:
 def is_type(*event_types: str) -> nw.Expr:
     """Return whether a row is of one of the event types."""
     return nw.col(c.EVENT_TYPE).is_in(list(event_types))
+
+
+def grouped(
+    rows: nw.LazyFrame[Any], by: Sequence[str], *aggregates: nw.Expr, whole: Sequence[str]
+) -> nw.LazyFrame[Any]:
+    """Return one row a group; the columns ``whole`` are int64 on every engine.
+
+    The cast comes last: inside an aggregation pandas would fall back to a slow path.
+    """
+    return rows.group_by(*by).agg(*aggregates).with_columns(*(nw.col(name).cast(nw.Int64) for name in whole))
 
 
 def marks(condition: nw.Expr) -> nw.Expr:

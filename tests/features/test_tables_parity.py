@@ -10,7 +10,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -30,6 +29,7 @@ from features.tables import (
     rfm,
     with_local_time,
 )
+from tests.features.engines import assert_equal_tables, canonical, start_spark
 from tests.features.tiny_shop import arrow_table, event, utc
 
 pytestmark = pytest.mark.xdist_group("spark")
@@ -81,46 +81,9 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.Duck
 
 @pytest.fixture(scope="module")
 def spark(java: Path) -> Iterator[Any]:
-    from pyspark.sql import SparkSession  # noqa: PLC0415 (only these tests need it)
-
-    options = {
-        "spark.ui.enabled": "false",
-        "spark.sql.shuffle.partitions": "1",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.memory": "1g",
-        "spark.sql.codegen.wholeStage": "false",  # tiny tables: compiling would take longer than running
-        "spark.sql.adaptive.enabled": "false",
-    }
-    builder = SparkSession.builder.master("local[1]").appName("footfall-tests")
-    session = builder.config(map=options).getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
+    session = start_spark()
     yield session
     session.stop()
-
-
-def canonical(native: Any, keys: list[str]) -> pd.DataFrame:
-    """Rows in order of the keys, as pandas; frames of PySpark and DuckDB go through Arrow."""
-    if hasattr(native, "toArrow"):
-        native = native.toArrow().to_pandas(date_as_object=False)
-    elif hasattr(native, "to_arrow_table"):
-        native = native.to_arrow_table().to_pandas(date_as_object=False)
-    frame = native.sort_values(keys).reset_index(drop=True)
-    days = [name for name in frame if name.endswith("_day")]
-    return frame.astype(dict.fromkeys(days, "datetime64[us]"))
-
-
-def assert_equal_tables(one: pd.DataFrame, other: pd.DataFrame) -> None:
-    assert list(one.columns) == list(other.columns)
-    assert len(one) == len(other)
-    for name in one:
-        left, right = one[name], other[name]
-        if pd.api.types.is_float_dtype(left) or pd.api.types.is_float_dtype(right):
-            np.testing.assert_allclose(left.to_numpy(float), right.to_numpy(float), rtol=1e-9, atol=0)
-        else:
-            assert left.isna().tolist() == right.isna().tolist(), name
-            assert left.dropna().tolist() == right.dropna().tolist(), name
 
 
 @pytest.fixture(scope="module")

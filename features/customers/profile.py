@@ -1,0 +1,275 @@
+"""The profile's parts of the customer table: orders, visits, hours, preferences, answers, price, outside tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Literal
+
+import duckdb
+
+from features import columns as c
+from features.contract.tables import COUPONS, PLAN, USERS
+from features.customers.parts import Context, CustomerColumn, Part, column
+from features.engine import sql_name
+from features.tables import answers, hours, order_habits, prices, shares, visits
+from features.tables import price_sensitivity as price
+
+Relation = duckdb.DuckDBPyRelation
+TAG_PREFIX: Final = "tag_"
+TOP: Final = 3  # values in a list of the favourite ones
+
+
+def all_visits(context: Context) -> Relation:
+    """Return one row a visit; made once for all parts."""
+    gap = context.shop.profile.visit_gap_minutes
+    return context.once("visits", lambda: visits.visits(context.rows, gap_minutes=gap))
+
+
+def _moments(context: Context) -> Relation:
+    return context.once("moments", lambda: hours.moments(all_visits(context), context.rows))
+
+
+def list_prices(context: Context) -> Relation:
+    """Return the list price of each item and period; made once for all parts."""
+    s = context.shop.profile
+    days, percent = s.list_price_days, s.list_price_percent
+    make = partial(prices.list_prices, context.rows, as_of=context.as_of, days=days, percent=percent)
+    return context.once("list_prices", make)
+
+
+def interest(context: Context) -> Relation:
+    """Return each user's decayed interest in each item; made once for all parts."""
+    s = context.shop.profile
+    make = partial(
+        shares.interest,
+        context.rows,
+        as_of=context.as_of,
+        half_life_days=s.half_life_days,
+        event_weights=s.event_weights,
+    )
+    return context.once("interest", make)
+
+
+def _orders(context: Context) -> Relation:
+    rows, s = context.rows, context.shop.profile
+    days, least = s.list_price_days, s.min_discount_percent
+    cheap = order_habits.discounts(rows, list_prices(context), as_of=context.as_of, days=days, min_percent=least)
+    others = (order_habits.days_between_orders(rows), order_habits.refunds(rows), cheap)
+    return _side_by_side(order_habits.repeats(rows), *others)
+
+
+def _visits(context: Context) -> Relation:
+    return visits.visit_habits(all_visits(context), as_of=context.as_of)
+
+
+def _hours(context: Context) -> Relation:
+    moments, s = _moments(context), context.shop.profile
+    written = hours.hours_to_write(moments, quiet_hours=s.quiet_hours, prior=s.hour_prior)
+    favourite = (
+        _top(shares.event_shares(moments, c.LOCAL_HOUR), "active_hours"),
+        _top(shares.event_shares(moments, "weekday"), "active_weekdays"),
+    )
+    return _side_by_side(written, hours.weekend_share(moments), *favourite)
+
+
+def _mix(context: Context, column_name: str, name: str) -> Relation:
+    return _top(shares.event_shares(context.rows, column_name), name, with_shares=True)
+
+
+def _preferences(context: Context, attribute: str, name: str) -> Relation:
+    items = context.items
+    if attribute == "price_band":
+        items = prices.price_bands(items, num_bands=context.shop.num_price_bands)
+    return _top(shares.item_shares(interest(context), items, attribute), name, with_shares=True)
+
+
+def _answers(context: Context, count: Callable[[Context], Relation], name: str) -> Relation:
+    rates = answers.shrunk_rates(context.once(f"chances of {name}", lambda: count(context)))
+    best = answers.best_answers(rates, min_chances=context.shop.profile.min_chances)
+    return best.select(f"user_id, best AS {name}, best_rate AS {name}_rate")
+
+
+def _themes(context: Context) -> Relation:
+    rows = context.rows.project("* EXCLUDE (content), coalesce(content, campaign) AS content")
+    return answers.message_answers(rows, "content")
+
+
+def _coupon_answers(context: Context) -> Relation:
+    coupons = context.by_customer(COUPONS)
+    return answers.coupon_answers(context.rows, coupons if coupons is not None else context.empty_table(COUPONS))
+
+
+def _promotion_answers(context: Context) -> Relation:
+    plan = context.contract_table(PLAN)
+    return answers.promotion_answers(context.rows, plan if plan is not None else context.empty_table(PLAN))
+
+
+def _price_sensitivity(context: Context) -> Relation:
+    days, as_of = context.shop.profile.list_price_days, context.as_of
+    seen = context.once(
+        "occasions", lambda: price.occasions(context.rows, list_prices(context), as_of=as_of, days=days)
+    )
+    cells = context.once("price_cells", lambda: price.price_cells(seen))
+    slope = context.once("price_slope", lambda: price.shop_slope(cells))
+    slopes = context.once("item_slopes", lambda: price.category_slopes(cells, context.items, slope))
+    return price.price_sensitivity(seen, slopes)
+
+
+def _outside(context: Context) -> Relation:
+    users = context.by_customer(USERS)
+    if users is None:
+        return context.empty({c.USER_ID: "VARCHAR", "membership": "VARCHAR", "signup_day": "DATE"})
+    tags = [name for name in users.columns if name.startswith(TAG_PREFIX)]
+    merged = "".join(f", min({sql_name(name)}) AS {sql_name(name)}" for name in tags)
+    zone = context.shop.time_zone
+    return users.aggregate(
+        f"user_id, min(membership) AS membership, CAST(timezone('{zone}', min(signup_at)) AS DATE) AS signup_day{merged}",
+        c.USER_ID,
+    )
+
+
+def _top(long: Relation, name: str, *, with_shares: bool = False) -> Relation:
+    """Return one row a user: the first values as a list, best first, and their shares as another."""
+    listed = f"list(value ORDER BY rank) AS {name}"
+    more = f", list(share ORDER BY rank) AS {name}_shares" if with_shares else ""
+    return long.filter(f"rank <= {TOP}").aggregate(f"user_id, {listed}{more}", c.USER_ID)
+
+
+def _side_by_side(first: Relation, *others: Relation) -> Relation:
+    joined = first
+    for number, other in enumerate(others):
+        joined = joined.set_alias(f"l{number}").join(other.set_alias(f"r{number}"), c.USER_ID, how="left")
+    return joined
+
+
+def _listed(name: str, kind: Literal["texts", "wholes"], what: str, missing: str) -> tuple[CustomerColumn, ...]:
+    return (
+        column(name, kind, "", f"Up to three {what}, the largest share first; {missing}."),
+        column(f"{name}_shares", "reals", "shares", f"The share of each of `{name}`; all values' shares sum to 1."),
+    )
+
+
+def _answered(name: str, kind: Literal["text", "money"], what: str, unit: str = "") -> tuple[CustomerColumn, ...]:
+    evidence = "missing without `min_chances` of it and one answer"
+    return (
+        column(name, kind, unit, f"{what} that the customer answers to most; {evidence}."),
+        column(f"{name}_rate", "share", "", f"Rate of answers to `{name}`, shrunk to the shop's."),
+    )
+
+
+_ATTRIBUTES: Final[tuple[tuple[str, str, Literal["texts", "wholes"], str], ...]] = (
+    ("preferred_categories", c.CATEGORY, "texts", "category paths"),
+    ("preferred_brands", c.BRAND, "texts", "brands"),
+    ("preferred_price_bands", "price_band", "wholes", "price bands within the category, 1 the cheapest,"),
+)
+_ANSWERS: Final[tuple[tuple[str, Callable[[Context], Relation], Literal["text", "money"], str, str], ...]] = (
+    ("best_medium", lambda x: answers.message_answers(x.rows, "medium"), "text", "Message medium", ""),
+    ("best_theme", _themes, "text", "Campaign theme (`content` of its messages, else `campaign`)", ""),
+    ("best_coupon", _coupon_answers, "money", "Coupon size (value, first digit kept)", "minor units"),
+    ("best_promotion", _promotion_answers, "text", "Promotion type (discount, display or mailer)", ""),
+)
+_NONE: Final = "missing where no event says"
+_NO_INTEREST: Final = "missing without interest in an item that has one"
+
+PROFILE: Final = (
+    Part(
+        name="orders",
+        build=_orders,
+        columns=(
+            column(
+                "repeat_rate", "share", "", "Share of the customer's orders after the first: (orders - 1) / orders."
+            ),
+            column("rebuy_share", "share", "", "Share of purchase rows with an item bought on an earlier day."),
+            column("units_per_order", "real", "units", "Units bought by orders."),
+            column(
+                "days_between_orders",
+                "real",
+                "days",
+                "Median days from one day with a purchase to the next; missing with fewer than two.",
+            ),
+            column("refunded", "money", "minor units", "Value of what was sent back."),
+            column("refund_rate", "share", "", "Value sent back by value bought, at most 1; missing without a price."),
+            column(
+                "discount_share",
+                "share",
+                "",
+                "Share of spend at `min_discount_percent` or more below the item's list price of that period.",
+            ),
+        ),
+    ),
+    Part(
+        name="visits",
+        build=_visits,
+        columns=(
+            column("num_visits", "count", "visits", "Sessions; without an id, events without a pause of 30 minutes."),
+            column("num_visits_28d", "count", "visits", "Visits of the last 28 local days, `as_of` included."),
+            column("active_days", "count", "days", "Distinct local days with a visit."),
+            column("depth", "real", "events", "Events a visit, mean."),
+            column("views_per_visit", "real", "views", "Item views a visit, mean."),
+            column("dwell_seconds", "real", "seconds", "Time spent a visit, median; first to last event if not told."),
+            column("visit_conversion", "share", "", "Share of visits with a purchase."),
+        ),
+    ),
+    Part(
+        name="hours",
+        build=_hours,
+        columns=(
+            column("num_moments", "count", "moments", "Starts of visits and messages opened: what the hours rest on."),
+            column("best_hour", "hour", "local hour", "Hour to write: the largest smoothed share outside quiet hours."),
+            column("best_hour_share", "share", "", "Smoothed share of the best hour, mixed with the shop's hours."),
+            column("quiet_from", "hour", "local hour", "First hour of the least active `quiet_hours` in a row."),
+            column("quiet_until", "hour", "local hour", "First hour after the quiet stretch."),
+            column("weekend_share", "share", "", "Share of moments on Saturday and Sunday."),
+            column("active_hours", "wholes", "local hours", "Up to three hours with the most moments."),
+            column("active_weekdays", "wholes", "1 Monday to 7", "Up to three days of the week with the most moments."),
+        ),
+    ),
+    *(
+        Part(name=name, build=partial(_mix, column_name=source, name=name), columns=_listed(name, "texts", what, _NONE))
+        for name, source, what in (
+            ("regions", c.REGION, "regions of events"),
+            ("devices", c.DEVICE_ID, "devices of events"),
+            ("channels", c.CHANNEL, "channels of events"),
+        )
+    ),
+    *(
+        Part(
+            name=name,
+            build=partial(_preferences, attribute=attribute, name=name),
+            columns=_listed(name, kind, f"{what} by interest that halves every `half_life_days`", _NO_INTEREST),
+        )
+        for name, attribute, kind, what in _ATTRIBUTES
+    ),
+    *(
+        Part(name=name, build=partial(_answers, count=count, name=name), columns=_answered(name, kind, what, unit))
+        for name, count, kind, what, unit in _ANSWERS
+    ),
+    Part(
+        name="price_sensitivity",
+        build=_price_sensitivity,
+        columns=(
+            column(
+                "price_sensitivity",
+                "real",
+                "% a %",
+                "How many percent more often an item is taken when it costs 1% less; shrunk to category and shop.",
+            ),
+            column(
+                "price_information",
+                "real",
+                "",
+                "What the customer's own occasions say, in units of the prior; 0: the figure is its categories'.",
+            ),
+        ),
+    ),
+    Part(
+        name="outside",
+        build=_outside,
+        prefix=TAG_PREFIX,
+        columns=(
+            column("membership", "text", "", "As the shop's users table has it."),
+            column("signup_day", "day", "", "Local day of the sign-up, from the shop's users table."),
+        ),
+    ),
+)
