@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import yaml
 
 from features import columns as c
+from features.customers.settings import GrowthSettings, ValueSettings
 from features.errors import ConfigError, did_you_mean
 from features.identity.settings import IdentitySettings
 
@@ -137,6 +138,8 @@ class ShopSettings:
         profile: what the customer profile counts.
         privacy: what reports may show of small groups.
         identity: which ids make one customer.
+        growth: when a customer grows, falls silent or is lost.
+        value: how far ahead purchases, churn and value are expected.
     """
 
     name: str = "shop"
@@ -152,6 +155,8 @@ class ShopSettings:
     profile: ProfileSettings = field(default_factory=ProfileSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     identity: IdentitySettings = field(default_factory=IdentitySettings)
+    growth: GrowthSettings = field(default_factory=GrowthSettings)
+    value: ValueSettings = field(default_factory=ValueSettings)
 
     def __post_init__(self) -> None:
         _whole("minor_units", self.minor_units, least=1)
@@ -215,6 +220,8 @@ _GROUPS: Final[dict[str, type]] = {
     "profile": ProfileSettings,
     "privacy": PrivacySettings,
     "identity": IdentitySettings,
+    "growth": GrowthSettings,
+    "value": ValueSettings,
 }
 
 

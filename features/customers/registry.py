@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Final
 
 from features.customers.basics import BASICS
+from features.customers.loyalty.part import LOYALTY
 from features.customers.parts import CustomerColumn, Part
 from features.customers.profile import PROFILE
 
 PARTS: Final[tuple[Part, ...]] = (
     *BASICS,
     *PROFILE,
+    *LOYALTY,
     # value: growth stage, value tier, expected purchases, probability alive, lifetime value, churn risk
 )
 COLUMNS: Final[dict[str, CustomerColumn]] = {column.name: column for part in PARTS for column in part.columns}
