@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from features.commands.links import deny, links
 from features.commands.parsing import Command, run_subcommand
 from features.errors import ConfigError
 from features.settings import EngineSettings, ShopSettings
@@ -194,6 +195,8 @@ def run(argv: list[str]) -> dict[str, Any] | None:
         "erase": erase,
         "key": key,
         "reveal": reveal,
+        "links": links,
+        "deny": deny,
     }
     words = _plain(argv) if argv[:1] in (["log"], ["erase"]) else argv
     return run_subcommand(subcommands, words, prog="footfall data")
