@@ -32,7 +32,6 @@ from features.rules.contributions import THING, WEIGHT, contributions, share_con
 from features.rules.known_fields import Nature
 from features.rules.rows import AT_US
 from features.rules.spells import (
-    CHANGE,
     END_US,
     FOREVER,
     START_US,
@@ -155,6 +154,3 @@ class Compiler:
             last = facts.join(last_item, on=list(self.by), how="left")
         whole = (nw.col(name).cast(nw.Int64) for name in ("level", "num_events"))
         return last.with_columns(*whole).select(*self.by, "level", "num_events", "first_us", "last_us", "last_item_id")
-
-
-__all__ = ["BY_USER", "BY_USER_AND_ITEM", "CHANGE", "Compiler"]

@@ -18,7 +18,7 @@ import narwhals as nw
 
 from features import columns as c
 from features.rules.comparisons import fields_pass
-from features.rules.conditions import DAY_US, HOUR_US, Distinct, EventTest, OpenTest, OrderTest
+from features.rules.conditions import DAY_US, HOUR_US, Distinct, EventTest, FieldTest, OpenTest, OrderTest
 from features.rules.parse import SHARE_PARTS
 from features.rules.rows import AT_US, ORDER_KEY
 from features.rules.spells import END_US, FOREVER, START_US, Frame, stacked
@@ -50,7 +50,7 @@ def share_contributions(leaf: EventTest, rows: Frame, by: Sequence[str]) -> Fram
 
 
 def _of_events(leaf: EventTest, rows: Frame, by: Sequence[str]) -> Frame:
-    matching = _with_keys(rows, by).filter(is_type(*leaf.events) & fields_pass(leaf.where))
+    matching = _passing(_with_keys(rows, by).filter(is_type(*leaf.events)), leaf.where)
     thing = nw.lit("") if leaf.distinct is None else _thing(leaf.distinct)
     matching = matching.filter(~thing.is_null()) if leaf.distinct else matching
     weight = nw.lit(1) if leaf.sum_of is None else nw.col(leaf.sum_of)
@@ -65,7 +65,7 @@ def _of_orders(leaf: OrderTest, rows: Frame, by: Sequence[str]) -> Frame:
     )  # fmt: skip
     if c.ITEM_ID not in by:
         orders = orders.with_columns(nw.lit(None).cast(nw.String).alias(c.ITEM_ID))
-    return _row(orders.filter(fields_pass(leaf.tests)), by, nw.lit(1), nw.lit(""), leaf.within_days)
+    return _row(_passing(orders, leaf.tests), by, nw.lit(1), nw.lit(""), leaf.within_days)
 
 
 def _of_open(leaf: OpenTest, rows: Frame, by: Sequence[str]) -> Frame:
@@ -81,7 +81,7 @@ def _of_open(leaf: OpenTest, rows: Frame, by: Sequence[str]) -> Frame:
     rows = rows.filter(~nw.col(same[-1]).is_null()) if leaf.of_same else rows
     kept = tuple(dict.fromkeys((*same, *by, AT_US, c.ITEM_ID)))
     late = marks(is_type(*leaf.not_followed_by)) * 2 - 1
-    openers = rows.filter(is_type(*leaf.events) & fields_pass(leaf.where)).select(
+    openers = _passing(rows.filter(is_type(*leaf.events)), leaf.where).select(
         *kept, (nw.col(AT_US) * 2 + late).alias("place"), nw.lit(2 * FOREVER).cast(nw.Int64).alias("answer")
     )
     followers = rows.filter(is_type(*leaf.not_followed_by)).select(
@@ -110,6 +110,10 @@ def _row(matching: Frame, by: Sequence[str], weight: nw.Expr, thing: nw.Expr, wi
         nw.col(AT_US).alias(START_US), end.cast(nw.Int64).alias(END_US),
     )  # fmt: skip
     return spans.select(*_columns(by))
+
+
+def _passing(rows: Frame, where: Sequence[FieldTest]) -> Frame:
+    return rows.filter(fields_pass(where)) if where else rows
 
 
 def _columns(by: Sequence[str]) -> tuple[str, ...]:

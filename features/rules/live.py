@@ -146,9 +146,7 @@ def _of_level(leaf: EventTest | OpenTest | OrderTest, events: Sequence[LiveEvent
     if not isinstance(leaf, EventTest) or leaf.share_at_least is None:
         return found
     shares = [
-        _Added(
-            weight=_passes(event, leaf.where) * SHARE_PARTS - leaf.share_at_least, **_window(event, leaf.within_days)
-        )
+        _from(event, leaf.within_days, weight=_passes(event, leaf.where) * SHARE_PARTS - leaf.share_at_least)
         for event in events
         if event.event_type in leaf.events
     ]
@@ -175,7 +173,7 @@ def _counted(leaf: EventTest, events: Iterable[LiveEvent]) -> Iterable[_Added]:
             thing = _thing(event, leaf.distinct) if leaf.distinct else ""
             if thing is not None:
                 weight = getattr(event, leaf.sum_of) if leaf.sum_of else 1
-                yield _Added(weight=weight, thing=thing, **_window(event, leaf.within_days))
+                yield _from(event, leaf.within_days, weight=weight, thing=thing)
 
 
 def _orders(leaf: OrderTest, events: Iterable[LiveEvent]) -> Iterable[_Added]:
@@ -186,7 +184,7 @@ def _orders(leaf: OrderTest, events: Iterable[LiveEvent]) -> Iterable[_Added]:
     for lines in orders.values():
         sizes = {"amount": sum(x.amount for x in lines), "units": sum(x.units for x in lines), "lines": len(lines)}
         if all(value_passes(sizes[f.field], test, ORDER_FIELDS[f.field]) for f in leaf.tests for test in f.tests):
-            yield _Added(weight=1, **_window(max(lines, key=lambda line: line.at_us), leaf.within_days))
+            yield _from(max(lines, key=lambda line: line.at_us), leaf.within_days, weight=1)
 
 
 def _open(leaf: OpenTest, events: Sequence[LiveEvent]) -> Iterable[_Added]:
@@ -238,9 +236,9 @@ def _field(event: LiveEvent, name: str) -> Any:
     return event.fields.get(name)
 
 
-def _window(event: LiveEvent, within_days: float | None) -> dict[str, int]:
+def _from(event: LiveEvent, within_days: float | None, *, weight: int, thing: str = "") -> _Added:
     end = FOREVER if within_days is None else event.at_us + round(within_days * DAY_US)
-    return {"start": event.at_us, "end": end}
+    return _Added(weight=weight, start=event.at_us, end=end, thing=thing)
 
 
 def _changes(added: Iterable[_Added]) -> list[tuple[int, int]]:
