@@ -22,23 +22,21 @@ from starlette.types import Receive, Scope, Send
 
 from serving.batching import MicroBatcher
 from serving.bodies import decode_body, decode_query, read_body
-from serving.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
+from serving.demand_schemas import AlertsRequest, DemandRequest
+from serving.endpoints import CUSTOMER, ENDPOINTS, EXPORT
 from serving.engine import Engine
 from serving.errors import RequestError
 from serving.metrics import ServiceMetrics
-from serving.openapi import Endpoint, openapi_document
+from serving.openapi import openapi_document
 from serving.schemas import (
     Answer,
-    CustomerAnswer,
-    CustomersAnswer,
-    ErasureAnswer,
+    ConsentRequest,
     ErrorAnswer,
     ErrorDetail,
-    EventsAnswer,
     EventsRequest,
+    ExportRequest,
     RecommendAnswer,
     RecommendRequest,
-    SegmentsAnswer,
     SegmentsRequest,
 )
 from serving.settings import ServeSettings
@@ -51,68 +49,7 @@ _OWN_RESOURCES: Final = (
     "default-src 'none'; connect-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
     "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_CUSTOMER: Final = "/v1/customers/{user_id}"
-_WRONG: Final = (400, 413, 422)
 _encoder: Final = msgspec.json.Encoder()
-
-ENDPOINTS: Final = (
-    Endpoint(
-        method="POST",
-        path="/v1/recommend",
-        summary="What to show a user or a session, on a surface of the app",
-        request=RecommendRequest,
-        answer=RecommendAnswer,
-        errors=(*_WRONG, 409),
-    ),
-    Endpoint(
-        method="POST",
-        path="/v1/events",
-        summary="Send events; the next recommend call sees them",
-        request=EventsRequest,
-        answer=EventsAnswer,
-        errors=_WRONG,
-    ),
-    Endpoint(
-        method="GET",
-        path="/v1/customers",
-        summary="Some customers with a history, to start from",
-        answer=CustomersAnswer,
-    ),
-    Endpoint(
-        method="GET", path=_CUSTOMER, summary="Profile and history of a customer", answer=CustomerAnswer, errors=(404,)
-    ),
-    Endpoint(
-        method="DELETE",
-        path=_CUSTOMER,
-        summary="Forget a customer, in this release and all others",
-        answer=ErasureAnswer,
-        errors=(422,),
-    ),
-    Endpoint(
-        method="POST",
-        path="/v1/segments",
-        summary="Segments and tags of many customers",
-        request=SegmentsRequest,
-        answer=SegmentsAnswer,
-        errors=_WRONG,
-    ),
-    Endpoint(
-        method="POST",
-        path="/v1/demand",
-        summary="Demand of items: quantiles by day, orders, and what another plan would sell",
-        request=DemandRequest,
-        answer=DemandAnswer,
-        errors=(*_WRONG, 404),
-    ),
-    Endpoint(
-        method="GET",
-        path="/v1/demand/alerts",
-        summary="What to order, protect, mark down or stock up on, and why",
-        query=AlertsRequest,
-        answer=AlertsAnswer,
-        errors=(422,),
-    ),
-)
 
 T = TypeVar("T")
 Batcher = MicroBatcher[RecommendRequest, RecommendAnswer | RequestError]
@@ -194,8 +131,10 @@ class ServiceApp:
             ("POST", "/v1/recommend"): self._recommend,
             ("POST", "/v1/events"): self._events,
             ("GET", "/v1/customers"): self._customers,
-            ("GET", _CUSTOMER): self._customer,
-            ("DELETE", _CUSTOMER): self._erase,
+            ("POST", "/v1/consents"): self._consent,
+            ("GET", EXPORT): self._export,
+            ("GET", CUSTOMER): self._customer,
+            ("DELETE", CUSTOMER): self._erase,
             ("POST", "/v1/segments"): self._segments,
             ("POST", "/v1/demand"): self._demand,
             ("GET", "/v1/demand/alerts"): self._alerts,
@@ -250,10 +189,18 @@ class ServiceApp:
         engine = self._ready_engine
         return _json(await self._in(self._compute, partial(engine.customer, http.path_params["user_id"])))
 
+    async def _consent(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, await self._body(http, ConsentRequest)
+        return _json(await self._in(self._storage, partial(engine.add_consent, request)))
+
+    async def _export(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, decode_query(http.query_params, ExportRequest)
+        return _json(await self._in(self._planning, partial(engine.export, http.path_params["user_id"], request)))
+
     async def _erase(self, http: HttpRequest) -> Response:
         engine, user_id = self._ready_engine, http.path_params["user_id"]
         if not user_id:
-            raise RequestError(422, "invalid_request", f"user_id: expected one at the end of {_CUSTOMER}, found none.")
+            raise RequestError(422, "invalid_request", f"user_id: expected one at the end of {CUSTOMER}, found none.")
         return _json(await self._in(self._storage, partial(engine.erase, user_id)))
 
     async def _segments(self, http: HttpRequest) -> Response:

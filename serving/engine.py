@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from features.columns import ANALYTICS
+from serving.access import CustomerRights
+from serving.consents import ConsentWatch
 from serving.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
 from serving.erasures import ErasureWatch
 from serving.errors import RequestError, missing_part
 from serving.ingest import ingest
 from serving.known_events import KnownEvents
+from serving.live_consents import LiveConsents
 from serving.live_events import LiveEvents
 from serving.release_state import ReleaseState
 from serving.schemas import (
+    ConsentAnswer,
+    ConsentRequest,
     CustomerAnswer,
     CustomersAnswer,
     ErasureAnswer,
     EventsAnswer,
     EventsRequest,
+    ExportAnswer,
+    ExportRequest,
     RecommendAnswer,
     RecommendedItem,
     RecommendRequest,
@@ -42,6 +51,7 @@ class Engine:
         live: events sent to this service.
         erased: the erasure list.
         wall: the present, UTC microseconds.
+        data: the shop's data directory, whose rows an export holds too.
     """
 
     def __init__(
@@ -51,12 +61,17 @@ class Engine:
         erased: ErasureWatch,
         *,
         wall: Callable[[], int] = wall_clock_us,
+        data: Path | None = None,
     ) -> None:
         self._state = state
         self._live = live
         self._erased = erased
-        self._known = KnownEvents(state, live, erased)
-        self._preparation = Preparation(state, self._known, is_erased=erased.__contains__, wall=wall)
+        self._consents = ConsentWatch(state.consents, LiveConsents(live.path), links=state.links, wall=wall)
+        self._known = KnownEvents(state, live, erased, self._consents)
+        self._preparation = Preparation(
+            state, self._known, is_erased=erased.__contains__, consents=self._consents, wall=wall
+        )
+        self._rights = CustomerRights(state, live, erased, self._consents, data=data)
 
     @property
     def release_id(self) -> str:
@@ -77,19 +92,29 @@ class Engine:
             raise missing_part("customers")
         rows = np.flatnonzero(histories.sequences.lengths)
         chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SHOWN_CUSTOMERS)).astype(int)]
-        return CustomersAnswer(user_ids=[id_ for id_ in histories.users.ids[chosen] if id_ not in self._erased])
+        known = [id_ for id_ in histories.users.ids[chosen] if id_ not in self._erased]
+        allowed = self._consents.allowed(known, ANALYTICS)
+        return CustomersAnswer(user_ids=[id_ for id_ in known if id_ in allowed])
 
     def customer(self, user_id: str) -> CustomerAnswer:
         """Return what is known of a customer.
 
         Raises:
-            RequestError: nothing is.
+            RequestError: nothing is, or the customer has not consented to analytics.
         """
         state = self._state
         if state.customers is None:
             raise missing_part("customers")
         erased = user_id in self._erased
         profile = None if erased else state.customers.profile(user_id)
+        consent = self._consents.of(user_id)
+        if not erased and not consent.allows(ANALYTICS) and (profile is not None or consent.is_named):
+            raise RequestError(
+                403,
+                "no_consent",
+                "This customer has not consented to analytics, so no profile is shown; ask them, and send their answer "
+                "to POST /v1/consents.",
+            )
         history = [] if erased else self._known.history(user_id)
         if profile is None and not history:
             raise RequestError(404, "unknown_user", "No customer has this id; check it, or send their events first.")
@@ -108,10 +133,14 @@ class Engine:
         book = self._state.customers
         if book is None:
             raise missing_part("customers")
-        found = {id_: None if id_ in self._erased else book.segments(id_) for id_ in request.user_ids}
+        known = [id_ for id_ in request.user_ids if id_ not in self._erased]
+        allowed = self._consents.allowed(known, ANALYTICS)
+        found = {id_: book.segments(id_) if id_ in allowed else None for id_ in request.user_ids}
+        withheld = dict.fromkeys(id_ for id_ in known if id_ not in allowed)
         return SegmentsAnswer(
             segments={id_: row for id_, row in found.items() if row is not None},
-            unknown=[id_ for id_, row in found.items() if row is None],
+            unknown=[id_ for id_, row in found.items() if row is None and id_ not in withheld],
+            without_consent=list(withheld),
             as_of=book.as_of,
             release_id=self._state.release_id,
         )
@@ -140,14 +169,22 @@ class Engine:
             request,
             live=self._live,
             erased=self._erased,
+            consents=self._consents,
             knows_item=self._state.item_codes.__contains__,
             reads=self._known.reads,
         )
 
+    def add_consent(self, request: ConsentRequest) -> ConsentAnswer:
+        """Keep a change of consent; it is on disk when this returns, and the next answer follows it."""
+        return self._rights.consent(request)
+
+    def export(self, user_id: str, request: ExportRequest) -> ExportAnswer:
+        """Return all that is stored about a customer."""
+        return self._rights.export(user_id, self._known.stored_history(user_id), request)
+
     def erase(self, user_id: str) -> ErasureAnswer:
         """Forget a customer, from now on and whatever release is loaded."""
-        self._erased.add(user_id)
-        return ErasureAnswer(erased=True, live_events_deleted=self._live.delete_user(user_id))
+        return self._rights.erase(user_id)
 
     def _prepare(self, request: RecommendRequest) -> Question | RequestError:
         try:
@@ -176,4 +213,5 @@ class Engine:
             model_version=state.model_version,
             unknown_items=question.unknown_items,
             unread_event_types=question.unread_event_types,
+            personalised=question.personalised,
         )

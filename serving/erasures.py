@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 from features.release.erasure import ErasedUsers, ErasureList
 
@@ -20,6 +21,11 @@ class ErasureWatch:
 
     def __contains__(self, user_id: str) -> bool:
         return user_id in self._current()
+
+    @property
+    def path(self) -> Path:
+        """Where the list stands."""
+        return self._erasures.path
 
     def add(self, user_id: str) -> None:
         """Put a user on the list; durable when this returns."""

@@ -10,6 +10,7 @@ import msgspec
 
 from features import columns as c
 from serving.bodies import explain
+from serving.consents import ConsentWatch
 from serving.erasures import ErasureWatch
 from serving.errors import RequestError
 from serving.histories import to_microseconds
@@ -29,6 +30,7 @@ def ingest(
     *,
     live: LiveEvents,
     erased: ErasureWatch,
+    consents: ConsentWatch,
     knows_item: Callable[[str], bool],
     reads: Callable[[str], bool],
 ) -> EventsAnswer:
@@ -38,6 +40,7 @@ def ingest(
         request: rows as they came.
         live: where events are kept.
         erased: customers whose events are refused.
+        consents: an event that no purpose may use is not kept.
         knows_item: whether the release holds an item.
         reads: whether the release's model was trained on an event type.
 
@@ -52,7 +55,11 @@ def ingest(
             good.append((row, _checked(content, now=now, knows_item=knows_item)))
         except Refused as error:
             rejected.append(RejectedEvent(row=row, reason=str(error)))
-    added = live.add([event for _, event in good], refuses=erased.__contains__)
+    added = live.add(
+        [event for _, event in good],
+        refuses=erased.__contains__,
+        withholds=lambda event: not consents.of(event.user_id).may_serve(event.ts_us),
+    )
     reason = "user_id: this customer was erased; events are no longer kept under this id"
     rejected += [RejectedEvent(row=good[position][0], reason=reason) for position in added.refused_rows]
     if len(rejected) == len(request.events):
@@ -61,6 +68,7 @@ def ingest(
         accepted=added.num_accepted,
         duplicates=added.num_duplicates,
         rejected=sorted(rejected, key=lambda refusal: refusal.row),
+        without_consent=added.num_withheld,
         unread_event_types=sorted({event.event_type for _, event in good if not reads(event.event_type)}),
     )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
 import numpy as np
 
 from features import columns as c
 from features.vocabulary import UNKNOWN
+from serving.consents import ConsentWatch, UserConsent
 from serving.erasures import ErasureWatch
 from serving.errors import RequestError
 from serving.histories import UserEvents, to_instant, to_microseconds
@@ -28,30 +29,43 @@ class KnownEvents:
         state: stored histories and codes.
         live: events sent to this service.
         erased: the erasure list.
+        consents: what may serve what.
     """
 
-    def __init__(self, state: ReleaseState, live: LiveEvents, erased: ErasureWatch) -> None:
+    def __init__(self, state: ReleaseState, live: LiveEvents, erased: ErasureWatch, consents: ConsentWatch) -> None:
         self._state = state
         self._live = live
         self._erased = erased
+        self._consents = consents
 
     def reads(self, event_type: str) -> bool:
         """Whether the release's tower was trained on an event type."""
         return bool(self._state.knows_event_type[c.EVENT_TYPE_CODES[event_type]])
 
-    def stored(self, user_id: str | None) -> UserEvents:
-        """Return a user's events in the release; items that the retrieval part does not know are UNKNOWN."""
+    def stored(self, user_id: str | None, consent: UserConsent | None = None) -> UserEvents:
+        """Return a user's events in the release that may serve personalisation; unknown items are UNKNOWN."""
         histories = self._state.histories
         if user_id is None or histories is None or user_id in self._erased:
             return UserEvents.from_rows([])
-        return histories.of_user(user_id)
+        events = histories.of_user(user_id)
+        consent = consent or self._consents.of(user_id)
+        return events.where(consent.mask(c.PERSONALISATION, events.ts))
 
-    def live(self, user_id: str | None) -> UserEvents:
-        """Return a user's events that were sent to this service, of items that the release knows."""
+    def live(
+        self,
+        user_id: str | None,
+        consent: UserConsent | None = None,
+        *,
+        purposes: Sequence[str] = (c.PERSONALISATION,),
+    ) -> UserEvents:
+        """Return a user's events that were sent to this service, may serve a purpose, and are of known items."""
         if user_id is None or user_id in self._erased:
             return UserEvents.from_rows([])
-        rows = self._live.of_user(user_id)
-        return self._encoded([(event_type, item, ts) for ts, event_type, item in rows if item is not None])
+        rows = [(kind, item, ts) for ts, kind, item in self._live.of_user(user_id) if item is not None]
+        if not rows:
+            return UserEvents.from_rows([])
+        consent = consent or self._consents.of(user_id)
+        return self._encoded([row for row in rows if any(consent.holds(purpose, row[2]) for purpose in purposes)])
 
     def inline(self, request: RecommendRequest) -> tuple[UserEvents, list[str]]:
         """Return the request's events and its unknown items; events without an instant are now.
@@ -75,22 +89,32 @@ class KnownEvents:
             )
         return encoded, unknown
 
+    def stored_history(self, user_id: str) -> list[HistoryEvent]:
+        """Return all events of a user in the release, newest first, whatever may be done with them."""
+        histories = self._state.histories
+        if histories is None or user_id in self._erased:
+            return []
+        return self._shown(histories.of_user(user_id), set())
+
     def history(self, user_id: str) -> list[HistoryEvent]:
         """Return a user's newest events, newest first."""
-        stored, live = self.stored(user_id), self.live(user_id)
+        stored, live = self.stored(user_id), self.live(user_id, purposes=c.PURPOSES)
         both = UserEvents.merged(stored, live)
-        shown = np.flatnonzero(both.item > UNKNOWN)[::-1][:_SHOWN_EVENTS]
         was_live = set(zip(live.ts.tolist(), live.item.tolist(), strict=True))
         was_live -= set(zip(stored.ts.tolist(), stored.item.tolist(), strict=True))
+        return self._shown(both, was_live)[:_SHOWN_EVENTS]
+
+    def _shown(self, events: UserEvents, live: Container[tuple[int, int]]) -> list[HistoryEvent]:
+        """Return events of known items as they are shown, newest first; ``live`` holds (ts, item) of those sent here."""
         return [
             HistoryEvent(
-                event_type=_EVENT_TYPE_NAMES.get(int(both.event_type[row]), "unknown"),
-                item_id=self._state.item_ids[both.item[row]],
-                ts=to_instant(both.ts[row]),
-                title=self._state.catalog.title[both.item[row]] or None,
-                live=(int(both.ts[row]), int(both.item[row])) in was_live,
+                event_type=_EVENT_TYPE_NAMES.get(int(events.event_type[row]), "unknown"),
+                item_id=self._state.item_ids[events.item[row]],
+                ts=to_instant(events.ts[row]),
+                title=self._state.catalog.title[events.item[row]] or None,
+                live=(int(events.ts[row]), int(events.item[row])) in live,
             )
-            for row in shown
+            for row in np.flatnonzero(events.item > UNKNOWN)[::-1]
         ]
 
     def _encoded(self, rows: Sequence[tuple[str, str, int]]) -> UserEvents:

@@ -17,6 +17,7 @@ import serving
 from features.errors import ConfigError
 from features.release import ReleaseStore
 from serving.erasures import ErasureWatch
+from serving.live_consents import LiveConsents
 from serving.live_events import LiveEvents
 from serving.release_state import ReleaseState, open_release
 from serving.settings import SUPERVISOR_VARIABLE, ServeSettings
@@ -58,6 +59,7 @@ def _pinned(settings: ServeSettings) -> ServeSettings:
         release_id=release.release_id,
         host=_address_of(settings.host),
         live_events=str(settings.live_events_path.resolve()),
+        data=str(Path(settings.data).resolve()) if settings.data else "",
     )
 
 
@@ -66,11 +68,13 @@ def _check_release(settings: ServeSettings) -> None:
     store = ReleaseStore(root=Path(settings.store))
     ReleaseState.load(store, settings.release_id)
     live = LiveEvents(settings.live_events_path, max_events=settings.max_live_events)
+    consents = LiveConsents(settings.live_events_path)
     erased = ErasureWatch(store.erasures)
-    for user_id in live.users():
-        if user_id in erased:
-            live.delete_user(user_id)
-    live.close()
+    for held in (live, consents):
+        for user_id in held.users():
+            if user_id in erased:
+                held.delete_user(user_id)
+        held.close()
 
 
 def _address_of(host: str) -> str:

@@ -1,19 +1,15 @@
-"""Recent events of all users in one SQLite file: durable before acknowledged, shared by the workers.
-
-Write-ahead logging lets every worker read while one writes; each read sees all that was acknowledged
-before it, whichever worker acknowledged it.
-"""
+"""Recent events of all users, in the file that the workers share."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from serving.live_file import LiveFile
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS events (
@@ -26,7 +22,6 @@ CREATE TABLE IF NOT EXISTS events (
 );
 CREATE INDEX IF NOT EXISTS events_by_user ON events (user_id, ts_us, seq, event_type, item_id);
 """
-_BUSY_SECONDS: Final = 5.0
 
 
 class LiveEvent(NamedTuple):
@@ -46,6 +41,7 @@ class AddedEvents:
     num_accepted: int
     num_duplicates: int
     refused_rows: tuple[int, ...]
+    num_withheld: int = 0
 
 
 class LiveEvents:
@@ -57,23 +53,33 @@ class LiveEvents:
     """
 
     def __init__(self, path: Path, *, max_events: int) -> None:
-        self._path = Path(path)
+        self._file = LiveFile(path, _SCHEMA)
         self._max_events = max_events
-        self._local = threading.local()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection.executescript(_SCHEMA)
 
-    def add(self, events: Sequence[LiveEvent], *, refuses: Callable[[str], bool]) -> AddedEvents:
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return self._file.path
+
+    def add(
+        self,
+        events: Sequence[LiveEvent],
+        *,
+        refuses: Callable[[str], bool],
+        withholds: Callable[[LiveEvent], bool] = lambda _: False,
+    ) -> AddedEvents:
         """Keep a batch of events; they are on disk when this returns.
 
         Args:
             events: in any order; an ``event_id`` that is kept already counts as a duplicate.
             refuses: whether a user's events must not be kept. It is asked inside the write lock, so that
                 a deletion that follows its own entry in the erasure list misses nothing.
+            withholds: whether no purpose may use an event, so that it is not kept; asked there too.
         """
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             refused = tuple(row for row, event in enumerate(events) if refuses(event.user_id))
-            kept = [event for row, event in enumerate(events) if row not in set(refused)]
+            known = [event for row, event in enumerate(events) if row not in set(refused)]
+            kept = [event for event in known if not withholds(event)]
             before = connection.total_changes
             connection.executemany(
                 "INSERT INTO events (event_id, user_id, ts_us, event_type, item_id) VALUES (?, ?, ?, ?, ?) "
@@ -83,29 +89,42 @@ class LiveEvents:
             num_accepted = connection.total_changes - before
             for user_id in {event.user_id for event in kept}:
                 self._trim(connection, user_id)
-        return AddedEvents(num_accepted=num_accepted, num_duplicates=len(kept) - num_accepted, refused_rows=refused)
+        return AddedEvents(
+            num_accepted=num_accepted,
+            num_duplicates=len(kept) - num_accepted,
+            refused_rows=refused,
+            num_withheld=len(known) - len(kept),
+        )
 
     def of_user(self, user_id: str) -> list[tuple[int, str, str | None]]:
         """Return one user's ``(ts_us, event_type, item_id)``, oldest first, ties in order of arrival."""
         query = "SELECT ts_us, event_type, item_id FROM events WHERE user_id = ? ORDER BY ts_us, seq"
-        return self._connection.execute(query, (user_id,)).fetchall()
+        return self._file.connection.execute(query, (user_id,)).fetchall()
 
     def users(self) -> list[str]:
         """Return all users with live events."""
-        return [row[0] for row in self._connection.execute("SELECT DISTINCT user_id FROM events")]
+        return [row[0] for row in self._file.connection.execute("SELECT DISTINCT user_id FROM events")]
 
     def delete_user(self, user_id: str) -> int:
         """Delete one user's events, also from the write-ahead log; return how many there were."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             deleted = connection.execute("DELETE FROM events WHERE user_id = ?", (user_id,)).rowcount
-        with contextlib.suppress(sqlite3.OperationalError):  # a reader holds it: the next checkpoint does it
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._file.empty_log()
         return deleted
+
+    def keep_only(self, user_id: str, may_serve: Callable[[int], bool]) -> int:
+        """Delete a user's events of instants that nothing may use; return how many there were."""
+        with self._file.writing() as connection:
+            rows = connection.execute("SELECT seq, ts_us FROM events WHERE user_id = ?", (user_id,)).fetchall()
+            gone = [(seq,) for seq, ts_us in rows if not may_serve(ts_us)]
+            connection.executemany("DELETE FROM events WHERE seq = ?", gone)
+        if gone:
+            self._file.empty_log()
+        return len(gone)
 
     def close(self) -> None:
         """Close this thread's connection."""
-        self._connection.close()
-        del self._local.connection
+        self._file.close()
 
     def _trim(self, connection: sqlite3.Connection, user_id: str) -> None:
         connection.execute(
@@ -113,29 +132,6 @@ class LiveEvents:
             "SELECT seq FROM events WHERE user_id = ? ORDER BY ts_us DESC, seq DESC LIMIT -1 OFFSET ?)",
             (user_id, self._max_events),
         )
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-
-    @property
-    def _connection(self) -> sqlite3.Connection:
-        if not hasattr(self._local, "connection"):
-            connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")  # an acknowledged event outlives a power cut
-            connection.execute("PRAGMA secure_delete = ON")  # deleted means overwritten
-            self._local.connection = connection
-        connection = self._local.connection
-        assert isinstance(connection, sqlite3.Connection)
-        return connection
 
 
 def content_id(user_id: str, event_type: str, item_id: str | None, ts_us: int) -> str:

@@ -61,7 +61,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     if "{user_id}" in endpoint.path:
         operation["parameters"] = [{"name": "user_id", "in": "path", "required": True, "schema": {"type": "string"}}]
     if endpoint.query is not None:
-        operation["parameters"] = _parameters(endpoint.query)
+        operation["parameters"] = [*operation.get("parameters", []), *_parameters(endpoint.query)]
     return operation
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,11 @@ import numpy.typing as npt
 from features import columns as c
 from features.catalog import ItemCatalog
 from features.errors import ReleaseError
+from features.identity.map import IdentityMap
+from features.privacy.consents import ConsentBook
 from features.release import Part, Release, ReleaseStore, layout
+from features.release.customers_part import newest_consents, newest_links
+from features.release.erasure import ErasedUsers
 from features.vocabulary import UNKNOWN, Vocabulary
 from serving.catalog_filter import CatalogFilter
 from serving.customers import CustomerBook
@@ -21,6 +25,7 @@ from serving.demand import DemandBook
 from serving.fallback import Favourites
 from serving.histories import Histories
 from serving.item_index import ItemIndex
+from serving.surfaces.clock import wall_clock_us
 from serving.surfaces.tables import SurfaceTables
 from serving.user_tower import UserTower
 
@@ -38,6 +43,8 @@ class ReleaseState:
         item_codes: the other way round.
         catalog: attributes by code.
         knows_event_type: whether the tower was trained on an event type, bool by code.
+        consents: of the newest customers part of the store, which may be of another release.
+        links: whose ids are whose, of the same part.
     """
 
     release_id: str
@@ -54,6 +61,8 @@ class ReleaseState:
     customers: CustomerBook | None
     demand: DemandBook | None
     surfaces: SurfaceTables
+    consents: ConsentBook
+    links: IdentityMap
 
     def name(self, code: int) -> str:
         """Return an item's title, its id where it has none."""
@@ -78,7 +87,7 @@ class ReleaseState:
                 "train one and promote again."
             )
         try:
-            state = cls._from_parts(release, part)
+            state = cls._from_parts(release, part, store)
         except (KeyError, ValueError, OSError) as error:
             raise ReleaseError(f"Release {release.release_id}: cannot be read ({error!r}); promote another.") from error
         _log.info(
@@ -89,7 +98,7 @@ class ReleaseState:
         return state
 
     @classmethod
-    def _from_parts(cls, release: Release, part: Part) -> ReleaseState:
+    def _from_parts(cls, release: Release, part: Part, store: ReleaseStore) -> ReleaseState:
         vocabulary = Vocabulary.load(part.path(layout.VOCABULARY))
         catalog = ItemCatalog.load(part.path(layout.CATALOG))
         if len(catalog) != len(vocabulary):
@@ -99,6 +108,7 @@ class ReleaseState:
         customers, demand = release.part("customers"), release.part("demand")
         histories = Histories.load(customers, vocabulary) if customers else None
         book = _customer_book(customers) if customers else None
+        consents = _consents(store)
         return cls(
             release_id=release.release_id,
             model_version=part.version,
@@ -115,7 +125,14 @@ class ReleaseState:
             histories=histories,
             customers=book,
             demand=DemandBook.load(demand) if demand else None,
-            surfaces=SurfaceTables.load(part, catalog, histories=histories, customers=book),
+            surfaces=SurfaceTables.load(
+                part,
+                catalog,
+                histories=None if histories is None else _remembered(histories, store.erasures.load(), consents),
+                customers=book,
+            ),
+            consents=consents,
+            links=newest_links(store),
         )
 
 
@@ -131,6 +148,24 @@ def open_release(store: ReleaseStore, release_id: str = "") -> Release:
             f"{Path(store.root)}: expected a release to serve, found none; run `footfall promote` first."
         )
     return store.open(chosen)
+
+
+def _consents(store: ReleaseStore) -> ConsentBook:
+    found = newest_consents(store)
+    if found is None:
+        _log.warning("no customers part holds consents; build the features again, or everyone counts as having granted")
+    return ConsentBook.of_default(granted=True) if found is None else found
+
+
+def _remembered(histories: Histories, erased: ErasedUsers, consents: ConsentBook) -> Histories:
+    """Return the histories that may speak for customers alike: of nobody erased, or without consent."""
+    ids = histories.users.ids
+    kept = consents.holding(ids, c.PERSONALISATION, wall_clock_us())
+    kept &= np.array([user not in erased for user in ids], dtype=bool)
+    if kept.all():
+        return histories
+    rows = np.flatnonzero(kept)
+    return replace(histories, users=Vocabulary.from_ids(ids[rows]), sequences=histories.sequences.take(rows))
 
 
 def _customer_book(part: Part) -> CustomerBook:

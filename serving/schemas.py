@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from features.columns import EVENT_TYPES
+from features.columns import EVENT_TYPES, PURPOSES
 
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Label = Annotated[str, Meta(min_length=1, max_length=1024)]
 Days = Annotated[int, Meta(ge=1, le=366)]
 Instant = Annotated[dt.datetime, Meta(tz=True, description="ISO 8601 with an offset, such as 2026-11-22T10:15:00Z")]
 EventType = Literal[EVENT_TYPES]  # type: ignore[valid-type]
+Purpose = Literal[PURPOSES]  # type: ignore[valid-type]
 Surface = Literal["for_you", "similar", "upgrade", "bought_together", "buy_it_again", "new_arrivals", "trending"]
 Repeat = Literal["allow", "discount", "exclude"]
 Strategy = Literal[
@@ -114,6 +115,10 @@ class RecommendAnswer(Answer, frozen=True, kw_only=True):
     unread_event_types: Annotated[
         list[str], Meta(description="inline events' types that the model was not trained on and does not read")
     ] = []
+    personalised: Annotated[
+        bool,
+        Meta(description="false where the customer has not consented to personalisation, and nothing of them was used"),
+    ] = True
 
 
 class NewEvent(Request, frozen=True, kw_only=True):
@@ -147,9 +152,37 @@ class EventsAnswer(Answer, frozen=True, kw_only=True):
     accepted: int
     duplicates: int
     rejected: list[RejectedEvent] = []
+    without_consent: Annotated[
+        int, Meta(description="rows of customers who consented to no purpose; they were not kept")
+    ] = 0
     unread_event_types: Annotated[
         list[str], Meta(description="accepted types that this release's model was not trained on and does not read")
     ] = []
+
+
+class ConsentRequest(Request, frozen=True, kw_only=True):
+    """A customer's yes or no to a purpose; what is known from the release is joined with it by the instants."""
+
+    user_id: Id
+    purpose: Purpose
+    granted: bool
+    at: Annotated[Instant | None, Meta(description="time of receipt where left out")] = None
+
+
+class PurposeConsent(Answer, frozen=True, kw_only=True):
+    """How a customer's consent to one purpose stands."""
+
+    holds: Annotated[bool, Meta(description="now")]
+    since: Annotated[
+        dt.datetime | None, Meta(description="from which on events count; null where none do, or all ever did")
+    ]
+
+
+class ConsentAnswer(Answer, frozen=True, kw_only=True):
+    """What holds with the change; it is on disk, and the next answer follows it."""
+
+    consents: dict[str, PurposeConsent]
+    live_events_deleted: Annotated[int, Meta(description="events sent here that no purpose may use any more")]
 
 
 class HistoryEvent(Answer, frozen=True, kw_only=True):
@@ -174,6 +207,50 @@ class CustomerAnswer(Answer, frozen=True, kw_only=True):
     release_id: str
 
 
+class ExportRequest(Request, frozen=True, kw_only=True):
+    """Who asks for an export, and why; both are recorded."""
+
+    who: Label | None = None
+    why: Label | None = None
+
+
+class LiveConsent(Answer, frozen=True, kw_only=True):
+    """One change of consent that was sent to this service."""
+
+    user_id: str
+    purpose: str
+    granted: bool
+    at: dt.datetime | None
+
+
+class LiveEventRow(Answer, frozen=True, kw_only=True):
+    """One event that was sent to this service, as it is kept."""
+
+    user_id: str
+    event_type: str
+    item_id: str | None
+    ts: dt.datetime | None
+
+
+class ExportAnswer(Answer, frozen=True, kw_only=True):
+    """All that is stored about one customer, whatever they consented to."""
+
+    user_id: str
+    ids: Annotated[list[str], Meta(description="all ids that were linked to the customer")]
+    profile: dict[str, Any] | None
+    history: Annotated[list[HistoryEvent], Meta(description="stored in the release, newest first")]
+    live_events: list[LiveEventRow]
+    consents: dict[str, PurposeConsent]
+    live_consents: list[LiveConsent]
+    activity: Annotated[
+        list[dict[str, Any]] | None,
+        Meta(description="rows of the shop's tables; null where no data directory is served"),
+    ]
+    as_of: str | None
+    release_id: str
+    exported_at: dt.datetime
+
+
 class CustomersAnswer(Answer, frozen=True, kw_only=True):
     """Ids of some customers."""
 
@@ -191,6 +268,7 @@ class SegmentsAnswer(Answer, frozen=True, kw_only=True):
 
     segments: dict[str, dict[str, Any]]
     unknown: list[str]
+    without_consent: Annotated[list[str], Meta(description="users who have not consented to analytics")] = []
     as_of: str | None
     release_id: str
 
@@ -200,6 +278,7 @@ class ErasureAnswer(Answer, frozen=True, kw_only=True):
 
     erased: bool
     live_events_deleted: int
+    ids: Annotated[int, Meta(description="how many ids were linked to the customer, and are forgotten with it")] = 1
 
 
 class ErrorDetail(Answer, frozen=True, kw_only=True):

@@ -69,7 +69,8 @@ def build_engine(settings: ServeSettings) -> Engine:
     store = ReleaseStore(root=Path(settings.store))
     state = ReleaseState.load(store, settings.release_id)
     live = LiveEvents(settings.live_events_path, max_events=settings.max_live_events)
-    return Engine(state, live, ErasureWatch(store.erasures))
+    data = Path(settings.data) if settings.data else None
+    return Engine(state, live, ErasureWatch(store.erasures), data=data)
 
 
 def _stop_with_parent() -> None:

@@ -26,6 +26,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         port: TCP port.
         workers: processes; with two or more, one may die without an outage.
         live_events: SQLite file of recent events, shared by the workers; inside the store where empty.
+        data: the shop's data directory, whose rows an export of a customer holds too; left out where empty.
         max_live_events: the most live events kept a user; the oldest go first.
         max_body_bytes: larger request bodies are refused.
         deadline_seconds: a request that takes longer is answered with an error.
@@ -38,6 +39,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     port: int = 3000
     workers: int = 2
     live_events: str = ""
+    data: str = ""
     max_live_events: int = 200
     max_body_bytes: int = 1 << 20
     deadline_seconds: float = 10.0

@@ -64,8 +64,8 @@ def suppress_small_groups(
     total = frame.groupby(list(within), dropna=False, sort=False).ngroup() if within else pd.Series(0, frame.index)
     small = (number > 0) & (number < minimum)
     hidden = small.copy()
-    for rows in pd.Series(np.arange(len(frame))).groupby(total.to_numpy()).indices.values():
-        _hide_complements(hidden, number, rows, minimum=minimum)
+    for group in np.unique(total.to_numpy()):
+        _hide_complements(hidden, number, np.flatnonzero(total.to_numpy() == group), minimum=minimum)
     shown = frame.copy()
     for name in (counts, *measures):
         shown[name] = frame[name].convert_dtypes().mask(hidden)

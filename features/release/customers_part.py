@@ -12,13 +12,15 @@ import numpy as np
 from features import columns as c
 from features.build import IDENTITY_DIRECTORY, FeatureSet
 from features.customers.table import CustomerTable
+from features.errors import DataError
+from features.files import read_json, sha256_of_file
 from features.identity.build import MAP_FILE
 from features.identity.graph import CUSTOMER_ID
 from features.identity.map import IdentityMap
 from features.privacy.consents import CONSENTS_FILE, ConsentBook
 from features.release import layout
 from features.release.erasure import ErasedUsers
-from features.release.part import Part, write_part
+from features.release.part import MANIFEST_FILE, Part, write_part
 from features.release.release import ReleaseStore
 from features.vocabulary import Vocabulary
 
@@ -62,6 +64,36 @@ def write_customers_part(
     return part
 
 
+def newest_consents(store: ReleaseStore) -> ConsentBook | None:
+    """Return the newest customers part's consents, ``None`` where no part holds any.
+
+    They lie outside releases as the erasure list does: a release that is served again brings back no consent.
+    """
+    path = _newest_file(store, layout.CONSENTS)
+    return None if path is None else ConsentBook.load(path)
+
+
+def newest_links(store: ReleaseStore) -> IdentityMap:
+    """Return the newest customers part's links, empty where no part holds any."""
+    path = _newest_file(store, layout.IDENTITIES)
+    return IdentityMap.empty() if path is None else IdentityMap.load(path)
+
+
+def _newest_file(store: ReleaseStore, name: str) -> Path | None:
+    """Return a file of the newest part that holds a sound one; the other files of the part are not read."""
+    for directory in sorted((Path(store.root) / "parts" / "customers").glob("[!.]*"), reverse=True):
+        try:
+            digest = read_json(directory / MANIFEST_FILE)["files"].get(name)
+            if digest is not None and sha256_of_file(directory / name) == digest:
+                return directory / name
+            trouble = "" if digest is None else "it is damaged"
+        except (DataError, OSError, KeyError, TypeError, AttributeError) as error:
+            trouble = str(error)
+        if trouble:
+            log.warning("%s: %s; an older part's is read instead", directory / name, trouble)
+    return None
+
+
 def _write_who_they_are(features: FeatureSet, erased: ErasedUsers, directory: Path) -> None:
     """Write consents and links; features that were built before there were any lack the file."""
     consents, links = features.directory / CONSENTS_FILE, features.directory / IDENTITY_DIRECTORY / MAP_FILE
@@ -71,4 +103,4 @@ def _write_who_they_are(features: FeatureSet, erased: ErasedUsers, directory: Pa
         known = IdentityMap.load(links)
         forgotten = [any(str(id_) in erased for id_ in ids) for ids in known.frame[["id", CUSTOMER_ID]].to_numpy()]
         frame = known.frame[~np.array(forgotten, dtype=bool)].reset_index(drop=True)
-        dataclasses.replace(known, frame=frame).save(directory / layout.IDENTITIES)
+        dataclasses.replace(known, frame=frame, about={}).save(directory / layout.IDENTITIES)

@@ -15,6 +15,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 3000,
     workers: int = 2,
+    data: Path | None = None,
     deadline_seconds: float = 10.0,
     max_body_bytes: int = 1 << 20,
 ) -> None:
@@ -27,6 +28,7 @@ def serve(
         host: address to listen on; only this machine can reach the default.
         port: TCP port.
         workers: processes; with two or more, one may die without an outage.
+        data: the shop's data directory, whose rows `GET /v1/customers/{id}/export` answers too.
         deadline_seconds: a request that takes longer is answered with an error.
         max_body_bytes: larger request bodies are refused.
     """
@@ -43,6 +45,7 @@ def serve(
         host=host,
         port=port,
         workers=workers,
+        data="" if data is None else str(data),
         deadline_seconds=deadline_seconds,
         max_body_bytes=max_body_bytes,
     )

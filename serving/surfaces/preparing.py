@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from features.columns import ANALYTICS, PERSONALISATION
 from features.vocabulary import UNKNOWN
+from serving.consents import ConsentWatch, UserConsent
 from serving.errors import RequestError
 from serving.histories import UserEvents
 from serving.known_events import KnownEvents
@@ -23,6 +25,7 @@ class Preparation:
         state: the release.
         known: users' events.
         is_erased: whether a user is to be forgotten.
+        consents: what a user's rows may be used for.
         wall: the present, UTC microseconds.
     """
 
@@ -32,11 +35,13 @@ class Preparation:
         known: KnownEvents,
         *,
         is_erased: Callable[[str], bool],
+        consents: ConsentWatch,
         wall: Callable[[], int] = wall_clock_us,
     ) -> None:
         self._state = state
         self._known = known
         self._is_erased = is_erased
+        self._consents = consents
         self._clock = Clock(as_of_us=state.surfaces.as_of_us, wall=wall)
 
     def question(self, request: RecommendRequest) -> Question:
@@ -49,13 +54,18 @@ class Preparation:
         check_held(state.surfaces, request.surface)
         item = self._item(request)
         inline, unknown = self._known.inline(request)
-        stored = self._known.stored(request.user_id)
-        merged = UserEvents.merged(stored, self._known.live(request.user_id), inline)
+        consent = self._consent(request.user_id)
+        personalised = consent is None or consent.allows(PERSONALISATION)
+        stored = merged = UserEvents.from_rows([])
+        if personalised:
+            stored = self._known.stored(request.user_id, consent)
+            merged = UserEvents.merged(stored, self._known.live(request.user_id, consent), inline)
         history = merged.where(merged.item > UNKNOWN)
         model = state.surfaces.repurchase
         return Question(
             request=request,
-            user_id=None if request.user_id is None or self._is_erased(request.user_id) else request.user_id,
+            user_id=request.user_id if consent and personalised and consent.allows(ANALYTICS) else None,
+            personalised=personalised,
             events=history.where(state.knows_event_type[history.event_type]),
             history=history,
             all_are_purchases=model is not None and model.all_are_purchases,
@@ -67,6 +77,10 @@ class Preparation:
             unknown_items=unknown,
             unread_event_types=sorted({e.event_type for e in request.events if not self._known.reads(e.event_type)}),
         )
+
+    def _consent(self, user_id: str | None) -> UserConsent | None:
+        """Return a user's consents; an erased one is nobody, and has none."""
+        return None if user_id is None or self._is_erased(user_id) else self._consents.of(user_id)
 
     def _item(self, request: RecommendRequest) -> int | None:
         if request.surface not in ABOUT_AN_ITEM:

@@ -29,7 +29,8 @@ class Question:
 
     Args:
         request: as it came.
-        user_id: whose rows may be looked up; ``None`` where there is no user, or an erased one.
+        user_id: whose profile may be looked up; ``None`` where there is no user, an erased one, or no consent.
+        personalised: whether events may be used; where not, there are none here.
         events: stored, live and inline, of the types and items that the tower knows.
         history: stored, live and inline events of all types, of known items.
         all_are_purchases: the log has no purchases, so that every event stands for one.
@@ -54,6 +55,7 @@ class Question:
     allowed: Ints | None
     unknown_items: list[str]
     unread_event_types: list[str]
+    personalised: bool = True
 
     @property
     def explain(self) -> bool:

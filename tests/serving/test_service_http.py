@@ -46,7 +46,10 @@ def test_recommend_when_asked_over_http_then_items_come_with_their_origin(http: 
     body = answer.json()
     assert len(ids(answer)) == 3
     assert body["strategy"] == "history"
-    assert set(body) == {"items", "strategy", "release_id", "model_version", "unknown_items", "unread_event_types"}
+    assert set(body) == {
+        *("items", "strategy", "personalised"),
+        *("release_id", "model_version", "unknown_items", "unread_event_types"),
+    }
     assert set(body["items"][0]) - {"strategy"} == {"item_id", "score", "title", "reason"}
 
 
