@@ -146,7 +146,7 @@ def _of_level(leaf: EventTest | OpenTest | OrderTest, events: Sequence[LiveEvent
     if not isinstance(leaf, EventTest) or leaf.share_at_least is None:
         return found
     shares = [
-        _from(event, leaf.within_days, weight=_passes(event, leaf.where) * SHARE_PARTS - leaf.share_at_least)
+        _from(event, leaf.within_days, weight=passes_where(event, leaf.where) * SHARE_PARTS - leaf.share_at_least)
         for event in events
         if event.event_type in leaf.events
     ]
@@ -169,7 +169,7 @@ def _level_changes(leaf: EventTest | OpenTest | OrderTest, events: Sequence[Live
 
 def _counted(leaf: EventTest, events: Iterable[LiveEvent]) -> Iterable[_Added]:
     for event in events:
-        if event.event_type in leaf.events and _passes(event, leaf.where):
+        if event.event_type in leaf.events and passes_where(event, leaf.where):
             thing = _thing(event, leaf.distinct) if leaf.distinct else ""
             if thing is not None:
                 weight = getattr(event, leaf.sum_of) if leaf.sum_of else 1
@@ -190,7 +190,7 @@ def _orders(leaf: OrderTest, events: Iterable[LiveEvent]) -> Iterable[_Added]:
 def _open(leaf: OpenTest, events: Sequence[LiveEvent]) -> Iterable[_Added]:
     for event in events:
         key = _same(event, leaf)
-        if event.event_type not in leaf.events or key is None or not _passes(event, leaf.where):
+        if event.event_type not in leaf.events or key is None or not passes_where(event, leaf.where):
             continue
         answers = (
             other.at_us
@@ -226,14 +226,11 @@ def _thing(event: LiveEvent, distinct: str) -> str | None:
     return event.fields.get({"item": c.ITEM_ID, "session": c.SESSION_ID, "brand": c.BRAND}[distinct])
 
 
-def _passes(event: LiveEvent, where: Iterable[FieldTest]) -> bool:
+def passes_where(event: LiveEvent, where: Iterable[FieldTest]) -> bool:
+    """Return whether all comparisons of an event's fields pass."""
     return all(
-        value_passes(_field(event, one.field), test, EVENT_FIELDS[one.field]) for one in where for test in one.tests
+        value_passes(event.fields.get(one.field), test, EVENT_FIELDS[one.field]) for one in where for test in one.tests
     )
-
-
-def _field(event: LiveEvent, name: str) -> Any:
-    return event.fields.get(name)
 
 
 def _from(event: LiveEvent, within_days: float | None, *, weight: int, thing: str = "") -> _Added:

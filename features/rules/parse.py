@@ -164,13 +164,14 @@ class RuleParser:
     def _orders(self, keys: dict[str, Any], place: Place) -> OrderTest:
         only(keys, _ORDER_KEYS, place)
         sizes = keys["orders"]
-        tests = () if sizes == "any" else self._fields(sizes, ORDER_FIELDS, place.at("orders"))
+        tests = () if sizes == "any" else self.fields(sizes, ORDER_FIELDS, place.at("orders"))
         return OrderTest(tests=tests, **self._bounds(keys, place))
 
     def _where(self, values: Any, place: Place) -> tuple[FieldTest, ...]:
-        return () if values is None else self._fields(values, EVENT_FIELDS, place)
+        return () if values is None else self.fields(values, EVENT_FIELDS, place)
 
-    def _fields(self, values: Any, known: Mapping[str, Nature], place: Place) -> tuple[FieldTest, ...]:
+    def fields(self, values: Any, known: Mapping[str, Nature], place: Place) -> tuple[FieldTest, ...]:
+        """Parse comparisons of fields, of which only ``known`` ones may stand there."""
         found = []
         for name, tests in mapping(values, place).items():
             if name not in known:

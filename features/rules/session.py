@@ -113,7 +113,7 @@ class RuleSession:
         Returns:
             the key's columns, start_us, end_us (``FOREVER`` where nothing tells when it lapses), evidence (JSON).
         """
-        compiler = self.compiler if tuple(by) == tuple(self.compiler.by) else self._by(by)
+        compiler = self.compiler_by(by)
         parts = list(leaves(rule.when))
         compiler.holding(rule.when).to_native().create_view("rule_held", replace=True)
         joins, entries = [], []
@@ -125,7 +125,19 @@ class RuleSession:
             SELECT {keys}, held.start_us, held.end_us, json_array({", ".join(entries)})::VARCHAR AS evidence
             FROM rule_held AS held {" ".join(joins)} ORDER BY {keys}""").df()
 
-    def _by(self, by: Sequence[str]) -> Compiler:
+    def num_users(self) -> int:
+        """Return how many customers the session's log knows."""
+        return int(self.connection.sql("SELECT count(DISTINCT user_id) FROM rule_rows").fetchall()[0][0])
+
+    def profile_column(self, name: str) -> dict[str, float]:
+        """Return a number of the customer table by user; empty where it has no such column."""
+        if name not in (self.compiler.natures or {}):
+            return {}
+        rows = self.connection.sql(f"SELECT user_id, {sql_name(name)}::DOUBLE FROM rule_customers").fetchall()
+        return {user: value for user, value in rows if value is not None}
+
+    def compiler_by(self, by: Sequence[str]) -> Compiler:
+        """Return the session's compiler for another key."""
         return Compiler(
             rows=self.compiler.rows, customers=self.compiler.customers, as_of_us=self.as_of_us,
             as_of=self.compiler.as_of, by=by, natures=self.compiler.natures,
