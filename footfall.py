@@ -14,9 +14,12 @@ from features.errors import FootfallError, did_you_mean
 VERBS: Final = {
     "data": ("features.commands.data", "bring a shop's log into the contract: import, simulate, check"),
     "features": ("features.commands.features", "build tables, sequences and panels from a data directory"),
+    "tags": ("features.commands.tags", "say which tags customers carry, and how much each says of the next period"),
+    "audiences": ("features.commands.audiences", "preview, list, export, compare and grow audiences of customers"),
     "train": ("training.commands.train", "train a retrieval or demand model and write it as a release part"),
     "tune": ("training.commands.tune", "search for a model's settings on the validation window"),
     "evaluate": ("training.commands.evaluate", "score a trained model beside its baselines and write the report"),
+    "report": ("features.commands.report", "write pages for people: customers, one customer's year"),
     "promote": ("training.commands.promote", "join parts into a release and serve it, if its model has earned it"),
     "serve": ("serving.commands.serve", "answer requests from a release"),
     "demo": ("footfall_demo", "all of the above on a real shop's log, in one go"),

@@ -202,5 +202,9 @@ class RuleParser:
         if not found:
             return value
         if found[1] not in self.parameters:
-            raise place.error(f"a value for the parameter {found[1]!r}", "none", " Give it with --set NAME=VALUE.")
+            raise place.error(
+                f"a value for the parameter {found[1]!r}",
+                "none",
+                " Give --parameters '{NAME: VALUE}'.",
+            )
         return self.parameters[found[1]]

@@ -7,12 +7,12 @@ drawn, since one customer's periods are not independent).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.stats import fisher_exact, norm
 
 Floats = npt.NDArray[np.floating]
 
@@ -40,19 +40,22 @@ NO_LIFT: Final = Lift(value=None, low=None, high=None, p=1.0)
 
 
 def ratio_of_rates(hits: int, total: int, other_hits: int, other_total: int) -> Lift:
-    """Return the ratio of two independent groups' rates, with Katz's log interval.
+    """Return the ratio of two independent groups' rates, with Katz's log interval and Fisher's exact p.
 
     An empty cell gets half a customer in the interval (not in the ratio).
 
     >>> ratio_of_rates(30, 100, 10, 100).value
     3.0
     """
-    if not total or not other_total or not other_hits:
+    if not total or not other_total:
         return NO_LIFT
+    p = float(fisher_exact([[hits, total - hits], [other_hits, other_total - other_hits]]).pvalue)
+    if not other_hits:
+        return Lift(value=None, low=None, high=None, p=p)
     a, b = hits + 0.5 * (hits == 0), float(other_hits)
     value = (hits / total) / (other_hits / other_total)
     spread = np.sqrt(max(1 / a - 1 / total + 1 / b - 1 / other_total, 0.0))
-    return _of_log(value, np.log((a / total) / (b / other_total)), float(spread))
+    return replace(_of_log(value, np.log((a / total) / (b / other_total)), float(spread)), p=p)
 
 
 def clustered_ratio(sums: Floats, other: Floats, counts: Floats, other_counts: Floats, *, seed: int = 0) -> Lift:

@@ -157,7 +157,7 @@ def _row(
             "spend": spend.fillna(0).to_numpy(float),
         }
         parts.append(pd.DataFrame(columns))
-    sums = pd.concat(parts).groupby([c.USER_ID, "tagged"])[list(_SUMS)].sum().unstack("tagged", fill_value=0)
+    sums: Any = pd.concat(parts).groupby([c.USER_ID, "tagged"])[list(_SUMS)].sum().unstack("tagged", fill_value=0)
     sums = sums.reindex(columns=pd.MultiIndex.from_product([_SUMS, [True, False]]), fill_value=0)
     group = {name: (sums[name, True].to_numpy(float), sums[name, False].to_numpy(float)) for name in _SUMS}
     rate, spend_lift = _lift(group, "bought"), _lift(group, "spend")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -69,6 +69,6 @@ def with_cycles(facts: Mapping[str, ItemFacts], cycle_days: Mapping[str, float])
     return found
 
 
-def _facts(row: dict[str, object]) -> ItemFacts:
-    numbers = {name: None if pd.isna(row[name]) else float(str(row[name])) for name in ("price", "stock", "cycle_days")}
+def _facts(row: dict[str, Any]) -> ItemFacts:
+    numbers = {name: None if pd.isna(row[name]) else float(row[name]) for name in ("price", "stock", "cycle_days")}
     return ItemFacts(item_id=str(row[c.ITEM_ID]), title=str(row[c.TITLE]), **numbers)

@@ -115,7 +115,7 @@ def test_parameter_when_given_then_it_stands_for_its_value() -> None:
         ("{orders: {amont: 3}}", "when.orders: expected a field that is known here, found 'amont'. Did you mean 'amount'?"),
         ("{all: []}", "when.all: expected a list of one or more conditions, found []"),
         ("{all: [{column: lifecycle, is: a}, {any: [{events: vie}]}]}", "when.all[1].any[0].events: expected an event type"),
-        ("{events: view, where: {item_id: $item}}", "expected a value for the parameter 'item', found 'none'. Give it with --set NAME=VALUE."),
+        ("{events: view, where: {item_id: $item}}", "expected a value for the parameter 'item', found 'none'. Give --parameters"),
         ("{events: purchase, sum_of: amount, at_least: 0.001}", "expected money with at most 100 minor units to one, found 0.001"),
         ("just text", "when: expected a mapping of names to values, found 'just text'"),
     ],
