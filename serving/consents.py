@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features import columns as c
+from features.identity.graph import CUSTOMER_ID
 from features.identity.map import IdentityMap
 from features.privacy.consents import ALWAYS, Consent, ConsentBook
-from features.privacy.person import linked_ids
 from serving.live_consents import ConsentChange, LiveConsents
 from serving.surfaces.clock import wall_clock_us
 
@@ -76,10 +77,14 @@ class ConsentWatch:
         self._live = live
         self._links = links
         self._wall = wall
+        self._linked: dict[str, list[str]] = defaultdict(list)
+        for id_, customer in zip(links.frame["id"], links.frame[CUSTOMER_ID], strict=True):
+            self._linked[customer].append(str(id_))
 
     def ids_of(self, user_id: str) -> list[str]:
-        """Return all ids of a customer, the one asked for among them."""
-        return sorted(linked_ids(self._links, user_id)) if len(self._links) else [user_id]
+        """Return all ids of a customer, the one asked for and the customer's own among them."""
+        customer = self._customer_of(user_id)
+        return sorted({user_id, customer, *self._linked.get(customer, ())})
 
     def of(self, user_id: str) -> UserConsent:
         """Return one customer's consents."""
@@ -91,11 +96,12 @@ class ConsentWatch:
         """Return those of many customers whom a purpose may be served with now."""
         ids = {user_id: self.ids_of(user_id) for user_id in user_ids}
         said = self._live.of_users({id_ for linked in ids.values() for id_ in linked})
-        return {
-            user_id
-            for user_id, linked in ids.items()
-            if self._joined(user_id, [change for id_ in linked for change in said.get(id_, ())]).allows(purpose)
-        }
+        held = self._book.holding([self._customer_of(user_id) for user_id in ids], purpose, self._wall())
+        found = dict(zip(ids, held.tolist(), strict=True))
+        for user_id, linked in ids.items() if said else ():
+            if changes := [change for id_ in linked for change in said.get(id_, ())]:
+                found[user_id] = self._joined(user_id, changes).allows(purpose)
+        return {user_id for user_id, is_held in found.items() if is_held}
 
     def add(self, change: ConsentChange) -> UserConsent:
         """Keep a change, on disk when this returns; return what holds with it."""
@@ -111,10 +117,12 @@ class ConsentWatch:
         self._live.delete_user(user_id)
 
     def _joined(self, user_id: str, changes: Iterable[ConsentChange]) -> UserConsent:
-        said = list(changes)
-        [customer] = self._links.resolve([user_id]) if len(self._links) else [user_id]
+        said, customer = list(changes), self._customer_of(user_id)
         by_purpose = {purpose: self._book.of(customer, purpose) for purpose in c.PURPOSES}
         for purpose in {change.purpose for change in said}:
             rows = [(change.at_us, change.granted) for change in said if change.purpose == purpose]
             by_purpose[purpose] = by_purpose[purpose].after(rows)
         return UserConsent(by_purpose=by_purpose, now_us=self._wall(), is_named=bool(said) or customer in self._book)
+
+    def _customer_of(self, user_id: str) -> str:
+        return self._links.resolve([user_id])[0] if self._linked else user_id

@@ -140,10 +140,13 @@ def test_consent_when_said_under_a_linked_id_then_it_holds_for_the_customer(
     engine = engine_over(dataclasses.replace(tiny_state, links=links), tiny, tmp_path)
     say(engine, "phone", PERSONALISATION, False)
     assert ask(engine, user_id="user-1").personalised is False
+    say(engine, "user-1", ANALYTICS, False)
+    answer = engine.segments(SegmentsRequest(user_ids=("phone", "user-2")))
+    assert (sorted(answer.segments), answer.without_consent) == (["user-2"], ["phone"])
     found = engine.export("phone", ExportRequest(why="asked"))
     assert found.ids == ["phone", "user-1"]
     assert found.profile is not None
-    assert [(one.user_id, one.granted) for one in found.live_consents] == [("phone", False)]
+    assert [(one.user_id, one.granted) for one in found.live_consents] == [("phone", False), ("user-1", False)]
     assert engine.erase("phone").ids == 2
     for user in ("user-1", "phone"):
         with pytest.raises(RequestError, match="No customer has this id"):

@@ -54,7 +54,7 @@ def withdraw(path: Path, user_id: str, purpose: str) -> None:
 def answers(server: Server, user_id: str) -> dict[str, object]:
     """What each call says of a customer: a status, a strategy, a list."""
     limits = httpx.Limits(max_keepalive_connections=0)  # a connection a request: any worker may answer
-    with httpx.Client(base_url=server.url, timeout=30, limits=limits) as http:
+    with httpx.Client(base_url=server.url, timeout=60, limits=limits) as http:
         recommended = http.post("/v1/recommend", json={"user_id": user_id, "k": 5}).json()
         segments = http.post("/v1/segments", json={"user_ids": [user_id]}).json()
         sent = {"events": [{"user_id": user_id, "event_type": "view", "item_id": "item-3"}]}
@@ -86,7 +86,7 @@ def test_customer_when_erased_or_withdrawn_then_no_rollback_brings_anything_back
 ) -> None:
     first, second = two_releases(tmp_path)
     data, store = tmp_path / "data", tmp_path / "store"
-    server = start_server(store, data=str(data)).wait_until_ready()
+    server = start_server(store, data=str(data)).wait_until_ready(seconds=200)
     assert answers(server, ERIN) == answers(server, "ann") == KNOWN
     assert answers(server, "bob") == NO_ANALYTICS
 
@@ -125,7 +125,7 @@ def test_customer_when_erased_or_withdrawn_then_no_rollback_brings_anything_back
     assert report["store"]["releases"] == sorted([first, second])
     assert traces(places, ERIN, PHONE) == []
 
-    back = start_server(store, release_id=first, data=str(data)).wait_until_ready()
+    back = start_server(store, release_id=first, data=str(data), workers=1).wait_until_ready(seconds=200)
     assert httpx.post(f"{back.url}/v1/recommend", json={}).json()["release_id"] == first
     for user in (ERIN, PHONE):
         assert answers(back, user) == FORGOTTEN
