@@ -75,7 +75,7 @@ def _shop(directory: Path, seed: int) -> dict[str, dict[str, float]]:
         estimates = _estimates(connection, log, data)
         views = connection.sql(_VIEWS.format(log=log_path)).df()
     known = pd.Series(truth.users.price_sensitivity, index=truth.users.user_id)
-    oracle = _oracle(views, data, truth)
+    oracle = _oracle(views, truth)
     seen = oracle.index
     best = _correlation(oracle, known[seen])
     scores = {name: (_correlation(values.reindex(seen), known[seen]), cpu) for name, (values, cpu) in estimates.items()}
@@ -110,7 +110,8 @@ def _estimates(connection: duckdb.DuckDBPyConnection, log: EventLog, data: Path)
 # the list price and the shop's ratio between the two would have it take (Mantel-Haenszel within items).
 _SIMPLE: Final = """
     WITH o AS (SELECT *, ({cheap})::INT AS cheap FROM seen),
-    i AS (SELECT item_id, sum(cheap) AS n1, sum(1 - cheap) AS n0, sum(cheap * taken) AS d1, sum((1 - cheap) * taken) AS d0 FROM o GROUP BY item_id),
+    i AS (SELECT item_id, sum(cheap) AS n1, sum(1 - cheap) AS n0, sum(cheap * taken) AS d1,
+                 sum((1 - cheap) * taken) AS d0 FROM o GROUP BY item_id),
     r AS (SELECT sum(d1 * n0 / (n1 + n0)) / sum(d0 * n1 / (n1 + n0)) AS ratio, sum(d0 + d1) / sum(n0 + n1) AS mean FROM i),
     a AS (SELECT item_id, (d0 + d1 + 5 * mean) / (n0 + n1 * ratio + 5) AS rate, ratio FROM i, r),
     u AS (SELECT user_id, sum(cheap) AS seen1, count(*) AS seen, sum(cheap * taken) AS taken1, sum(taken) AS taken,
@@ -127,7 +128,7 @@ _VIEWS: Final = """
     GROUP BY user_id, item_id, session_id HAVING bool_or(event_type = 'view')"""
 
 
-def _oracle(views: pd.DataFrame, data: Path, truth: Truth) -> pd.Series:
+def _oracle(views: pd.DataFrame, truth: Truth) -> pd.Series:
     """Posterior mean of each customer's sensitivity, given its carts and everything else that is true."""
     user, item = rows_of(views["user_id"], truth.users.user_id), rows_of(views["item_id"], truth.items.item_id)
     named = user >= 0

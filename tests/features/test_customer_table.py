@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from features.customers.basics import BASICS
+from features.customers.loyalty.part import LOYALTY
 from features.customers.parts import Part, column
+from features.customers.profile import PROFILE
 from features.customers.reference import reference, with_reference
 from features.customers.registry import COLUMNS, PARTS
 from features.customers.table import CustomerTable
@@ -18,6 +21,7 @@ from tests.features.tiny_shop import event, utc, write_shop
 
 PAGE = Path(__file__).parents[2] / "docs" / "customers.md"
 ENGINE = EngineSettings(memory_limit="500MB", threads=1)
+DESCRIBED = (*BASICS, *PROFILE, *LOYALTY)
 SHOP = ShopSettings(time_zone="Europe/Paris", profile=ProfileSettings(min_chances=1, event_weights={"purchase": 1}))
 
 
@@ -36,7 +40,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> CustomerTable:
     items = [{"item_id": "x", "category": "food/tea", "brand": "acme", "price": 100}]
     data = write_shop(root / "data", shop=SHOP, events=rows, users=users, coupons=coupons, items=items)
     log = EventLog.build(data, root / "log.parquet", shop=SHOP, engine=ENGINE)
-    made = CustomerTable.build(log, data / "items.parquet", data=data, shop=SHOP, engine=ENGINE)
+    made = CustomerTable.build(log, data / "items.parquet", data=data, shop=SHOP, engine=ENGINE, parts=DESCRIBED)
     made.save(root / "customers.parquet")
     return CustomerTable.load(root / "customers.parquet")
 
@@ -69,7 +73,7 @@ def test_row_when_a_customer_was_only_written_to_then_everything_else_is_missing
 
 
 def test_columns_when_the_table_is_made_then_those_of_the_registry_in_order(table: CustomerTable) -> None:
-    assert list(table.frame) == ["user_id", *COLUMNS]
+    assert list(table.frame) == ["user_id", *(each.name for part in DESCRIBED for each in part.columns)]
     names = [each.name for part in PARTS for each in part.columns]
     assert len(set(names)) == len(names)
     assert len({part.name for part in PARTS}) == len(PARTS)
