@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import unicodedata
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 
 WIDTH_INCHES: Final = 4.6
 _SIDE_INCHES: Final = 0.14  # browsers set the last tick's label in wider letters than the layout reckons with
@@ -88,11 +91,14 @@ def to_svg(figure: Figure, *, title: str, description: str) -> Markup:
     """
     with mpl.rc_context(_STYLE | {"svg.hashsalt": title}):
         buffer = io.StringIO()
+        wide_words = _stand_ins(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = _unique_ids(text)
+    for stand_in, words in wide_words.items():
+        text = text.replace(f">{stand_in}<", f">{escape(words)}<")
     for color, variable in _VARIABLES.items():
         text = text.replace(color, f"var({variable})")
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
@@ -103,6 +109,35 @@ def to_svg(figure: Figure, *, title: str, description: str) -> Markup:
     head = f'{attributes} {box.group()} xmlns:xlink="http://www.w3.org/1999/xlink">'
     # Safe: matplotlib escapes the text it draws, and we the rest.
     return Markup(f"{head}<title>{escape(title)}</title><desc>{escape(description)}</desc>{body}")  # noqa: S704
+
+
+def _stand_ins(figure: Figure) -> dict[str, str]:
+    """Put letters of known width where words hold such as matplotlib's font lacks; return what each stands for.
+
+    The browser has the letters; the layout needs their width: a Chinese one is about as wide as a W.
+    """
+    found: dict[str, str] = {}
+
+    def stand_in(words: str) -> str:
+        if not any(unicodedata.east_asian_width(letter) in "WF" for letter in words):
+            return words
+        width = sum(1.0 if unicodedata.east_asian_width(letter) in "WF" else 0.6 for letter in words)
+        name = f"{'W' * max(1, round(width - 2))}{len(found):03d}"  # three digits are two letters wide
+        found[name] = words
+        return name
+
+    def lines(words: str) -> str:
+        return "\n".join(map(stand_in, words.split("\n")))
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            names = [label.get_text() for label in axis.get_majorticklabels()]
+            if list(map(lines, names)) != names:  # an axis writes its labels anew when it is drawn
+                axis.set_major_formatter(FixedFormatter(list(map(lines, names))))
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text(lines(text.get_text()))
+    return found
 
 
 def _unique_ids(svg: str) -> str:

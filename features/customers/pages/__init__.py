@@ -1,0 +1,1 @@
+"""Pages about customers: who they are, for a shop; and one customer's year, for that customer."""

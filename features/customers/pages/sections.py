@@ -1,0 +1,123 @@
+"""What a page is put together from: sections of findings, figures and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from markupsafe import Markup
+
+from features.customers.pages.words import Money, Words
+from features.privacy.small_groups import Suppressed
+from features.report.page import percent
+
+HIDDEN: Final = "·"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A figure and what it says.
+
+    Args:
+        svg: inline.
+        caption: below it.
+    """
+
+    svg: Markup
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A table to read and to copy.
+
+    Args:
+        caption: above it.
+        columns: names; the first is of the rows' names.
+        rows: cells as written.
+        open: whether it is shown at once, or on a click.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    open: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One subject of a page.
+
+    Args:
+        name: of its anchor.
+        title: the subject.
+        text: what one looks at.
+        finding: the answer with its figure, where there is one.
+        drawn: figures.
+        listed: tables.
+        notes: what a reader must know.
+    """
+
+    name: str
+    title: str
+    text: str
+    finding: str = ""
+    drawn: Sequence[Drawn] = ()
+    listed: Sequence[Listed] = ()
+    notes: Sequence[str] = field(default=())
+
+
+def hidden_note(words: Words, suppressed: Suppressed, minimum: int) -> list[str]:
+    """Return what a reader must know of hidden groups, in the page's language; nothing where none are."""
+    if not suppressed.num_small:
+        return []
+    key = "page.hidden" if suppressed.num_complementary else "page.hidden_plain"
+    return [words(key, small=suppressed.num_small, more=suppressed.num_complementary, minimum=minimum)]
+
+
+def records(frame: pd.DataFrame) -> list[Any]:
+    """Return a frame's rows with their values as attributes."""
+    return list(frame.itertuples(index=False))
+
+
+def whole(value: Any) -> str:
+    """Return a count as written, a dot where it is hidden."""
+    return HIDDEN if pd.isna(value) else f"{int(value):,}"
+
+
+def share_text(value: Any, digits: int = 1) -> str:
+    """Return a share as percent, a dot where it is hidden."""
+    return HIDDEN if pd.isna(value) else percent(float(value), digits)
+
+
+def decimal(value: Any, digits: int) -> str:
+    """Return a number with decimals, a dot where it is hidden."""
+    return HIDDEN if pd.isna(value) else f"{float(value):.{digits}f}"
+
+
+def amount(value: Any, money: Money) -> str:
+    """Return money as written, a dot where it is hidden."""
+    return HIDDEN if pd.isna(value) else money(float(value))
+
+
+def numbers(values: pd.Series | pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return values as floats, NaN where hidden."""
+    return np.asarray(values.astype("Float64").to_numpy(float, na_value=np.nan), np.float64)
+
+
+def greatest(frame: pd.DataFrame, column: str) -> Any:
+    """Return the row with the largest value; of equals the first."""
+    return records(frame.sort_values(column, ascending=False, kind="stable")[:1])[0]
+
+
+def capital(text: str) -> str:
+    """Return a text that begins with a capital.
+
+    >>> capital("a third")
+    'A third'
+    """
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,90 @@
+"""Both languages say the same things."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+import pytest
+
+from features.customers.pages.words import LANGUAGES, Language, Money, Words, placeholders
+from features.errors import ConfigError
+
+ENGLISH, CHINESE = (Words.load(language) for language in LANGUAGES)
+# Names that are no English: a segmentation's, a currency's, a data set's.
+LATIN = ("RFM", "footfall tags validate", "Complete Journey")
+
+
+def forms(text: object) -> list[str]:
+    return [text] if isinstance(text, str) else list(text.values())  # type: ignore[attr-defined]
+
+
+def test_catalogues_when_compared_then_they_have_the_same_keys() -> None:
+    assert list(ENGLISH.texts) == list(CHINESE.texts)
+
+
+def test_catalogues_when_compared_then_each_text_has_the_same_placeholders() -> None:
+    def left_open(words: Words, key: str) -> set[str]:
+        return {name for form in forms(words.texts[key]) for name in placeholders(form)}
+
+    differing = [key for key in ENGLISH.texts if left_open(ENGLISH, key) != left_open(CHINESE, key)]
+    assert differing == []
+
+
+def test_chinese_when_read_then_no_english_is_left() -> None:
+    for key, text in CHINESE.texts.items():
+        for form in forms(text):
+            bare = re.sub(r"\{.*?\}", "", form)
+            for name in LATIN:
+                bare = bare.replace(name, "")
+            assert not re.search(r"[A-Za-z]{2,}", bare), (key, form)
+
+
+def test_words_when_called_then_numbers_are_written_and_plurals_chosen() -> None:
+    assert ENGLISH("short.unusual", count=1, days=28) == "One unusual thing was found in the last 28 days."
+    assert ENGLISH("short.unusual", count=1_234, days=28) == "1,234 unusual things were found in the last 28 days."
+    assert CHINESE("short.unusual", count=1, days=28) == "最近28天发现1处异常。"
+
+
+@pytest.mark.parametrize(
+    ("language", "day", "month", "span"),
+    [
+        ("en", "5 Mar 2024", "March 2024", "5 Mar 2024 to 6 Mar 2024"),
+        ("zh", "2024年3月5日", "2024年3月", "2024年3月5日至2024年3月6日"),
+    ],
+)
+def test_words_when_days_are_written_then_as_the_language_does(
+    language: Language, day: str, month: str, span: str
+) -> None:
+    words, date = Words.load(language), dt.date(2024, 3, 5)
+    assert words.day(date) == words.days(date, date) == day
+    assert words.month_of(date) == month
+    assert words.days(date, dt.date(2024, 3, 6)) == span
+
+
+@pytest.mark.parametrize(("share", "text"), [(0.335, "a third"), (0.5, "half"), (0.41, "41%"), (0.0, "0%")])
+def test_fraction_when_a_share_is_near_one_then_it_has_its_name(share: float, text: str) -> None:
+    assert ENGLISH.fraction(share) == text
+
+
+def test_listing_when_there_are_several_then_the_last_is_joined_otherwise() -> None:
+    assert [ENGLISH.listing(list("abc")[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert CHINESE.listing(["甲", "乙", "丙"]) == "甲、乙和丙"
+
+
+def test_term_when_the_shop_named_it_then_it_stays() -> None:
+    assert ENGLISH.term("lifecycle", "cooling") == "cooling"
+    assert CHINESE.term("lifecycle", "cooling") == "降温客户"
+    assert CHINESE.term("value_tier", "top_5") == "前5%"
+    assert CHINESE.term("rfm_segment", "our friends") == "our friends"
+
+
+def test_load_when_the_language_is_unknown_then_it_says_which_there_are() -> None:
+    with pytest.raises(ConfigError, match="expected one of en, zh, found 'fr'"):
+        Words.load("fr")  # type: ignore[arg-type]
+
+
+def test_money_when_written_then_small_amounts_keep_their_cents() -> None:
+    yen = Money(currency="JPY", minor_units=1)
+    assert (yen(5), yen(12_345)) == ("5 JPY", "12,345 JPY")
+    assert Money(currency="EUR", minor_units=100).short(12_345_678) == "123.5k"
