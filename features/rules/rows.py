@@ -7,53 +7,28 @@ ann      2024-05-01 10:00 UTC  i1               ann      1714557600000000  i1   
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Final, TypeVar, cast
+from typing import Final
 from zoneinfo import ZoneInfo
 
-import duckdb
 import narwhals as nw
-import pandas as pd
 from narwhals.typing import IntoFrameT
 
 from features import columns as c
 from features.rules.known_fields import EVENT_FIELDS, ITEM_FIELDS
 from features.tables.expressions import amount, frame_of, order_key, units
+from features.tables.instants import EPOCH_US, with_epoch_us
 
 AT_US: Final = "at_us"  # UTC microseconds since 1970
 ORDER_KEY: Final = "order_key"
-_SPARK_FUNCTION: Final = "CREATE OR REPLACE TEMP MACRO unix_micros(ts) AS epoch_us(ts)"
 _FIELDS: Final = tuple(name for name in EVENT_FIELDS if name not in ITEM_FIELDS)
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-FrameT = TypeVar("FrameT")
-
-
-def with_instants(events: FrameT) -> FrameT:
-    """Return ``events`` with ``at_us``: ``ts`` as UTC microseconds since 1970.
-
-    Narwhals cannot say this on DuckDB and PySpark; both run one SQL text.
-
-    Args:
-        events: a pandas frame, a DuckDB relation or a PySpark frame with a column ``ts``.
-    """
-    engine = nw.from_native(cast(Any, events)).implementation
-    query = f"SELECT *, unix_micros({c.TS}) AS {AT_US} FROM "
-    if engine.is_duckdb():
-        relation = cast(duckdb.DuckDBPyRelation, events)
-        relation.query("functions", _SPARK_FUNCTION)
-        return cast(FrameT, relation.query("events_in", f"{query} events_in"))
-    if engine.is_pyspark():
-        frame = cast(Any, events)
-        return cast(FrameT, frame.sparkSession.sql(f"{query} {{events_in}}", events_in=frame))
-    plain = cast(pd.DataFrame, events)
-    instants = pd.to_datetime(plain[c.TS], utc=True).astype("datetime64[us, UTC]")
-    return cast(FrameT, plain.assign(**{AT_US: instants.astype("int64")}))
 
 
 def rule_rows(events: IntoFrameT, items: IntoFrameT, *, as_of_us: int) -> IntoFrameT:
     """Return what rules may read of the log at an instant: nothing after it.
 
     Args:
-        events: rows of the event log from ``with_instants``, of one purpose.
+        events: rows of the event log, of one purpose.
         items: the contract's items.
         as_of_us: UTC microseconds; events at it still count.
 
@@ -61,9 +36,9 @@ def rule_rows(events: IntoFrameT, items: IntoFrameT, *, as_of_us: int) -> IntoFr
         user_id, event_type, at_us, local_day, order_key, amount (minor units), units, and the fields of
         ``EVENT_FIELDS``.
     """
-    rows = frame_of(events).filter(nw.col(AT_US) <= as_of_us)
+    rows = frame_of(with_epoch_us(events)).filter(nw.col(EPOCH_US) <= as_of_us)
     rows = rows.select(
-        c.USER_ID, c.EVENT_TYPE, AT_US, c.LOCAL_DAY, *_FIELDS,
+        c.USER_ID, c.EVENT_TYPE, nw.col(EPOCH_US).cast(nw.Int64).alias(AT_US), c.LOCAL_DAY, *_FIELDS,
         order_key().alias(ORDER_KEY), amount().alias("amount"), units().alias("units"),
     )  # fmt: skip
     known = frame_of(items).select(c.ITEM_ID, *ITEM_FIELDS)

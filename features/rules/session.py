@@ -27,7 +27,7 @@ from features.rules.compile import BY_USER, Compiler
 from features.rules.conditions import ColumnTest, Condition, Leaf, Rule, leaves
 from features.rules.known_fields import Nature, nature_of
 from features.rules.parse import Columns
-from features.rules.rows import end_of_day_us, rule_rows, with_instants
+from features.rules.rows import end_of_day_us, rule_rows
 from features.rules.spells import FOREVER
 from features.rules.words import in_words
 from features.settings import EngineSettings, ShopSettings
@@ -89,7 +89,7 @@ class RuleSession:
         """
         as_of_us = end_of_day_us(customers.as_of, shop.zone)
         with private_connection(engine, beside=event_log.path.parent) as connection:
-            events = with_instants(event_log.relation(connection, purpose=purpose))
+            events = event_log.relation(connection, purpose=purpose)
             rows = rule_rows(events, connection.read_parquet(str(items)), as_of_us=as_of_us)
             connection.execute(f"CREATE TEMP TABLE rule_rows AS {rows.sql_query()}")
             connection.register("rule_customers", customers.frame)

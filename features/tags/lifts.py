@@ -17,6 +17,7 @@ from scipy.stats import fisher_exact, norm
 Floats = npt.NDArray[np.floating]
 
 LEVEL: Final = 0.95
+LEAST_CUSTOMERS: Final = 10
 _REPLICATES: Final = 400
 _BLOCK: Final = 50  # replicates drawn at a time
 
@@ -49,7 +50,7 @@ def ratio_of_rates(hits: int, total: int, other_hits: int, other_total: int) -> 
     """
     if not total or not other_total:
         return NO_LIFT
-    p = float(fisher_exact([[hits, total - hits], [other_hits, other_total - other_hits]]).pvalue)
+    p = float(fisher_exact(np.array([[hits, total - hits], [other_hits, other_total - other_hits]])).pvalue)
     if not other_hits:
         return Lift(value=None, low=None, high=None, p=p)
     a, b = hits + 0.5 * (hits == 0), float(other_hits)
@@ -65,11 +66,17 @@ def clustered_ratio(sums: Floats, other: Floats, counts: Floats, other_counts: F
         sums, other: each customer's total outcome while in the group and while out of it, ``[U]``.
         counts, other_counts: each customer's periods in the group and out of it, ``[U]``.
         seed: of the bootstrap.
+
+    Returns:
+        The ratio; without an interval where fewer than 10 customers are in a group, since a few alike would seem sure.
     """
     table = np.stack([sums, counts, other, other_counts], axis=1).astype(np.float64)  # [U, 4]
     total = table.sum(axis=0)
     if not total.all():
         return NO_LIFT
+    value = float((total[0] / total[1]) / (total[2] / total[3]))
+    if min((counts > 0).sum(), (other_counts > 0).sum()) < LEAST_CUSTOMERS:
+        return Lift(value=value, low=None, high=None, p=1.0)
     rng = np.random.default_rng(seed)
     logs = []
     for _ in range(_REPLICATES // _BLOCK):
@@ -77,8 +84,7 @@ def clustered_ratio(sums: Floats, other: Floats, counts: Floats, other_counts: F
         whole = drawn[(drawn > 0).all(axis=1)]
         logs.append(np.log(whole[:, 0] / whole[:, 1]) - np.log(whole[:, 2] / whole[:, 3]))
     spread = np.concatenate(logs)
-    value = (total[0] / total[1]) / (total[2] / total[3])
-    return _of_log(float(value), float(np.log(value)), float(spread.std()) if len(spread) > 1 else np.inf)
+    return _of_log(value, float(np.log(value)), float(spread.std()) if len(spread) > 1 else np.inf)
 
 
 def false_discovery_rates(p: Floats) -> Floats:

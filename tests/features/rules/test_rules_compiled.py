@@ -19,7 +19,7 @@ from features.rules.conditions import Condition
 from features.rules.live import LiveCustomer
 from features.rules.parse import RuleParser
 from features.rules.place import Place
-from features.rules.rows import rule_rows, with_instants
+from features.rules.rows import rule_rows
 from features.rules.spells import FOREVER
 from features.settings import EngineSettings
 from tests.features.rules import rule_worlds as worlds
@@ -41,7 +41,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.Duck
 
 
 def compiled(events: Any, items: Any, customers: Any, by: Sequence[str]) -> Compiler:
-    rows = rule_rows(with_instants(events), items, as_of_us=worlds.AS_OF_US)
+    rows = rule_rows(events, items, as_of_us=worlds.AS_OF_US)
     return Compiler(
         rows=nw.from_native(rows), customers=nw.from_native(customers), as_of_us=worlds.AS_OF_US, as_of=AS_OF, by=by,
         natures=worlds.NATURES,
@@ -115,7 +115,7 @@ def test_window_when_worked_by_hand_then_since_and_until_are_exact() -> None:
     events = worlds.log_table(rows).to_pandas(date_as_object=False)
     as_of_us = worlds.START_US + 10 * 86_400_000_000
     compiler = Compiler(
-        rows=nw.from_native(rule_rows(with_instants(events), worlds.items_table().to_pandas(), as_of_us=as_of_us)),
+        rows=nw.from_native(rule_rows(events, worlds.items_table().to_pandas(), as_of_us=as_of_us)),
         customers=None,
         as_of_us=as_of_us,
         as_of=day_of(as_of_us),

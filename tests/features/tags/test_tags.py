@@ -159,6 +159,13 @@ def test_clustered_ratio_when_customers_are_in_one_group_only_then_close_to_katz
     assert found.high == pytest.approx(5.80, abs=0.9)
 
 
+def test_clustered_ratio_when_a_group_is_tiny_then_no_interval() -> None:
+    inside, outside = np.repeat([1.0, 0.0], [3, 50]), np.repeat([0.0, 1.0], [3, 50])
+    hits = np.concatenate([np.ones(3), np.repeat([1.0, 0.0], 25)])
+    found = clustered_ratio(hits * inside, hits * outside, inside, outside)
+    assert (found.value, found.low, found.high, found.p) == (2.0, None, None, 1.0)
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_false_discovery_rates_when_worked_by_definition_then_equal(p: list[float]) -> None:

@@ -21,7 +21,7 @@ from features.event_log import EventLog
 from features.rules.compile import Compiler
 from features.rules.conditions import DAY_US
 from features.rules.live import LiveCustomer
-from features.rules.rows import end_of_day_us, rule_rows, with_instants
+from features.rules.rows import end_of_day_us, rule_rows
 from features.rules.session import RuleSession, columns_at_hand
 from features.settings import EngineSettings, ShopSettings
 from features.sources.synthetic import generate
@@ -46,7 +46,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def session_of(connection: Any, rows: Sequence[Mapping[str, Any]]) -> RuleSession:
-    events = with_instants(connection.from_arrow(worlds.log_table(rows)))
+    events = connection.from_arrow(worlds.log_table(rows))
     found = rule_rows(events, connection.from_arrow(worlds.items_table()), as_of_us=worlds.AS_OF_US)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE rule_rows AS {found.sql_query()}")
     compiler = Compiler(

@@ -1,0 +1,92 @@
+"""Rules on three engines: the same holders, since and until, whole numbers exact."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import narwhals as nw
+import pyarrow as pa
+import pytest
+import yaml
+
+from features.engine import connect
+from features.rules.compile import BY_USER, BY_USER_AND_ITEM, Compiler
+from features.rules.parse import RuleParser
+from features.rules.place import Place
+from features.rules.rows import rule_rows
+from features.settings import EngineSettings
+from tests.features.engines import start_spark
+from tests.features.rules import rule_worlds as worlds
+from tests.features.rules.slow_rules import day_of
+from tests.features.tiny_shop import event
+
+pytestmark = pytest.mark.xdist_group("spark")
+
+# One rule that uses every kind of condition.
+EVERYTHING = """
+any:
+  - all:
+      - {events: view, where: {category: a, price: {at_least: 1}}, at_least: 2, within_days: 7}
+      - not: {events: purchase, distinct: order, at_least: 2, within_days: 5}
+      - {column: lifecycle, one_of: [active, new]}
+  - {events: cart, not_followed_by: [purchase, remove_from_cart], of_same: item, for_hours: 24, within_days: 7}
+  - {orders: {amount: {above: 10}, lines: {at_most: 3}}, within_days: 3}
+  - {events: purchase, where: {brand: kin}, share_at_least: 0.5, at_least: 2}
+"""
+
+
+def _rows() -> list[dict[str, Any]]:
+    generator, rows = random.Random(5), []
+    for _ in range(150):
+        kind = generator.choice(worlds.TYPES)
+        at = worlds.START + dt.timedelta(hours=generator.randrange(20 * 24))
+        more = {"price": generator.choice([None, 250, 1000]), "order_id": generator.choice([None, "o1", "o2"])}
+        item = None if kind == "search" else f"i{generator.randrange(6)}"
+        rows.append(event(generator.choice(("ann", "bob", "cem")), kind, at, item, **more))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(EngineSettings(memory_limit="500MB", threads=1), spill=tmp_path_factory.mktemp("spill")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def spark(java: Path) -> Iterator[Any]:
+    session = start_spark()
+    yield session
+    session.stop()
+
+
+def spells(events: Any, items: Any, customers: Any, by: Any) -> list[tuple[Any, ...]]:
+    rows = rule_rows(events, items, as_of_us=worlds.AS_OF_US)
+    compiler = Compiler(
+        rows=nw.from_native(rows), customers=nw.from_native(customers), as_of_us=worlds.AS_OF_US,
+        as_of=day_of(worlds.AS_OF_US), by=by, natures=worlds.NATURES,
+    )  # fmt: skip
+    condition = RuleParser(columns=worlds.NATURES).condition(yaml.safe_load(EVERYTHING), Place(file="here"))
+    native: Any = compiler.spells(condition).to_native()
+    frame = (
+        native.toArrow().to_pandas() if hasattr(native, "toArrow") else native.df() if hasattr(native, "df") else native
+    )
+    return sorted(frame[[*by, "start_us", "end_us"]].itertuples(index=False, name=None))
+
+
+@pytest.mark.parametrize("by", [BY_USER, BY_USER_AND_ITEM])
+def test_rules_when_run_by_each_engine_then_equal(by: Any, connection: duckdb.DuckDBPyConnection, spark: Any) -> None:
+    events, items, customers = worlds.log_table(_rows()), worlds.items_table(), worlds.customers_frame()
+    expected = spells(events.to_pandas(date_as_object=False), items.to_pandas(), customers, by)
+    assert len(expected) > 5
+    assert (
+        spells(connection.from_arrow(events), connection.from_arrow(items), connection.from_df(customers), by)
+        == expected
+    )
+    # PySpark 4.3 takes no frame of pandas 3; Arrow it does.
+    frames = [spark.createDataFrame(table) for table in (events, items, pa.Table.from_pandas(customers))]
+    assert spells(*frames, by) == expected
