@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from features import columns as c
 from features.errors import ReleaseError
+from features.identity.map import IdentityMap
 from features.vocabulary import FIRST, Vocabulary
 
 Text = npt.NDArray[np.object_]
@@ -35,6 +36,7 @@ class CustomerBook:
         as_of: the instant that the rows describe, as the part states it.
         currency: ISO 4217 code of the money columns; ``None`` where the part does not say.
         minor_units: minor units, in which the money columns count, in one unit of the currency.
+        links: the customers of ids that are none themselves, such as devices.
     """
 
     rows: pa.Table
@@ -42,9 +44,18 @@ class CustomerBook:
     as_of: str | None
     currency: str | None = None
     minor_units: int = 1
+    links: IdentityMap = field(default_factory=IdentityMap.empty)
 
     @classmethod
-    def load(cls, path: Path, *, as_of: str | None, currency: str | None = None, minor_units: int = 1) -> CustomerBook:
+    def load(
+        cls,
+        path: Path,
+        *,
+        as_of: str | None,
+        currency: str | None = None,
+        minor_units: int = 1,
+        links: IdentityMap | None = None,
+    ) -> CustomerBook:
         """Map a customers file.
 
         Raises:
@@ -55,7 +66,8 @@ class CustomerBook:
             raise ReleaseError(f"{path}: expected a column {c.USER_ID!r}, found {table.column_names}.")
         users = Vocabulary.from_ids(table[c.USER_ID].cast(pa.string()).to_pylist())
         rows = table.drop_columns([c.USER_ID])
-        return cls(rows=rows, users=users, as_of=as_of, currency=currency, minor_units=minor_units)
+        known = links or IdentityMap.empty()
+        return cls(rows=rows, users=users, as_of=as_of, currency=currency, minor_units=minor_units, links=known)
 
     def profile(self, user_id: str) -> dict[str, Any] | None:
         """Return a customer's row as JSON values, ``None`` where there is none."""
@@ -67,7 +79,7 @@ class CustomerBook:
 
     def labels(self, user_id: str) -> tuple[str, str]:
         """Return a customer's favourite top-level category and growth stage, blank where not known."""
-        code = self.users.code_of(user_id)
+        code = self._code(user_id)
         if code < FIRST:
             return "", ""
         category, stage = (self._text(name, [code - FIRST])[0] for name in self._label_columns)
@@ -75,13 +87,25 @@ class CustomerBook:
 
     def labels_of(self, user_ids: Iterable[str]) -> tuple[Text, Text]:
         """Return what ``labels`` returns of many customers, each as str ``[U]``."""
-        rows = self.users.encode(user_ids).astype(np.int64) - FIRST
+        rows = self._codes(list(user_ids)) - FIRST
         known = rows >= 0
         category, stage = (np.full(len(rows), "", object) for _ in range(2))
         names = self._label_columns
         category[known] = [path.split("/")[0] for path in self._text(names[0], rows[known])]
         stage[known] = self._text(names[1], rows[known])
         return category, stage
+
+    def _code(self, user_id: str) -> int:
+        """Return the code of the customer that an id belongs to."""
+        code = self.users.code_of(user_id)
+        return code if code >= FIRST else self.users.code_of(self.links.resolve([user_id])[0])
+
+    def _codes(self, user_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return what ``_code`` returns of many ids, ``[U]``."""
+        codes = self.users.encode(user_ids).astype(np.int64)
+        others = np.flatnonzero(codes < FIRST)
+        codes[others] = self.users.encode(self.links.resolve([user_ids[row] for row in others]))
+        return codes
 
     @property
     def _label_columns(self) -> tuple[str, str]:
@@ -100,7 +124,7 @@ class CustomerBook:
         return [field.name for field in self.rows.schema if _is_label(field.type) and not field.name.endswith("_id")]
 
     def _row(self, user_id: str, names: list[str]) -> dict[str, Any] | None:
-        code = self.users.code_of(user_id)
+        code = self._code(user_id)
         if code < FIRST:
             return None
         row = self.rows.select(names).slice(code - FIRST, 1).to_pylist()

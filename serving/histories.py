@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import ReleaseError
+from features.identity.map import IdentityMap
 from features.release import Part, layout
 from features.sequences import EVENT_ARRAYS, Sequences
 from features.vocabulary import FIRST, PAD, UNKNOWN, Vocabulary
@@ -93,14 +94,16 @@ class Histories:
         users: user ids; row ``u`` of ``sequences`` is code ``u + 2``.
         sequences: item codes are the histories' own.
         codes: the retrieval vocabulary's code of each history code, UNKNOWN where it has none.
+        links: the customers of ids that have no history themselves, such as devices.
     """
 
     users: Vocabulary
     sequences: Sequences
     codes: Ints
+    links: IdentityMap = field(default_factory=IdentityMap.empty)
 
     @classmethod
-    def load(cls, part: Part, vocabulary: Vocabulary) -> Histories:
+    def load(cls, part: Part, vocabulary: Vocabulary, *, links: IdentityMap | None = None) -> Histories:
         """Map the histories of a customers part and translate their codes.
 
         Raises:
@@ -117,11 +120,13 @@ class Histories:
                 f"for {len(users.ids)} users; build the part again."
             )
         codes = np.concatenate([[PAD, UNKNOWN], vocabulary.encode(own.ids)]).astype(np.int32)
-        return cls(users=users, sequences=sequences, codes=codes)
+        return cls(users=users, sequences=sequences, codes=codes, links=links or IdentityMap.empty())
 
     def of_user(self, user_id: str) -> UserEvents:
-        """Return a user's whole stored history, empty where there is none."""
+        """Return a user's whole stored history, or that of the customer that the id belongs to; empty where there is none."""
         code = self.users.code_of(user_id)
+        if code < FIRST:
+            code = self.users.code_of(self.links.resolve([user_id])[0])
         if code < FIRST:
             return UserEvents.from_rows([])
         span = slice(*self.sequences.offsets[code - FIRST : code - FIRST + 2])

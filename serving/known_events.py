@@ -58,10 +58,14 @@ class KnownEvents:
         *,
         purposes: Sequence[str] = (c.PERSONALISATION,),
     ) -> UserEvents:
-        """Return a user's events that were sent to this service, may serve a purpose, and are of known items."""
+        """Return a user's events that were sent to this service, may serve a purpose, and are of known items.
+
+        Those of the customer's other ids are the user's: what was looked at before the login, on the same phone.
+        """
         if user_id is None or user_id in self._erased:
             return UserEvents.from_rows([])
-        rows = [(kind, item, ts) for ts, kind, item in self._live.of_user(user_id) if item is not None]
+        sent = [row for id_ in self._consents.ids_of(user_id) for row in self._live.of_user(id_)]
+        rows = [(kind, item, ts) for ts, kind, item in sorted(sent, key=lambda row: row[0]) if item is not None]
         if not rows:
             return UserEvents.from_rows([])
         consent = consent or self._consents.of(user_id)

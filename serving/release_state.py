@@ -106,8 +106,9 @@ class ReleaseState:
                 f"{part.path(layout.CATALOG)}: expected {len(vocabulary)} rows, one a code, found {len(catalog)}."
             )
         customers, demand = release.part("customers"), release.part("demand")
-        histories = Histories.load(customers, vocabulary) if customers else None
-        book = _customer_book(customers) if customers else None
+        links = newest_links(store)
+        histories = Histories.load(customers, vocabulary, links=links) if customers else None
+        book = _customer_book(customers, links) if customers else None
         consents = _consents(store)
         return cls(
             release_id=release.release_id,
@@ -132,7 +133,7 @@ class ReleaseState:
                 customers=book,
             ),
             consents=consents,
-            links=newest_links(store),
+            links=links,
         )
 
 
@@ -168,13 +169,14 @@ def _remembered(histories: Histories, erased: ErasedUsers, consents: ConsentBook
     return replace(histories, users=Vocabulary.from_ids(ids[rows]), sequences=histories.sequences.take(rows))
 
 
-def _customer_book(part: Part) -> CustomerBook:
+def _customer_book(part: Part, links: IdentityMap) -> CustomerBook:
     as_of = part.about.get("as_of")
     return CustomerBook.load(
         part.path(layout.CUSTOMERS),
         as_of=None if as_of is None else str(as_of),
         currency=part.about.get("currency"),
         minor_units=int(part.about.get("minor_units", 1)),
+        links=links,
     )
 
 

@@ -74,7 +74,7 @@ def log_links(events: IntoFrameT, settings: IdentitySettings) -> IntoFrameT:
     seen = rows.group_by(c.USER_ID, c.DEVICE_ID).agg(
         nw.col(c.TS).min().alias("first_seen"),
         nw.col(c.TS).max().alias("last_seen"),
-        nw.len().cast(nw.Int64).alias("count"),
+        nw.len().alias("count"),
         nw.col("login").max().alias("logins"),
     )
     reason = nw.when(nw.col("logins") > 0).then(nw.lit(LOGIN)).otherwise(nw.lit(EVENT))
@@ -85,7 +85,7 @@ def log_links(events: IntoFrameT, settings: IdentitySettings) -> IntoFrameT:
         nw.lit(DEVICE).alias("type_b"),
         "first_seen",
         "last_seen",
-        "count",
+        nw.col("count").cast(nw.Int64),
         reason.alias("reason"),
     )
     return _in_order(_without_ignored(seen, settings)).select(*LINK_COLUMNS).to_native()

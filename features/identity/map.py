@@ -58,6 +58,11 @@ class IdentityMap:
         [customer] = self.resolve([user_id])
         return self.frame[self.frame[CUSTOMER_ID] == customer].reset_index(drop=True)
 
+    def linked(self, user_id: str) -> tuple[str, ...]:
+        """Return the customer that an id belongs to and all ids of that customer, sorted; quick, for lookups."""
+        [customer] = self.resolve([user_id])
+        return self._members.get(customer, (customer,))
+
     def save(self, path: Path) -> None:
         """Write one Parquet file, whole or not at all."""
         about = {"settings": vars(self.settings), "about": dict(self.about)}
@@ -91,6 +96,13 @@ class IdentityMap:
         ranked = self.frame.assign(order=[order(name) for name in self.frame["id_type"]])
         ranked = ranked.sort_values(["order", "id_type"], ascending=False, kind="stable")
         return dict(zip(ranked["id"], ranked[CUSTOMER_ID], strict=True))  # the last, and so the first by order, stays
+
+    @cached_property
+    def _members(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, set[str]] = {}
+        for one, customer in zip(self.frame["id"], self.frame[CUSTOMER_ID], strict=True):
+            found.setdefault(customer, {customer}).add(one)
+        return {customer: tuple(sorted(ids)) for customer, ids in found.items() if len(ids) > 1}
 
 
 def type_order(settings: IdentitySettings) -> Any:

@@ -81,8 +81,7 @@ class Person:
 
 def linked_ids(identities: IdentityMap, user_id: str) -> set[str]:
     """Return the customer that an id belongs to and all ids of that customer, none of them shared with others."""
-    rows = identities.ids_of(user_id)
-    return {user_id, *identities.resolve([user_id]), *rows["id"].astype(str)}
+    return {user_id, *identities.linked(user_id)}
 
 
 def rows_of(columns: Iterable[str]) -> str:
