@@ -3,8 +3,10 @@
     python benchmarks/demand_service.py --data DIR --json OUT [--seeds 0 1 2]
 
 Protocol: the daily panel, h = 14, four windows over the last 56 days; the reorder point covers the total of the
-first 7 days of each. Steps and calibration are chosen on the four windows before the first test window; the model is
-then fitted on everything before the first test window. A reference's service-stock curve is its mean reorder point
+first 7 days of each. Steps are chosen on the four windows before the first test window; the model is then fitted once,
+on everything before the first test window. Calibration is fitted anew at each origin, on all weeks that the model had not
+learnt from and whose outcomes are known there; those before the first test window are forecast by the model that chose
+the steps. A reference's service-stock curve is its mean reorder point
 by the service that it achieved, over many levels asked; ``needs90`` is the stock on that curve where it achieves what
 footfall achieved at .90, ``less90`` is footfall's stock less that, with a 95% interval over draws of items.
 Footfall's service and stock of an item are means over seeds. ``pit80``, ``pit_low`` and ``pit_high`` are shares of the
@@ -161,7 +163,7 @@ def perfect(trained: Trained, inputs: PanelInputs, origins: Sequence[int]) -> di
     lead = np.full(inputs.num_items, LEAD)
     covered = []
     for origin in origins:
-        totals = forecast(trained.model, inputs, origin, calibration=trained.calibration).totals
+        totals = forecast(trained.model, inputs, origin, calibration=trained.calibration(origin)).totals
         points = totals.total_quantiles(lead, TARGETS)[1]
         covered.append([totals.total_cdf(lead, points[:, column]).mean() for column in range(len(TARGETS))])
     return {

@@ -1,4 +1,4 @@
-"""Train the demand model for a benchmark: steps and calibration from the windows just before the test windows."""
+"""Train the demand model for a benchmark: steps from the windows just before the test windows, calibration as it goes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from features.demand.calibration import DemandCalibration
-from training.demand.calibrate import fit_calibration
 from training.demand.config import DemandConfig
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.model import DemandModel
 from training.demand.network.trainer import fit_model
+from training.demand.rolling import RollingCalibration
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +23,8 @@ class Trained:
 
     Args:
         model: in evaluation mode.
-        calibration: of an earlier fit with the same settings, on the windows that it had not learnt from.
+        calibration: at each origin, from what came before it: what an earlier fit with the same settings had not learnt
+            from, and from the first test window on this model.
         steps: optimiser steps, chosen on those windows.
         validation_wql: WQL on those windows, of the earlier fit.
         cpu_s: CPU seconds of both fits and the calibration.
@@ -32,7 +32,7 @@ class Trained:
     """
 
     model: DemandModel
-    calibration: DemandCalibration
+    calibration: RollingCalibration
     steps: int
     validation_wql: float
     cpu_s: float
@@ -40,7 +40,7 @@ class Trained:
 
 
 def train(inputs: PanelInputs, config: DemandConfig, test: tuple[int, ...]) -> Trained:
-    """Choose steps and calibration on as many windows before the first test window, then fit on all before it.
+    """Choose steps on as many windows before the first test window, then fit on all before it.
 
     Args:
         inputs: the panel.
@@ -56,11 +56,11 @@ def train(inputs: PanelInputs, config: DemandConfig, test: tuple[int, ...]) -> T
         )
         assert chosen.score is not None
         log.info("chosen: %d steps, validation WQL %.4f", chosen.steps, chosen.score)
-        calibration = fit_calibration(chosen.model, inputs, validation)
+        earlier = RollingCalibration.of(chosen.model, inputs, first=validation[0], until=first)
         final = fit_model(inputs, config, fit_until=first, directory=Path(work) / "final", steps=chosen.steps)
     return Trained(
         model=final.model,
-        calibration=calibration,
+        calibration=earlier.going_on(final.model, inputs, first=first, until=test[-1]),
         steps=chosen.steps,
         validation_wql=chosen.score,
         cpu_s=time.process_time() - cpu_from,

@@ -33,7 +33,7 @@ class PlanNetwork:
         inputs: of each item at the forecast origin, mapped, ``[I, ...]`` by name; among them its plan ``[I, H, P]``.
         rows: of each item id.
         columns: what of the plan may be varied.
-        calibration: what each level is asked as.
+        calibration: the level that forecasts are read at, and what each quantile is asked as.
     """
 
     session: onnxruntime.InferenceSession
@@ -79,7 +79,7 @@ class PlanNetwork:
         return np.array(self.inputs[PLAN][rows], np.float32)
 
     def forecast(self, rows: npt.NDArray[np.int64], plans: Floats) -> tuple[CountMixture, CountMixture]:
-        """Return the distributions of single periods and of totals under plans, ``[B, H]`` both.
+        """Return the distributions of single periods and of totals under plans at the shop's level, ``[B, H]`` both.
 
         Args:
             rows: of the items, ``[B]``; an item may stand there more than once.
@@ -90,10 +90,9 @@ class PlanNetwork:
             for start in range(0, len(rows), _ROWS_AT_ONCE)
         ]
         weight, mean, size, *total = (np.concatenate(arrays) for arrays in zip(*chunks, strict=True))
-        return (
-            CountMixture(log_weight=weight, log_mean=mean, log_size=size),
-            CountMixture(log_weight=total[0], log_mean=total[1], log_size=total[2]),
-        )
+        single = CountMixture(log_weight=weight, log_mean=mean, log_size=size)
+        totals = CountMixture(log_weight=total[0], log_mean=total[1], log_size=total[2])
+        return single.scaled(self.calibration.level), totals.scaled(self.calibration.level)
 
     def _run(self, rows: npt.NDArray[np.int64], plans: Floats) -> list[Floats]:
         fixed = {name: np.ascontiguousarray(array[rows]) for name, array in self.inputs.items() if name != PLAN}

@@ -25,7 +25,8 @@ from features.files import read_json, write_json
 Floats = npt.NDArray[np.float64]
 Of = Literal["period", "total"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+_READABLE: Final = (1, 2)
 _TAIL: Final = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04)
 _GRID: Final = np.array([*_TAIL, *np.arange(5, 96, 2.5) / 100, *(1 - np.array(_TAIL[::-1]))])
 _MOST_ROUNDS: Final = 50
@@ -109,7 +110,7 @@ class LevelMap:
             )
 
     @classmethod
-    def fit(cls, found: PitBounds) -> LevelMap:
+    def fit(cls, found: PitBounds, *, doubt: bool = True) -> LevelMap:
         """Learn the map from forecasts that were not fitted to these outcomes.
 
         ``covered`` is the distribution of PIT values under which the calibrated forecasts' own PIT is even: a count's
@@ -120,12 +121,13 @@ class LevelMap:
 
         Args:
             found: of held-out windows.
+            doubt: draw to the identity. A map that is fitted anew at every origin corrects itself, and need not.
         """
         items, windows = found.known.any(axis=(1, 2)).sum(), found.known.any(axis=(0, 2)).sum()
         units = int(found.known.any(axis=2).sum())  # the periods of one window move together: they count once
         if units < 2:
             return cls()
-        trust = _trust(np.stack([_by_window(found.share_below(level)) for level in _GRID]))
+        trust = _trust(np.stack([_by_window(found.share_below(level)) for level in _GRID])) if doubt else 1.0
         measured = (units * _self_consistent(found) + _GRID) / (units + 1)
         covered = trust * measured + (1 - trust) * _GRID
         return cls(
@@ -147,7 +149,7 @@ class LevelMap:
 
 @dataclass(frozen=True, kw_only=True)
 class DemandCalibration:
-    """The maps of one demand model: of single periods, and of totals of the first periods.
+    """How one demand model is read: its level, and the maps of single periods and of totals of the first periods.
 
     >>> DemandCalibration().levels((0.5, 0.9), of="total")
     (0.5, 0.9)
@@ -155,10 +157,17 @@ class DemandCalibration:
     Args:
         period: of single periods.
         total: of the total of the first 1 .. H periods.
+        level: logarithm of the factor on every mean: how much more the shop sells now than the network expects. The
+            forecast is scaled by it before it is read through the maps.
     """
 
     period: LevelMap = field(default_factory=LevelMap)
     total: LevelMap = field(default_factory=LevelMap)
+    level: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.level):
+            raise DataError(f"DemandCalibration: expected a level that is a number, found {self.level}; fit it again.")
 
     def levels(self, wanted: Sequence[float], *, of: Of) -> tuple[float, ...]:
         """Return the level to ask the raw distribution for, so that the answer is covered as often as wanted."""
@@ -173,8 +182,9 @@ class DemandCalibration:
         write_json(path, {"format": FORMAT, **self.to_dict()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return both maps as JSON."""
-        return {name: _as_lists(found) for name, found in asdict(self).items()}
+        """Return the maps and the level as JSON."""
+        maps = {name: _as_lists(asdict(found)) for name, found in (("period", self.period), ("total", self.total))}
+        return {**maps, "level": self.level}
 
     @classmethod
     def load(cls, path: Path) -> DemandCalibration:
@@ -185,9 +195,10 @@ class DemandCalibration:
         """
         value = read_json(path)
         try:
-            if value["format"] != FORMAT:
+            if value["format"] not in _READABLE:
                 raise ValueError(f"format {value['format']}")
-            return cls(period=_read(value["period"]), total=_read(value["total"]))
+            level = float(value.get("level", 0.0))  # format 1 had none
+            return cls(period=_read(value["period"]), total=_read(value["total"]), level=level)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: expected a demand calibration of format {FORMAT}, found {error!r}.") from None
 

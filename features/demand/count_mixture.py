@@ -51,6 +51,12 @@ class CountMixture:
         """Return the cells that an index of the leading dimensions picks."""
         return self._map(lambda values: values[index])
 
+    def scaled(self, log_factor: float) -> CountMixture:
+        """Return the forecast with every mean times ``exp(log_factor)``; sizes stay, so spread goes along."""
+        return CountMixture(
+            log_weight=self.log_weight, log_mean=self.log_mean + np.float32(log_factor), log_size=self.log_size
+        )
+
     def cdf(self, units: Floats) -> npt.NDArray[np.float64]:
         """Return P(X <= units) of each cell, ``[...]``; 0 below 0, NaN where ``units`` is NaN.
 

@@ -23,7 +23,7 @@ from training.demand.network.model import DemandModel
 from training.demand.network.trainer import fit_model
 
 CALIBRATION = DemandCalibration(
-    period=LevelMap(asked=(0.3, 0.8), covered=(0.25, 0.85)), total=LevelMap(asked=(0.9,), covered=(0.93,))
+    period=LevelMap(asked=(0.3, 0.8), covered=(0.25, 0.85)), total=LevelMap(asked=(0.9,), covered=(0.93,)), level=0.07
 )
 CONFIG = small_config(max_steps=80, lead_time_days=3)
 PANEL = dataclasses.replace(poisson_panel(), planned=("promotion",))

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -113,7 +115,7 @@ def test_fit_when_asked_then_leaves_its_input_as_it_was():
 
 def test_calibration_when_saved_and_loaded_then_equal(tmp_path):
     pit = World(items=40, windows=2, confidence=4, seed=0).pit
-    calibration = DemandCalibration(total=LevelMap.fit(pit))
+    calibration = DemandCalibration(total=LevelMap.fit(pit), level=-0.125)
     calibration.save(tmp_path / "calibration.json")
     found = DemandCalibration.load(tmp_path / "calibration.json")
     assert found == calibration
@@ -122,12 +124,34 @@ def test_calibration_when_saved_and_loaded_then_equal(tmp_path):
     assert found.covered_at(np.array([0.9]), of="total")[0] < 0.9
 
 
-@pytest.mark.parametrize("content", ["{}", '{"format": 2}', '{"format": 1, "period": {}, "total": {}}', "[]"])
+@pytest.mark.parametrize("content", ["{}", '{"format": 3}', '{"format": 2, "period": {}, "total": {}}', "[]"])
 def test_calibration_when_the_file_holds_something_else_then_says_so(content, tmp_path):
     path = tmp_path / "calibration.json"
     path.write_text(content)
-    with pytest.raises(DataError, match=r"expected a demand calibration of format 1, found"):
+    with pytest.raises(DataError, match=r"expected a demand calibration of format 2, found"):
         DemandCalibration.load(path)
+
+
+def test_calibration_when_written_before_there_was_a_level_then_read_with_none(tmp_path):
+    path = tmp_path / "calibration.json"
+    DemandCalibration(total=LevelMap(asked=(0.9,), covered=(0.8,))).save(path)
+    value = json.loads(path.read_text())
+    del value["level"]
+    path.write_text(json.dumps(value | {"format": 1}))
+    found = DemandCalibration.load(path)
+    assert found.level == 0
+    assert found.levels((0.8,), of="total") == pytest.approx((0.9,))
+
+
+def test_calibration_when_its_level_is_no_number_then_refused():
+    with pytest.raises(DataError, match=r"expected a level that is a number, found nan"):
+        DemandCalibration(level=float("nan"))
+
+
+def test_fit_when_not_in_doubt_then_what_was_measured_is_believed():
+    pit = World(items=40, windows=2, confidence=1, seed=0).pit
+    assert LevelMap.fit(pit).trust < 1
+    assert LevelMap.fit(pit, doubt=False).trust == 1
 
 
 def test_level_map_when_its_points_do_not_rise_then_refused():

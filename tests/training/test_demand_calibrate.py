@@ -5,10 +5,11 @@ import torch
 from features.demand.calibration import DemandCalibration, PitBounds
 from features.release.layout import QUANTILES
 from tests.training.demand_worlds import NUM_ITEMS, NUM_PERIODS, poisson_panel, small_config
-from training.demand.calibrate import fit_calibration, pit_bounds
+from training.demand.calibrate import pit_bounds
 from training.demand.forecast import distributions, forecast
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.model import DemandModel
+from training.demand.rolling import RollingCalibration
 
 EARLIER = tuple(NUM_PERIODS - 7 * back for back in (8, 7, 6, 5))
 LATER = tuple(NUM_PERIODS - 7 * back for back in (4, 3, 2, 1))
@@ -21,6 +22,10 @@ def untrained() -> tuple[DemandModel, PanelInputs]:
     inputs = PanelInputs.from_panel(poisson_panel(), config)
     torch.manual_seed(0)
     return DemandModel(inputs.sizes, config).eval(), inputs
+
+
+def fitted_before(origin: int, model: DemandModel, inputs: PanelInputs) -> DemandCalibration:
+    return RollingCalibration.of(model, inputs, first=EARLIER[0], until=origin)(origin)
 
 
 def bounds_of(model, inputs, origins, calibration) -> tuple[PitBounds, PitBounds]:
@@ -42,7 +47,7 @@ def bounds_of(model, inputs, origins, calibration) -> tuple[PitBounds, PitBounds
 
 def test_calibration_when_fitted_on_earlier_windows_then_later_ones_are_calibrated(untrained):
     model, inputs = untrained
-    calibration = fit_calibration(model, inputs, EARLIER)
+    calibration = fitted_before(LATER[0], model, inputs)
     for raw, mended in zip(pit_bounds(model, inputs, LATER), bounds_of(model, inputs, LATER, calibration), strict=True):
         assert abs(raw.shares()["pit80"] - 0.8) > 0.06
         assert _departure(mended) < 0.5 * _departure(raw)
@@ -66,7 +71,7 @@ def test_forecast_when_calibrated_then_quantiles_are_the_smallest_counts_whose_c
     untrained,
 ):
     model, inputs = untrained
-    calibration = fit_calibration(model, inputs, EARLIER)
+    calibration = fitted_before(LATER[0], model, inputs)
     raw, found = (forecast(model, inputs, LATER[0], calibration=one) for one in (None, calibration))
     for column, level in enumerate(QUANTILES):
         units = found.quantiles[..., column]
@@ -77,8 +82,9 @@ def test_forecast_when_calibrated_then_quantiles_are_the_smallest_counts_whose_c
     for column, level in enumerate((0.9, 0.99)):
         assert (found.totals.total_cdf(lead, points[:, column]) >= level - 1e-6).all()
         assert (found.totals.total_cdf(lead, points[:, column] - 1) < level + 1e-6).all()
-    np.testing.assert_array_equal(mean, raw.totals.total_quantiles(lead, (0.5,))[0])
-    np.testing.assert_array_equal(found.mean, raw.mean)
+    factor = np.exp(calibration.level)
+    np.testing.assert_allclose(mean, factor * raw.totals.total_quantiles(lead, (0.5,))[0], rtol=1e-5)
+    np.testing.assert_allclose(found.mean, factor * raw.mean, rtol=1e-5)
     assert (found.quantiles != raw.quantiles).any()
 
 

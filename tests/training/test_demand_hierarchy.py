@@ -124,9 +124,10 @@ def test_totals_when_written_then_each_level_adds_up_to_the_items_forecasts(tmp_
     inputs = PanelInputs.from_panel(panel, config)
     torch.manual_seed(0)
     model = DemandModel(inputs.sizes, config).eval()
-    write_totals(tmp_path, model, panel, inputs, DemandCalibration())
+    calibration = DemandCalibration(level=0.2)
+    write_totals(tmp_path, model, panel, inputs, calibration)
     frame = pd.read_parquet(tmp_path / layout.TOTALS)
-    items = forecast(model, inputs, panel.num_periods).mean.sum(axis=0, dtype=np.float64)
+    items = forecast(model, inputs, panel.num_periods, calibration=calibration).mean.sum(axis=0, dtype=np.float64)
     for level in ("shop", "category"):
         by_day = frame[(frame["level"] == level) & frame["day"].notna()].groupby("day")["mean"].sum()
         np.testing.assert_allclose(by_day, items, rtol=1e-5)

@@ -1,15 +1,14 @@
-"""Fit the calibration of a demand model on windows that it has not learnt from."""
+"""Where outcomes lay in a demand model's forecasts, and what calibration changed."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from features.demand.calibration import DemandCalibration, LevelMap, PitBounds
+from features.demand.calibration import DemandCalibration, PitBounds
 from training.demand.backtesting import metrics
 from training.demand.backtesting.backtest import Backtest
 from training.demand.forecast import distributions
@@ -17,31 +16,13 @@ from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.distributions import CountMixture
 from training.demand.network.model import DemandModel
 
-log = logging.getLogger(__name__)
-
-
-def fit_calibration(model: DemandModel, inputs: PanelInputs, origins: Sequence[int]) -> DemandCalibration:
-    """Return what makes the model's periods and totals cover what they promise, as far as these windows tell.
-
-    Args:
-        model: what it learnt from ends before the first origin.
-        inputs: the panel.
-        origins: of the held-out windows.
-    """
-    period, total = pit_bounds(model, inputs, origins)
-    found = DemandCalibration(period=LevelMap.fit(period), total=LevelMap.fit(total))
-    log.info(
-        "demand: calibrated on %d windows; levels .1 and .9 are asked as %.3f and %.3f of periods, .9 as %.3f of totals",
-        *(len(origins), *found.levels((0.1, 0.9), of="period"), *found.levels((0.9,), of="total")),
-    )
-    return found
-
 
 def before_and_after(raw: Backtest, calibrated: Backtest, calibration: DemandCalibration) -> dict[str, Any]:
-    """Return what the calibration changed on windows that it was not fitted to, as JSON.
+    """Return what calibration changed on windows whose outcomes it did not know, as JSON.
 
     Returns:
-        ``before`` and ``after``: PIT shares and the service of reorder points; ``period`` and ``total``: the maps.
+        ``before`` and ``after``: PIT shares and the service of reorder points; ``period``, ``total`` and ``level``: the
+        calibration that the next forecast is read through.
     """
     return {
         "before": raw.pit.shares() | _service(raw),
@@ -66,17 +47,19 @@ def pit_bounds(model: DemandModel, inputs: PanelInputs, origins: Sequence[int]) 
     for origin in origins:
         single, sums = distributions(model, inputs, origin)
         units = inputs.targets_at(origin).double()
-        period.append(_bounds(single, units))
-        total.append(_bounds(sums, units.cumsum(1)))  # unknown from the first unknown period on
-    return _stacked(period), _stacked(total)
+        period.append(bounds_at(single, units))
+        total.append(bounds_at(sums, units.cumsum(1)))  # unknown from the first unknown period on
+    return stacked(period), stacked(total)
 
 
-def _bounds(forecast: CountMixture, units: Tensor) -> PitBounds:
+def bounds_at(forecast: CountMixture, units: Tensor) -> PitBounds:
+    """Return where the units ``[I, H]`` of one window lay in its forecast, ``[I, 1, H]``."""
     low, high = (forecast.cdf(units - less).numpy()[:, None] for less in (1, 0))
     return PitBounds(low=low, high=high)
 
 
-def _stacked(windows: Sequence[PitBounds]) -> PitBounds:
+def stacked(windows: Sequence[PitBounds]) -> PitBounds:
+    """Return the windows of several bounds side by side, ``[I, W, N]``."""
     return PitBounds(
         low=np.concatenate([one.low for one in windows], axis=1),
         high=np.concatenate([one.high for one in windows], axis=1),

@@ -1,6 +1,7 @@
 """From features to a demand part: choose the steps, report on later windows, refit on all data, export.
 
-The windows that choose the steps also fit the calibration, since training has not seen them. The refitted model takes
+Calibration goes with the time (``rolling``): each test window is read through what was known at its origin, and the
+forecasts of the part through all that the chosen model has not learnt from, up to the panel's end. The refitted model takes
 the calibration of the chosen one: no window is left that it has not learnt from.
 """
 
@@ -23,9 +24,9 @@ from features.files import read_json, write_json
 from features.panel.demand_panel import DemandPanel
 from features.release import ReleaseStore, layout, write_part
 from features.release.part import Part
-from training.demand.backtesting.backtest import backtest, baseline_forecasters, model_forecaster
+from training.demand.backtesting.backtest import Calibrations, backtest, baseline_forecasters, model_forecaster
 from training.demand.backtesting.tables import report_of
-from training.demand.calibrate import before_and_after, fit_calibration
+from training.demand.calibrate import before_and_after
 from training.demand.config import DemandConfig
 from training.demand.evaluated import EvaluatedModel, keep_evaluated, window_of
 from training.demand.export import write_files
@@ -34,6 +35,7 @@ from training.demand.hierarchy import write_totals
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.model import DemandModel
 from training.demand.network.trainer import Fitted, fit_model
+from training.demand.rolling import RollingCalibration
 from training.evaluation.window import AttemptLedger
 from training.resuming import check_same_settings, tracked_training
 from training.tracking import TrackedRun
@@ -121,11 +123,13 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
         run.log_tags({"footfall.kind": "demand", "footfall.data_fingerprint": found.fingerprint})
         chosen = _choose(inputs, config, windows, work, run)
         carts = _carts(panel)
-        calibration = fit_calibration(chosen.model, inputs, windows.validation)
-        report = evaluate_demand(chosen.model, inputs, windows.test, carts=carts, calibration=calibration)
+        rolling = RollingCalibration.of(chosen.model, inputs, first=windows.fit_until, until=panel.num_periods)
+        report = evaluate_demand(chosen.model, inputs, windows.test, carts=carts, calibration=rolling)
         metrics = _headline(report, chosen)
         run.log_metrics(metrics)
-        kept = EvaluatedModel(model=chosen.model, inputs=inputs, calibration=calibration)
+        # The level is of a moment: whoever asks the kept model about another one must do without.
+        spread = dataclasses.replace(rolling(windows.seen_until), level=0.0)
+        kept = EvaluatedModel(model=chosen.model, inputs=inputs, calibration=spread)
         evaluated = keep_evaluated(kept, found, work, seen_until=windows.seen_until, steps=chosen.steps)
         if windows.test:  # whoever reads the report may promote the best of many
             AttemptLedger(root=store, kind="demand").record(window_of(found, windows.test), evaluated)
@@ -135,7 +139,14 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
         about = {"steps": chosen.steps, "refitted_on": f"all {panel.num_periods} periods", "report": report}
         # An earlier attempt may have been cut off after its export.
         part = ReleaseStore(root=store).part_of_run("demand", run.run_id) or _export(
-            found, refit.model, inputs, store, calibration, run_id=run.run_id, metrics=metrics, about=about
+            found,
+            refit.model,
+            inputs,
+            store,
+            rolling(panel.num_periods),
+            run_id=run.run_id,
+            metrics=metrics,
+            about=about,
         )
         run.log_artifacts(part.directory, "demand")
     log.info("demand: part %s with forecasts of %d items", part.version, panel.num_items)
@@ -183,7 +194,7 @@ def evaluate_demand(
     origins: tuple[int, ...],
     *,
     carts: npt.NDArray[np.floating] | None = None,
-    calibration: DemandCalibration | None = None,
+    calibration: Calibrations | None = None,
 ) -> dict[str, Any]:
     """Return metrics and tables of the model and its baselines over the windows from ``origins``, paired intervals too.
 
@@ -194,7 +205,7 @@ def evaluate_demand(
         inputs: the panel.
         origins: first period of each window; nothing comes back where there are none.
         carts: add-to-carts ``[I, T]``, where the shop logs them: a baseline reads them.
-        calibration: of the model, from windows before these.
+        calibration: of the model at each origin, from outcomes before it.
     """
     if not origins:
         return {}
@@ -210,7 +221,7 @@ def evaluate_demand(
     report = report_of(found, inputs, ours=OURS, gate=GATE, seed=config.seed)
     if calibration is not None:
         raw = backtest(model_forecaster(model, inputs), inputs, origins, **asked)
-        report["calibration"] = before_and_after(raw, found[OURS], calibration)
+        report["calibration"] = before_and_after(raw, found[OURS], calibration(inputs.num_periods))
     return report
 
 

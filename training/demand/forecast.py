@@ -85,10 +85,10 @@ def forecast(
         model: trained.
         inputs: the panel.
         origin: first period forecast.
-        calibration: what each level is asked as; by default as it is. The mean stays the model's own.
+        calibration: the level to read the forecast at, and what each quantile is asked as; by default as it is.
     """
-    single, total = distributions(model, inputs, origin)
     calibration = calibration or DemandCalibration()
+    single, total = (found.scaled(calibration.level) for found in distributions(model, inputs, origin))
 
     def cdf(units: npt.NDArray[np.floating]) -> Probabilities:
         raw = single.cdf(torch.from_numpy(np.asarray(units, np.float64)))

@@ -161,6 +161,7 @@ def joint_forecast(
         origins = ()
     past = _past(model, inputs, origins)
     single, _ = distributions(model, inputs, origin)
+    single = single.scaled(calibration.level if calibration else 0.0)
     return joint_samples(single, past, calibration=calibration, num_samples=num_samples, seed=seed)
 
 

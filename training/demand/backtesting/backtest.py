@@ -25,6 +25,7 @@ from training.demand.network.model import DemandModel
 
 Floats = npt.NDArray[np.floating]
 Forecaster = Callable[[int], Forecast]  # from an origin; reads nothing of units at or after it
+Calibrations = Callable[[int], DemandCalibration]  # by origin, in the same way
 
 # Periods that the empirical quantiles look back: eight weeks of days, twelve of weeks.
 EMPIRICAL_SPANS: Final = {"D": 56, "W": 12}
@@ -164,10 +165,21 @@ def _pit(found: Forecast, units: Floats) -> tuple[npt.NDArray[np.float64], npt.N
 
 
 def model_forecaster(
-    model: DemandModel, inputs: PanelInputs, *, calibration: DemandCalibration | None = None
+    model: DemandModel, inputs: PanelInputs, *, calibration: DemandCalibration | Calibrations | None = None
 ) -> Forecaster:
-    """Return the model as a forecaster; its weights and calibration stay, its context moves with the origin."""
-    return lambda origin: forecast(model, inputs, origin, calibration=calibration)
+    """Return the model as a forecaster; its weights stay, its context moves with the origin.
+
+    Args:
+        model: trained.
+        inputs: the panel.
+        calibration: one for all origins, or what gives each origin its own.
+    """
+
+    def at(origin: int) -> Forecast:
+        found = calibration(origin) if callable(calibration) else calibration
+        return forecast(model, inputs, origin, calibration=found)
+
+    return at
 
 
 def baseline_forecasters(inputs: PanelInputs, *, carts: Floats | None = None) -> dict[str, Forecaster]:

@@ -69,6 +69,10 @@ class CountMixture:
         """Return the cells that an index of the leading dimensions picks."""
         return self._map(lambda values: values[index])
 
+    def scaled(self, log_factor: float) -> CountMixture:
+        """Return the forecast with every mean times ``exp(log_factor)``; sizes stay, so spread goes along."""
+        return CountMixture(log_weight=self.log_weight, log_mean=self.log_mean + log_factor, log_size=self.log_size)
+
     def log_prob(self, units: Tensor) -> Tensor:
         """Return the log probability of each count, ``[...]``."""
         return torch.logsumexp(self.log_weight + self._component_log_prob(units[..., None]), dim=-1)

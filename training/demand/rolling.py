@@ -1,0 +1,128 @@
+"""Calibration that goes with the time: at each origin, from every outcome that is known by then.
+
+A model learns once, and then the weeks come that it was to forecast. What it said of them and what came is news: of
+the level that the shop has now (``level``), and of how wide the forecasts should be (``LevelMap``). So the calibration
+of an origin is made of all windows a week apart that a model had not learnt from, as far as their outcomes are known
+at that origin (online calibration; Gibbs and Candès 2021, "Adaptive conformal inference under distribution shift").
+
+The level comes first: a forecast that is too low by a tenth looks too narrow, and one that is too high looks wide
+enough. Past forecasts are therefore read at the level that was known when they were made, before their spread is judged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.demand.calibration import DemandCalibration, LevelMap, PitBounds
+from training.demand.calibrate import bounds_at, stacked
+from training.demand.forecast import distributions
+from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.level import WeekRatio, level_after
+from training.demand.network.model import DemandModel
+
+log = logging.getLogger(__name__)
+
+_WEEK: Final = {"D": 7, "W": 1}  # periods: the shortest stretch that holds every day of the week
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PastWindow:
+    """What a model said from an origin that it had not learnt from, and what came.
+
+    Args:
+        origin: first period forecast.
+        ratio: of the first week; ``None`` where it tells no level.
+        period: where outcomes lay in the forecasts of periods at the level of that time, ``[I, 1, H]``.
+        total: the same of totals of the first 1 .. H periods.
+    """
+
+    origin: int
+    ratio: WeekRatio | None
+    period: PitBounds
+    total: PitBounds
+
+    def until(self, origin: int) -> PastWindow:
+        """Return the window as it stood at a later origin: what came from there on is unknown."""
+        steps = np.arange(self.period.low.shape[2])
+        unknown = self.origin + steps >= origin
+        return dataclasses.replace(self, period=_blank(self.period, unknown), total=_blank(self.total, unknown))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RollingCalibration:
+    """What is known at an origin of how forecasts have missed.
+
+    Args:
+        windows: a week apart, oldest first.
+        week: periods in a week, at most H.
+        horizon: H.
+    """
+
+    windows: tuple[PastWindow, ...]
+    week: int
+    horizon: int
+
+    @classmethod
+    def of(cls, model: DemandModel, inputs: PanelInputs, *, first: int, until: int) -> RollingCalibration:
+        """Follow a model from the first period that it has not learnt from up to ``until``."""
+        horizon = inputs.config.horizon
+        nothing = cls(windows=(), week=min(horizon, _WEEK[inputs.frequency]), horizon=horizon)
+        return nothing.going_on(model, inputs, first=first, until=until)
+
+    def going_on(self, model: DemandModel, inputs: PanelInputs, *, first: int, until: int) -> RollingCalibration:
+        """Return the same with the windows from ``first`` on of a model that may have been fitted anew.
+
+        The level goes on too: models fitted eight weeks apart miss the same weeks by the same ratio.
+        """
+        found = self
+        for origin in range(first, until - self.week + 1, self.week):
+            window = _window(model, inputs, origin, week=self.week, level=found.level_at(origin))
+            found = dataclasses.replace(found, windows=(*found.windows, window))
+        return found
+
+    def level_at(self, origin: int) -> float:
+        """Return the logarithm of the factor on every mean of a forecast from ``origin``."""
+        return level_after([window.ratio for window in self._known(origin) if window.ratio is not None])
+
+    def __call__(self, origin: int) -> DemandCalibration:
+        """Return the calibration of a forecast from ``origin``; of later outcomes nothing is read."""
+        known = [window.until(origin) for window in self._known(origin)]
+        if not known:
+            return DemandCalibration()
+        apart = -(-self.horizon // self.week)  # windows of single periods must not overlap: a day is no two days
+        found = DemandCalibration(
+            level=self.level_at(origin),
+            period=LevelMap.fit(stacked([window.period for window in known[::-apart]])),
+            total=LevelMap.fit(stacked([window.total for window in known]), doubt=False),
+        )
+        log.info(
+            "demand: calibrated on %d weeks; means x %.3f; level .9 is asked as %.3f of periods, %.3f of totals",
+            *(len(known), np.exp(found.level)),
+            *(found.levels((0.9,), of="period")[0], found.levels((0.9,), of="total")[0]),
+        )
+        return found
+
+    def _known(self, origin: int) -> list[PastWindow]:
+        return [window for window in self.windows if window.origin + self.week <= origin]
+
+
+def _window(model: DemandModel, inputs: PanelInputs, origin: int, *, week: int, level: float) -> PastWindow:
+    single, total = distributions(model, inputs, origin)
+    units = inputs.targets_at(origin).double()
+    first = units[:, :week].numpy().sum(axis=1)
+    return PastWindow(
+        origin=origin,
+        ratio=WeekRatio.of(first, total.mean[:, week - 1].numpy()),
+        period=bounds_at(single.scaled(level), units),
+        total=bounds_at(total.scaled(level), units.cumsum(1)),
+    )
+
+
+def _blank(found: PitBounds, steps: npt.NDArray[np.bool_]) -> PitBounds:
+    return PitBounds(low=np.where(steps, np.nan, found.low), high=np.where(steps, np.nan, found.high))
