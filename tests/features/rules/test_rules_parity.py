@@ -32,7 +32,7 @@ RULES = {
     "count": "{events: view, where: {category: a, price: {at_least: 1}}, at_least: 2, within_days: 7}",
     "distinct": "{events: purchase, distinct: order, at_least: 1, at_most: 2, within_days: 5}",
     "open": "{events: cart, not_followed_by: [purchase, remove_from_cart], of_same: item, for_hours: 24, within_days: 7}",
-    "orders": "{orders: {amount: {above: 10}, lines: {at_most: 3}}, within_days: 3}",
+    "orders": "{orders: {amount: {at_least: 2.5}, lines: {at_most: 3}}, within_days: 3}",
     "share": "{events: purchase, where: {brand: kin}, share_at_least: 0.5}",
     "joined": "{all: [{not: {events: purchase, within_days: 5}}, {column: lifecycle, one_of: [active, new]}]}",
 }
