@@ -11,11 +11,12 @@ from features.customers.basics import BASICS
 from features.customers.loyalty.part import LOYALTY
 from features.customers.parts import CustomerColumn, Part
 from features.customers.profile import PROFILE
+from features.customers.value.part import VALUE
 
 PARTS: Final[tuple[Part, ...]] = (
     *BASICS,
     *PROFILE,
     *LOYALTY,
-    # value: growth stage, value tier, expected purchases, probability alive, lifetime value, churn risk
+    *VALUE,
 )
 COLUMNS: Final[dict[str, CustomerColumn]] = {column.name: column for part in PARTS for column in part.columns}

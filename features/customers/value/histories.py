@@ -20,7 +20,7 @@ Ints = npt.NDArray[np.int64]
 DAYS_A_WEEK: Final = 7.0  # the models' unit of time, so that their parameters compare with published ones
 # Ten outcomes a parameter of four: Peduzzi et al. 1996, as for logistic regressions.
 LEAST_REPEATERS: Final = 40
-MOST_FITTED: Final = 20_000  # buyers: their parameters are known to 1 in 100, and more only take longer
+MOST_FITTED: Final = 50_000  # buyers: their parameters are known to 1 in 100, and more only take longer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
