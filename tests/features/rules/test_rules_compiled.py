@@ -67,7 +67,7 @@ def expected_of(condition: Condition, rows: Sequence[Mapping[str, Any]], *, by_i
     return {key: span for key, span in held.items() if span is not None}
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=worlds.logs, values=worlds.conditions, by_item=st.booleans())
 def test_condition_when_swept_in_pandas_then_as_defined(rows: list[Any], values: dict[str, Any], by_item: bool) -> None:
     condition, by = parsed(values), BY_USER_AND_ITEM if by_item else BY_USER
@@ -76,7 +76,7 @@ def test_condition_when_swept_in_pandas_then_as_defined(rows: list[Any], values:
     assert by_key(compiler.holding(condition).to_native(), by) == expected_of(condition, rows, by_item=by_item)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=worlds.logs, values=worlds.conditions, by_item=st.booleans())
 def test_condition_when_swept_in_duckdb_then_as_defined(
     rows: list[Any], values: dict[str, Any], by_item: bool, connection: duckdb.DuckDBPyConnection
@@ -91,7 +91,7 @@ def test_condition_when_swept_in_duckdb_then_as_defined(
     assert by_key(compiler.holding(condition).to_native(), by) == expected_of(condition, rows, by_item=by_item)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(rows=worlds.logs, values=worlds.conditions, by_item=st.booleans())
 def test_condition_when_asked_live_then_as_defined(rows: list[Any], values: dict[str, Any], by_item: bool) -> None:
     condition, found = parsed(values), {}
