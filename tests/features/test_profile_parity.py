@@ -109,17 +109,23 @@ def _rates(f: dict[str, Any]) -> Any:
     return answers.shrunk_rates(answers.message_answers(f["events"], "medium"))
 
 
+def _kept(native: Any) -> Any:
+    """As a table: what several later steps read is computed once, as the customer table does in DuckDB."""
+    return native.sparkSession.createDataFrame(native.toArrow()) if hasattr(native, "toArrow") else native
+
+
 def _occasions(f: dict[str, Any]) -> Any:
-    return price_sensitivity.occasions(f["events"], _list_prices(f), as_of=AS_OF, days=10)
+    return _kept(price_sensitivity.occasions(f["events"], _list_prices(f), as_of=AS_OF, days=10))
 
 
 def _cells(f: dict[str, Any]) -> Any:
-    return price_sensitivity.price_cells(_occasions(f))
+    return _kept(price_sensitivity.price_cells(_occasions(f)))
 
 
 def _slopes(f: dict[str, Any]) -> Any:
     cells = _cells(f)
-    return price_sensitivity.category_slopes(cells, f["items"], price_sensitivity.shop_slope(cells))
+    slope = _kept(price_sensitivity.shop_slope(cells))
+    return _kept(price_sensitivity.category_slopes(cells, f["items"], slope))
 
 
 TABLES: dict[str, tuple[Callable[[dict[str, Any]], Any], list[str]]] = {
