@@ -20,7 +20,10 @@ def start_spark() -> Any:
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.memory": "1g",
         "spark.sql.codegen.wholeStage": "false",  # tiny tables: compiling would take longer than running
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.adaptive.enabled": "false",
+        "spark.sql.constraintPropagation.enabled": "false",  # costs most of the planning of deep queries
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     }
     builder = SparkSession.builder.master("local[1]").appName("footfall-tests")
     session = builder.config(map=options).getOrCreate()
