@@ -154,7 +154,7 @@ def _devices(identities: IdentityMap, people: dict[str, set[str]], truth: Path, 
 def _accounts(
     identities: IdentityMap, people: dict[str, set[str]], person: dict[str, str], data: Path
 ) -> dict[str, float]:
-    seen = set(pd.read_parquet(data / "events.parquet", columns=["user_id"])["user_id"])
+    seen = set(pd.read_parquet(data / "events.parquet", columns=["user_id"])["user_id"]) | set(identities.frame["id"])
     planted = {(f"{one}"[:-2], one) for one in person if one.endswith("-2") and {one, one[:-2]} <= seen}
     accounts = identities.frame[identities.frame["id_type"] == "user_id"]
     merged: set[tuple[str, str]] = set()

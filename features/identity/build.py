@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import pandas as pd
+import pyarrow as pa
 
 from features import columns as c
 from features.contract.tables import IDENTITIES, SQL_TYPES
@@ -67,7 +69,7 @@ def build_identity(
         if not links.select("id_a").limit(1).fetchall():
             return None
         out.mkdir(parents=True, exist_ok=True)
-        graph = IdentityGraph.build(links, connection.from_df(read_denials(data)), shop.identity)
+        graph = IdentityGraph.build(links, connection.from_arrow(_arrow(read_denials(data))), shop.identity)
         about = _write(connection, graph, events, out, shop.identity)
     write_json(out / ABOUT_FILE, about)
     _log(about)
@@ -107,9 +109,9 @@ def _write(
     out: Path,
     settings: IdentitySettings,
 ) -> dict[str, Any]:
-    graph.ids.create_view("ids")
-    graph.links.create_view("judged")
-    merge_log(graph).create_view("merges")
+    graph.ids.create("ids")
+    graph.links.create("judged")
+    merge_log(graph).create("merges")
     _copy(connection, "FROM judged ORDER BY id_a, type_a, id_b, type_b", out / LINKS_FILE)
     _copy(connection, 'FROM merges ORDER BY "at", action, id_a, type_a, id_b, type_b', out / MERGES_FILE)
     connection.execute("""
@@ -117,10 +119,10 @@ def _write(
         UNION ALL SELECT id_b, type_b, status FROM judged""")
     alone = f"SELECT DISTINCT id AS device_id FROM ends WHERE id_type = '{DEVICE}' AND status = '{SHARED}'"
     connection.sql(alone).create("shared_devices")
-    visits_of_accounts(events, connection.table("shared_devices"), settings).create_view("visits")
+    visits_of_accounts(events, connection.table("shared_devices"), settings).create("visits")
     _copy(connection, "FROM visits ORDER BY device_id, ts", out / VISITS_FILE)
     about = _about(connection, settings)
-    ids = connection.sql(f"SELECT {', '.join(ID_COLUMNS)} FROM ids ORDER BY id, id_type").to_df()
+    ids = connection.sql(f"SELECT {', '.join(ID_COLUMNS)} FROM ids ORDER BY id, id_type").to_arrow_table().to_pandas()
     IdentityMap(frame=ids, settings=settings, about=about).save(out / MAP_FILE)
     return about
 
@@ -164,6 +166,10 @@ def _alarms(connection: duckdb.DuckDBPyConnection, settings: IdentitySettings) -
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
     connection.execute(f"COPY ({query}) TO {sql_text(path)} (FORMAT parquet, COMPRESSION zstd)")
+
+
+def _arrow(frame: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(frame, preserve_index=False)
 
 
 def _log(about: dict[str, Any]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import narwhals as nw
 
@@ -11,21 +10,17 @@ from features.tables.expressions import frame_of
 
 Frame = nw.LazyFrame[Any]
 
-_NUMBERS: Final = itertools.count()
-
 
 def kept(frame: Frame) -> Frame:
     """Return ``frame`` computed once: what follows reads the result, instead of computing it again.
 
-    A table of the relation's own connection on DuckDB (it spills like any other), a local checkpoint on PySpark,
-    which also cuts the plan that an iteration would otherwise grow. A frame in memory is as it is.
+    Rows held in memory on DuckDB, which links are few enough for (a table would do too, but each new one makes DuckDB's
+    client bind every relation again); a local checkpoint on PySpark. Both cut the plan that an iteration would grow.
     """
     native = cast(Any, nw.to_native(frame))
     engine = frame.implementation
     if engine.is_duckdb():
-        name = f"kept_{next(_NUMBERS)}"
-        native.create(name)
-        return frame_of(native.query("kept_now", f"FROM {name}"))
+        return frame_of(native.materialize())
     if engine.is_pyspark():
         return frame_of(native.localCheckpoint())
     return frame

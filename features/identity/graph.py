@@ -57,7 +57,7 @@ class IdentityGraph:
             denials: all of them, as in ``build``; one that was withdrawn since needs a ``build``.
             settings: as in ``build``.
         """
-        new, known = frame_of(links).select(*LINK_COLUMNS), frame_of(self.ids)
+        new, known = kept(frame_of(links).select(*LINK_COLUMNS)), frame_of(self.ids)
         touched = kept(self._touched(new, frame_of(denials)))
         inside = known.join(touched, on="neighbourhood", how="semi").select("id", "id_type")
         old = frame_of(self.links)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
+import pyarrow as pa
 
 from features import columns as c
 from features.engine import sql_text
@@ -29,7 +30,8 @@ def define_customers(connection: duckdb.DuckDBPyConnection, identity: Path) -> N
     order = type_order(identities.settings)
     types = sorted(set(identities.frame["id_type"]), key=lambda name: (order(name), name))
     rank = " ".join(f"WHEN {sql_text(name)} THEN {place}" for place, name in enumerate(types))
-    connection.register("identity_map", identities.frame)
+    columns = identities.frame[["id", "id_type", CUSTOMER_ID]]
+    connection.register("identity_map", pa.Table.from_pandas(columns, preserve_index=False))
     connection.execute(f"""
         CREATE TEMP TABLE {_IDS} AS
         SELECT id AS {c.USER_ID}, {CUSTOMER_ID} FROM identity_map
