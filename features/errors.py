@@ -3,7 +3,8 @@
     FootfallError
     ├── ConfigError     a setting or an argument is wrong             exit code 2
     ├── DataError       input data breaks the contract                exit code 3
-    │   └── UnknownId   an id that no table, log or release knows     exit code 3
+    │   ├── UnknownId   an id that no table, log or release knows     exit code 3
+    │   └── ConsentMissing  a customer does not agree to this         exit code 3
     └── ReleaseError    a release is missing, damaged or mismatched   exit code 4
         └── NotPromoted the rule of promotion keeps what is served    exit code 4
 
@@ -36,6 +37,10 @@ class DataError(FootfallError):
 
 class UnknownId(DataError):
     """An id that no table, log or release knows."""
+
+
+class ConsentMissing(DataError):
+    """A customer does not agree to what is asked for."""
 
 
 class ReleaseError(FootfallError):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from features.commands.parsing import Command, run_subcommand
+from features.errors import ConfigError
 from features.settings import EngineSettings
 
 
@@ -50,7 +51,38 @@ def customers(
     return write_customers_page(data, out, page)
 
 
+def year(
+    customer: str,
+    out: Path,
+    *,
+    data: Path | None = None,
+    year: int = 0,
+    language: Literal["en", "zh"] = "en",
+    name: str = "",
+    consents: Path | None = None,
+    engine: EngineSettings = EngineSettings(),
+) -> dict[str, Any]:
+    """Write a customer's year in review, for that customer; refused unless they consent to personalisation now.
+
+    Args:
+        customer: an id of the customer.
+        out: HTML file to write.
+        data: feature directory that `footfall features` wrote.
+        year: calendar year; the twelve months up to the last day of the log where left out.
+        language: en or zh.
+        name: how the page addresses the customer; by no name where left out.
+        consents: data directory whose consents are newer than those of the features.
+        engine: where tables are computed.
+    """
+    from features.customers.pages.year_page import YearPage, write_year_page
+
+    if data is None:
+        raise ConfigError("expected --data FEATURES, the directory that `footfall features` wrote, found none.")
+    page = YearPage(language=language, year=year, name=name, consents=consents, engine=engine)
+    return write_year_page(data, customer, out, page)
+
+
 def run(argv: list[str]) -> dict[str, Any] | None:
     """Run ``footfall report``."""
-    subcommands: dict[str, Command] = {"customers": customers}
+    subcommands: dict[str, Command] = {"customers": customers, "year": year}
     return run_subcommand(subcommands, argv, prog="footfall report")

@@ -156,7 +156,9 @@ class _Page:
         if self.num_buyers:
             found.append(groups.rfm_section(frame, minimum=minimum, money=self.money, words=words))
         if lacking := missing_for_value(frame):
-            self.missing.append(words("page.missing_value", columns=words.listing(lacking)))
+            self.missing.append(
+                words("page.missing_value", columns=words.listing([words(f"words.{name}") for name in lacking]))
+            )
         else:
             found.append(value_section(frame, minimum=minimum, money=self.money, words=words))
         if len(bought):

@@ -75,7 +75,9 @@ def _largest(customers: pd.DataFrame, column: str, minimum: int, words: Words) -
     if shown.empty:
         return ""
     top = greatest(shown, "customers")
-    return words("sizes.finding", segment=words.term(column, top.segment), share=capital(words.fraction(top.share)))
+    # Only the lifecycle has a stage for those who never bought.
+    key = "sizes.finding" if column == "lifecycle" else "sizes.finding_buyers"
+    return words(key, segment=words.term(column, top.segment), share=capital(words.fraction(top.share)))
 
 
 def moves_section(

@@ -9,6 +9,8 @@ import pytest
 
 from features.customers.pages.words import LANGUAGES, Language, Money, Words, placeholders
 from features.errors import ConfigError
+from features.settings import ShopSettings
+from features.tags.build import tag_rules
 
 ENGLISH, CHINESE = (Words.load(language) for language in LANGUAGES)
 # Names that are no English: a segmentation's, a currency's, a data set's.
@@ -29,6 +31,13 @@ def test_catalogues_when_compared_then_each_text_has_the_same_placeholders() -> 
 
     differing = [key for key in ENGLISH.texts if left_open(ENGLISH, key) != left_open(CHINESE, key)]
     assert differing == []
+
+
+def test_catalogues_when_a_tag_is_ready_then_both_name_it() -> None:
+    for rule in tag_rules(ShopSettings(), None):
+        assert ENGLISH.tag(rule.name) == rule.title
+        assert CHINESE.tag(rule.name) != rule.name.replace("_", " ")
+    assert CHINESE.tag("our_own_tag") == "our own tag"
 
 
 def test_chinese_when_read_then_no_english_is_left() -> None:
