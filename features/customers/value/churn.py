@@ -28,8 +28,11 @@ logger = logging.getLogger(__name__)
 def churn_facts(histories: Histories, *, month_days: Floats, trend_days: Floats, silent: Floats) -> Floats:
     """Return what churn goes by, ``[N, 7]``, as ``FACTS``.
 
+    Frequency and age are relative to that day's mean buyer. Everyone grows older from the day that teaches to the day
+    that is asked about; without this, the risk of all would follow a trend that was learned of some.
+
     Args:
-        histories: as of the day.
+        histories: as of the day, of all buyers.
         month_days: days with a purchase of the last 30, ``[N]``.
         trend_days: of the last window of the trend, ``[N]``.
         silent: a model's chance of no purchase in the days to come, ``[N]``.
@@ -40,8 +43,8 @@ def churn_facts(histories: Histories, *, month_days: Floats, trend_days: Floats,
     return np.column_stack(
         [
             np.log1p(silence * DAYS_A_WEEK),
-            np.log1p(histories.frequency),
-            np.log1p(histories.age_weeks),
+            _relative(np.log1p(histories.frequency)),
+            _relative(np.log1p(histories.age_weeks)),
             np.log1p(month_days),
             np.log1p(trend_days),
             np.log1p(silence / gap),
@@ -88,6 +91,10 @@ class ChurnRisk:
         if self.logit is None:
             return np.asarray(chance_of(facts[:, FACTS.index("model")]), np.float64)
         return np.asarray(chance_of(self.logit.logit(facts)), np.float64)
+
+
+def _relative(values: Floats) -> Floats:
+    return np.asarray(values - values.mean(), np.float64) if len(values) else values
 
 
 def silent_chance(model: BgNbd, histories: Histories, *, days: float) -> Floats:
