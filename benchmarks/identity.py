@@ -59,9 +59,9 @@ SECOND_ACCOUNTS, WITH_EMAIL, PLACEHOLDER_ACCOUNTS = 0.1, 0.8, 40
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--users", type=int, default=2_000)
-    parser.add_argument("--days", type=int, default=120)
-    parser.add_argument("--copies", type=int, default=5, help="how often the shop is repeated for the times")
+    parser.add_argument("--users", type=int, default=1_000)
+    parser.add_argument("--days", type=int, default=60)
+    parser.add_argument("--copies", type=int, default=14, help="how often the shop is repeated for the times")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
