@@ -20,7 +20,6 @@ Ints = npt.NDArray[np.int64]
 DAYS_A_WEEK: Final = 7.0  # the models' unit of time, so that their parameters compare with published ones
 # Ten outcomes a parameter of four: Peduzzi et al. 1996, as for logistic regressions.
 LEAST_REPEATERS: Final = 40
-MOST_FITTED: Final = 50_000  # buyers: their parameters are known to 1 in 100, and more only take longer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,8 +94,8 @@ class Histories:
         x, last, age = distinct.T
         return Histories(frequency=x, recency_weeks=last, age_weeks=age, count=count), which
 
-    def for_fitting(self) -> Histories:
-        """Return the distinct histories of at most ``MOST_FITTED`` buyers, evenly taken.
+    def for_fitting(self, *, most: int) -> Histories:
+        """Return the distinct histories; where they are more than ``most``, those of ``most`` buyers, evenly taken.
 
         Raises:
             DataError: fewer than ``LEAST_REPEATERS`` bought again: four parameters would follow chance.
@@ -106,8 +105,10 @@ class Histories:
                 f"expected at least {LEAST_REPEATERS} buyers who bought on a second day, found {self.num_repeaters} "
                 f"of {self.num_buyers}; wait for more purchases."
             )
-        step = -(-len(self) // MOST_FITTED)
-        return self.take(slice(None, None, step)).grouped()[0]
+        distinct, _ = self.grouped()
+        if len(distinct) <= most:
+            return distinct
+        return self.take(slice(None, None, -(-len(self) // most))).grouped()[0]
 
     def take(self, rows: slice | npt.NDArray[np.bool_] | Ints) -> Histories:
         """Return some rows."""

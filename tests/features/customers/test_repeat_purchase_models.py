@@ -15,7 +15,7 @@ from scipy.special import gammaln
 from features.customers.value import bg_nbd, pareto_nbd
 from features.customers.value.bg_nbd import BgNbd
 from features.customers.value.gamma_gamma import GammaGamma
-from features.customers.value.histories import LEAST_REPEATERS, MOST_FITTED, Histories
+from features.customers.value.histories import LEAST_REPEATERS, Histories
 from features.customers.value.pareto_nbd import ParetoNbd
 from features.errors import DataError
 from tests.conftest import require
@@ -174,11 +174,11 @@ def test_fit_when_rows_are_grouped_then_the_same_parameters() -> None:
     assert [one.r, one.b] == pytest.approx([other.r, other.b], rel=1e-6)
 
 
-def test_fit_when_buyers_are_very_many_then_some_stand_for_all() -> None:
+def test_fit_when_histories_are_very_many_then_some_stand_for_all() -> None:
     world = beta_geometric_world(3_000, **TRUTH, weeks=60, seed=1).histories(52)
-    many = world.take(np.tile(np.arange(3_000), 20))
-    assert many.for_fitting().num_buyers == MOST_FITTED
-    assert BgNbd.fit(many).r == pytest.approx(BgNbd.fit(world).r, rel=0.05)
+    assert world.for_fitting(most=3_000).num_buyers == 3_000
+    assert world.for_fitting(most=2_999).num_buyers == 1_500
+    assert world.take(np.tile(np.arange(3_000), 20)).for_fitting(most=3_000).num_buyers == 60_000
 
 
 def test_fit_when_too_few_bought_again_then_says_how_many() -> None:
