@@ -88,6 +88,8 @@ def write_year_page(
             "year: expected the customer's consent to personalisation at this moment, found none; "
             "a year in review is made only for customers who agree to it."
         )
+    if user_id not in opened.users:
+        raise UnknownId("year: expected an id with item events that may serve personalisation, found none of this one.")
     first_day, last_day = _span(opened, page)
     rows = _rows(opened, user_id, last_day, page.engine, beside=Path(out).parent)
     found = Year.of(
@@ -110,10 +112,7 @@ def write_year_page(
 
 def _who(features: FeatureSet, customer: str) -> str:
     path = features.directory / IDENTITY_DIRECTORY / MAP_FILE
-    user_id = IdentityMap.load(path).resolve([customer])[0] if path.is_file() else customer
-    if user_id not in features.users:
-        raise UnknownId("year: expected an id with item events that may serve personalisation, found none of this one.")
-    return user_id
+    return IdentityMap.load(path).resolve([customer])[0] if path.is_file() else customer
 
 
 def _consents(features: FeatureSet, page: YearPage) -> ConsentBook:
