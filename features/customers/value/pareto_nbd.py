@@ -25,7 +25,7 @@ from features.customers.value.maximum import most_likely
 
 PARAMETERS: Final = ("r", "alpha", "s", "beta")
 # Distinct histories: parameters are known to 1 in 100 by then, and more only take longer.
-_MOST_FITTED: Final = 8_000
+_MOST_FITTED: Final = 20_000
 _STARTS: Final = ((0.5, 10.0, 0.5, 10.0), (1.0, 5.0, 1.0, 50.0), (2.0, 5.0, 0.2, 50.0))
 _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
