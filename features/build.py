@@ -10,6 +10,7 @@ data/events.parquet ...   ->   out/identity/           which ids are one custome
                                out/sequences/          personalisation only
                                out/customers.parquet   analytics only
                                out/panel/              analytics only
+                               out/tags.yaml ...       the shop's own rules, where it has any
                                out/manifest.json       settings, counts, sha256 of each file
 """
 
@@ -43,6 +44,7 @@ from features.panel.build import PanelSettings, build_panel
 from features.panel.demand_panel import DemandPanel
 from features.privacy.consents import CONSENTS_FILE, ConsentBook
 from features.release.part import git_revision
+from features.rules.shop_files import RULE_FILES, copy_rule_files
 from features.sequence_build import build_sequences, build_users, build_vocabulary
 from features.sequences import Sequences
 from features.settings import EngineSettings, ShopSettings
@@ -148,6 +150,7 @@ def build_features(
     shop = ShopSettings.load(data)
     with staged_directory(out, replace=True) as staging, memory_explained(engine):
         shop.save(staging)
+        copy_rule_files(data, staging)
         builder = _Builder(data=data, out=staging, shop=shop, engine=engine, seconds={})
         manifest = builder.build(panel or PanelSettings())
         write_json(staging / MANIFEST_FILE, manifest)
@@ -264,9 +267,11 @@ class _Builder:
 def _fingerprint(log: EventLog, files: Mapping[str, str]) -> str:
     """Return 64 hex digits over the log's content and the other files.
 
-    The log's alone would not do: one log with other items or other ``event_types`` gives other codes.
+    The log's alone would not do: one log with other items or other ``event_types`` gives other codes. What the rules
+    of tags, audiences and triggers say changes none of what models read.
     """
-    others = [f"{name} {digest}" for name, digest in sorted(files.items()) if name != EVENT_LOG_FILE]
+    unread = (EVENT_LOG_FILE, *RULE_FILES)
+    others = [f"{name} {digest}" for name, digest in sorted(files.items()) if name not in unread]
     return hashlib.sha256("\n".join([log.fingerprint, *others]).encode()).hexdigest()
 
 

@@ -22,8 +22,9 @@ from starlette.types import Receive, Scope, Send
 
 from serving.batching import MicroBatcher
 from serving.bodies import decode_body, decode_query, read_body
+from serving.customer_schemas import MembersRequest, PreviewRequest, SegmentsRequest
 from serving.demand_schemas import AlertsRequest, DemandRequest
-from serving.endpoints import CUSTOMER, ENDPOINTS, EXPORT
+from serving.endpoints import AUDIENCE, CUSTOMER, ENDPOINTS, EXPORT
 from serving.engine import Engine
 from serving.errors import RequestError
 from serving.metrics import ServiceMetrics
@@ -37,7 +38,6 @@ from serving.schemas import (
     ExportRequest,
     RecommendAnswer,
     RecommendRequest,
-    SegmentsRequest,
 )
 from serving.settings import ServeSettings
 
@@ -136,6 +136,9 @@ class ServiceApp:
             ("GET", CUSTOMER): self._customer,
             ("DELETE", CUSTOMER): self._erase,
             ("POST", "/v1/segments"): self._segments,
+            ("GET", "/v1/audiences"): self._audiences,
+            ("POST", "/v1/audiences/preview"): self._preview,
+            ("GET", AUDIENCE): self._audience,
             ("POST", "/v1/demand"): self._demand,
             ("GET", "/v1/demand/alerts"): self._alerts,
         }
@@ -187,7 +190,7 @@ class ServiceApp:
 
     async def _customer(self, http: HttpRequest) -> Response:
         engine = self._ready_engine
-        return _json(await self._in(self._compute, partial(engine.customer, http.path_params["user_id"])))
+        return _json(await self._in(self._planning, partial(engine.customer, http.path_params["user_id"])))
 
     async def _consent(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, ConsentRequest)
@@ -205,7 +208,19 @@ class ServiceApp:
 
     async def _segments(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, SegmentsRequest)
-        return _json(await self._in(self._compute, partial(engine.segments, request)))
+        # Elsewhere than recommendations, which ten thousand ids would hold up; written as JSON there too.
+        return await self._in(self._planning, lambda: _json(engine.segments(request)))
+
+    async def _audiences(self, _: HttpRequest) -> Response:
+        return _json(await self._in(self._planning, self._ready_engine.audiences))
+
+    async def _audience(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, decode_query(http.query_params, MembersRequest)
+        return _json(await self._in(self._planning, partial(engine.audience, http.path_params["name"], request)))
+
+    async def _preview(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, await self._body(http, PreviewRequest)
+        return _json(await self._in(self._planning, partial(engine.preview, request)))
 
     async def _demand(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, DemandRequest)

@@ -13,6 +13,7 @@ from features import columns as c
 from features.identity.graph import CUSTOMER_ID
 from features.identity.map import IdentityMap
 from features.privacy.consents import ALWAYS, Consent, ConsentBook
+from features.vocabulary import FIRST, Vocabulary
 from serving.live_consents import ConsentChange, LiveConsents
 from serving.surfaces.clock import wall_clock_us
 
@@ -102,6 +103,15 @@ class ConsentWatch:
             if changes := [change for id_ in linked for change in said.get(id_, ())]:
                 found[user_id] = self._joined(user_id, changes).allows(purpose)
         return {user_id for user_id, is_held in found.items() if is_held}
+
+    def held(self, customers: Vocabulary, purpose: str) -> npt.NDArray[np.bool_]:
+        """Return, of every customer of a table, what ``allowed`` says, bool by row; only those who spoke are looked up."""
+        found = self._book.holding(customers.ids, purpose, self._wall())
+        for customer in {self._customer_of(user_id) for user_id in self._live.users()}:
+            code = customers.code_of(customer)
+            if code >= FIRST:
+                found[code - FIRST] = self.of(customer).allows(purpose)
+        return found
 
     def add(self, change: ConsentChange) -> UserConsent:
         """Keep a change, on disk when this returns; return what holds with it."""

@@ -73,9 +73,37 @@ class CustomerBook:
         """Return a customer's row as JSON values, ``None`` where there is none."""
         return self._row(user_id, self.rows.column_names)
 
+    def row(self, user_id: str) -> dict[str, Any]:
+        """Return a customer's row as rules compare it: days are dates, what is missing is ``None``; empty for nobody."""
+        code = self._code(user_id)
+        if code < FIRST:
+            return {}
+        values = self.rows.slice(code - FIRST, 1).to_pylist()[0]
+        return {name: _plain(value) for name, value in values.items()}
+
     def segments(self, user_id: str) -> dict[str, Any] | None:
-        """Return a customer's labels: columns of text, flags or lists, neither measures nor ids."""
+        """Return a customer's labels: columns of text, flags or lists of text, neither measures nor ids."""
         return self._row(user_id, self.segment_columns)
+
+    def segments_of(self, user_ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Return what ``segments`` returns of many customers, column by column."""
+        rows = self._codes(user_ids) - FIRST
+        known, names = np.flatnonzero(rows >= 0), self.segment_columns
+        chosen = self.rows.select(names).take(pa.array(rows[known]))
+        columns = [[_json(value) for value in chosen[name].to_pylist()] for name in names]
+        found: list[dict[str, Any] | None] = [None] * len(rows)
+        for place, values in zip(known, zip(*columns, strict=True) if names else [()] * len(known), strict=True):
+            found[place] = dict(zip(names, values, strict=True))
+        return found
+
+    def customer_of(self, user_id: str) -> str:
+        """Return the customer that an id belongs to, the id itself where none is known."""
+        return user_id if user_id in self.users else self.links.resolve([user_id])[0]
+
+    @property
+    def day(self) -> dt.date | None:
+        """The local day that the rows describe."""
+        return None if self.as_of is None else dt.date.fromisoformat(self.as_of[:10])
 
     def labels(self, user_id: str) -> tuple[str, str]:
         """Return a customer's favourite top-level category and growth stage, blank where not known."""
@@ -104,7 +132,7 @@ class CustomerBook:
         """Return what ``_code`` returns of many ids, ``[U]``."""
         codes = self.users.encode(user_ids).astype(np.int64)
         others = np.flatnonzero(codes < FIRST)
-        codes[others] = self.users.encode(self.links.resolve([user_ids[row] for row in others]))
+        codes[others] = self.users.encode(self.links.resolve([user_ids[row] for row in others.tolist()]))
         return codes
 
     @property
@@ -132,8 +160,17 @@ class CustomerBook:
 
 
 def _is_label(kind: pa.DataType) -> bool:
+    """Whether a type holds labels: a list of numbers, such as shares by hour, is a measure."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _is_label(kind.value_type)
     labels = (pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean, pa.types.is_dictionary)
-    return any(test(kind) for test in labels) or pa.types.is_list(kind)
+    return any(test(kind) for test in labels)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value.date() if isinstance(value, dt.datetime) else value
 
 
 def _json(value: Any) -> Any:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
+from serving.customer_schemas import (
+    AudiencesAnswer,
+    CustomerAnswer,
+    MembersAnswer,
+    MembersRequest,
+    PreviewAnswer,
+    PreviewRequest,
+    SegmentsAnswer,
+    SegmentsRequest,
+)
 from serving.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
 from serving.openapi import Endpoint
 from serving.schemas import (
     ConsentAnswer,
     ConsentRequest,
-    CustomerAnswer,
     CustomersAnswer,
     ErasureAnswer,
     EventsAnswer,
@@ -18,11 +27,10 @@ from serving.schemas import (
     ExportRequest,
     RecommendAnswer,
     RecommendRequest,
-    SegmentsAnswer,
-    SegmentsRequest,
 )
 
 CUSTOMER: Final = "/v1/customers/{user_id}"
+AUDIENCE: Final = "/v1/audiences/{name}"
 EXPORT: Final = "/v1/customers/{user_id}/export"
 _WRONG: Final = (400, 413, 422)
 
@@ -68,7 +76,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path=CUSTOMER,
-        summary="Profile and history of a customer",
+        summary="A customer as they are now: profile, segments, tags, open triggers, cart and history",
         answer=CustomerAnswer,
         errors=(403, 404),
     ),
@@ -86,6 +94,28 @@ ENDPOINTS: Final = (
         request=SegmentsRequest,
         answer=SegmentsAnswer,
         errors=_WRONG,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/audiences",
+        summary="The shop's audiences and their sizes",
+        answer=AudiencesAnswer,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/audiences/preview",
+        summary="How many customers a rule means, before it is saved",
+        request=PreviewRequest,
+        answer=PreviewAnswer,
+        errors=_WRONG,
+    ),
+    Endpoint(
+        method="GET",
+        path=AUDIENCE,
+        summary="Members of an audience, page by page",
+        query=MembersRequest,
+        answer=MembersAnswer,
+        errors=(404, 422),
     ),
     Endpoint(
         method="POST",

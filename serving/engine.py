@@ -11,6 +11,17 @@ import numpy as np
 from features.columns import ANALYTICS
 from serving.access import CustomerRights
 from serving.consents import ConsentWatch
+from serving.customer_answers import CustomerAnswers
+from serving.customer_schemas import (
+    AudiencesAnswer,
+    CustomerAnswer,
+    MembersAnswer,
+    MembersRequest,
+    PreviewAnswer,
+    PreviewRequest,
+    SegmentsAnswer,
+    SegmentsRequest,
+)
 from serving.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
 from serving.erasures import ErasureWatch
 from serving.errors import RequestError, missing_part
@@ -22,7 +33,6 @@ from serving.release_state import ReleaseState
 from serving.schemas import (
     ConsentAnswer,
     ConsentRequest,
-    CustomerAnswer,
     CustomersAnswer,
     ErasureAnswer,
     EventsAnswer,
@@ -32,8 +42,6 @@ from serving.schemas import (
     RecommendAnswer,
     RecommendedItem,
     RecommendRequest,
-    SegmentsAnswer,
-    SegmentsRequest,
 )
 from serving.surfaces.answers import answer
 from serving.surfaces.clock import wall_clock_us
@@ -71,6 +79,7 @@ class Engine:
         self._preparation = Preparation(
             state, self._known, is_erased=erased.__contains__, consents=self._consents, wall=wall
         )
+        self._customers = CustomerAnswers(state, live, self._known, erased, self._consents, wall=wall)
         self._rights = CustomerRights(state, live, erased, self._consents, data=data)
 
     @property
@@ -97,53 +106,24 @@ class Engine:
         return CustomersAnswer(user_ids=[id_ for id_ in known if id_ in allowed])
 
     def customer(self, user_id: str) -> CustomerAnswer:
-        """Return what is known of a customer.
-
-        Raises:
-            RequestError: nothing is, or the customer has not consented to analytics.
-        """
-        state = self._state
-        if state.customers is None:
-            raise missing_part("customers")
-        erased = user_id in self._erased
-        profile = None if erased else state.customers.profile(user_id)
-        consent = self._consents.of(user_id)
-        if not erased and not consent.allows(ANALYTICS) and (profile is not None or consent.is_named):
-            raise RequestError(
-                403,
-                "no_consent",
-                "This customer has not consented to analytics, so no profile is shown; ask them, and send their answer "
-                "to POST /v1/consents.",
-            )
-        history = [] if erased else self._known.history(user_id)
-        if profile is None and not history:
-            raise RequestError(404, "unknown_user", "No customer has this id; check it, or send their events first.")
-        return CustomerAnswer(
-            user_id=user_id,
-            profile=profile,
-            history=history,
-            as_of=state.customers.as_of,
-            currency=state.customers.currency,
-            minor_units=state.customers.minor_units,
-            release_id=state.release_id,
-        )
+        """Return what is known of a customer."""
+        return self._customers.customer(user_id)
 
     def segments(self, request: SegmentsRequest) -> SegmentsAnswer:
-        """Return the labels of several customers; those without a row are listed."""
-        book = self._state.customers
-        if book is None:
-            raise missing_part("customers")
-        known = [id_ for id_ in request.user_ids if id_ not in self._erased]
-        allowed = self._consents.allowed(known, ANALYTICS)
-        found = {id_: book.segments(id_) if id_ in allowed else None for id_ in request.user_ids}
-        withheld = dict.fromkeys(id_ for id_ in known if id_ not in allowed)
-        return SegmentsAnswer(
-            segments={id_: row for id_, row in found.items() if row is not None},
-            unknown=[id_ for id_, row in found.items() if row is None and id_ not in withheld],
-            without_consent=list(withheld),
-            as_of=book.as_of,
-            release_id=self._state.release_id,
-        )
+        """Return the labels and tags of several customers."""
+        return self._customers.segments(request)
+
+    def audiences(self) -> AudiencesAnswer:
+        """Return the shop's audiences."""
+        return self._customers.audiences()
+
+    def audience(self, name: str, request: MembersRequest) -> MembersAnswer:
+        """Return a page of an audience."""
+        return self._customers.members(name, request)
+
+    def preview(self, request: PreviewRequest) -> PreviewAnswer:
+        """Return how many customers a rule means."""
+        return self._customers.preview(request)
 
     def demand(self, request: DemandRequest) -> DemandAnswer:
         """Return forecasts and decisions of several items."""

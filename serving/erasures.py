@@ -20,7 +20,7 @@ class ErasureWatch:
         self._users = ErasedUsers()
 
     def __contains__(self, user_id: str) -> bool:
-        return user_id in self._current()
+        return user_id in self.current()
 
     @property
     def path(self) -> Path:
@@ -31,7 +31,8 @@ class ErasureWatch:
         """Put a user on the list; durable when this returns."""
         self._erasures.add(user_id)
 
-    def _current(self) -> ErasedUsers:
+    def current(self) -> ErasedUsers:
+        """Return the list as it is now; the same object until it changes."""
         signature = self._signature()
         if signature != self._seen:
             with self._lock:

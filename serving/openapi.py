@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +11,7 @@ import msgspec
 
 from serving.schemas import Answer, ErrorAnswer, NewEvent, Request
 
+_IN_PATH: Final = re.compile(r"{(\w+)}")
 _REF: Final = "#/components/schemas/{name}"
 
 
@@ -58,8 +60,10 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     }
     if endpoint.request is not None:
         operation["requestBody"] = {"required": True} | _body("", endpoint.request)
-    if "{user_id}" in endpoint.path:
-        operation["parameters"] = [{"name": "user_id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if names := _IN_PATH.findall(endpoint.path):
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+        ]
     if endpoint.query is not None:
         operation["parameters"] = [*operation.get("parameters", []), *_parameters(endpoint.query)]
     return operation

@@ -25,6 +25,7 @@ from serving.demand import DemandBook
 from serving.fallback import Favourites
 from serving.histories import Histories
 from serving.item_index import ItemIndex
+from serving.rule_book import RuleBook
 from serving.surfaces.clock import wall_clock_us
 from serving.surfaces.tables import SurfaceTables
 from serving.user_tower import UserTower
@@ -59,6 +60,7 @@ class ReleaseState:
     favourites: Favourites
     histories: Histories | None
     customers: CustomerBook | None
+    rules: RuleBook | None
     demand: DemandBook | None
     surfaces: SurfaceTables
     consents: ConsentBook
@@ -125,6 +127,7 @@ class ReleaseState:
             favourites=Favourites.load(part.path(layout.FAVOURITES), catalog),
             histories=histories,
             customers=book,
+            rules=RuleBook.load(customers, book) if customers and book else None,
             demand=DemandBook.load(demand) if demand else None,
             surfaces=SurfaceTables.load(
                 part,

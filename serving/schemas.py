@@ -195,18 +195,6 @@ class HistoryEvent(Answer, frozen=True, kw_only=True):
     live: Annotated[bool, Meta(description="sent to this service since the release was made")] = False
 
 
-class CustomerAnswer(Answer, frozen=True, kw_only=True):
-    """What is known of one customer."""
-
-    user_id: str
-    profile: Annotated[dict[str, Any] | None, Meta(description="the customer table's row; null for someone new")]
-    history: Annotated[list[HistoryEvent], Meta(description="newest first")]
-    as_of: str | None
-    currency: Annotated[str | None, Meta(description="ISO 4217 code of the profile's money")]
-    minor_units: Annotated[int, Meta(description="minor units, in which money counts, in one unit of the currency")]
-    release_id: str
-
-
 class ExportRequest(Request, frozen=True, kw_only=True):
     """Who asks for an export, and why; both are recorded."""
 
@@ -255,22 +243,6 @@ class CustomersAnswer(Answer, frozen=True, kw_only=True):
     """Ids of some customers."""
 
     user_ids: list[str]
-
-
-class SegmentsRequest(Request, frozen=True, kw_only=True):
-    """Users to look up."""
-
-    user_ids: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=10_000)]
-
-
-class SegmentsAnswer(Answer, frozen=True, kw_only=True):
-    """Segments and tags by user; ``unknown`` lists users without a row."""
-
-    segments: dict[str, dict[str, Any]]
-    unknown: list[str]
-    without_consent: Annotated[list[str], Meta(description="users who have not consented to analytics")] = []
-    as_of: str | None
-    release_id: str
 
 
 class ErasureAnswer(Answer, frozen=True, kw_only=True):

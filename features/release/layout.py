@@ -24,6 +24,12 @@ HISTORIES: Final = "histories"  # Sequences of recent events that may be used fo
 HISTORY_VOCABULARY: Final = "history_vocabulary.parquet"  # item codes of the histories (a release may mix versions)
 CONSENTS: Final = "consents.parquet"  # ConsentBook
 IDENTITIES: Final = "identities.parquet"  # IdentityMap; absent where nothing links two ids
+TAGS: Final = "tags.parquet"  # user_id, tag, since, until, evidence, version, source; by user
+AUDIENCES: Final = "audiences.parquet"  # audience, user_id, since, until; by audience and user
+RULE_EVENTS: Final = "rule_events.parquet"  # what triggers read: each customer's last events, by user and instant
+ITEM_FACTS: Final = "item_facts.parquet"  # item_id, title, price, stock, cycle_days
+TRIGGERS: Final = "triggers.yaml"  # the shop's own; absent where the ready ones are used
+RULES: Final = "rules.json"  # the instant, zone, currency and smallest group; tags and audiences in words
 # about: as_of; currency and minor_units of its money columns
 
 # demand/

@@ -157,6 +157,12 @@ def instant(at_us: int) -> str | None:
     return (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=at_us)).isoformat()
 
 
+def instants(at_us: pd.Series) -> pd.Series:
+    """Return UTC microseconds as UTC instants; missing for ``FOREVER``."""
+    known = at_us.where(at_us < FOREVER)
+    return pd.to_datetime(known.astype("Int64"), unit="us", utc=True).astype("datetime64[us, UTC]")
+
+
 def _entry(leaf: Leaf, alias: str) -> str:
     """SQL of one entry of the evidence."""
     what = sql_text(in_words(leaf))

@@ -20,7 +20,7 @@ from features.customers.table import CustomerTable
 from features.rules.conditions import Rule, columns_of
 from features.rules.library import LIBRARY_FILE, read_rules
 from features.rules.parse import Columns
-from features.rules.session import RuleSession
+from features.rules.session import RuleSession, instants
 from features.rules.spells import FOREVER
 from features.settings import ShopSettings
 
@@ -85,8 +85,8 @@ def _of_rule(session: RuleSession, rule: Rule) -> pd.DataFrame:
         {
             c.USER_ID: held[c.USER_ID],
             "tag": rule.name,
-            "since": _instants(held["start_us"]),
-            "until": _instants(held["end_us"]),
+            "since": instants(held["start_us"]),
+            "until": instants(held["end_us"]),
             "evidence": held["evidence"],
             "version": rule.version,
             "source": "rule",
@@ -102,8 +102,8 @@ def _outside(customers: CustomerTable, name: Any, as_of_us: int) -> pd.DataFrame
         {
             c.USER_ID: said[c.USER_ID],
             "tag": str(name).removeprefix(OUTSIDE_PREFIX),
-            "since": _instants(since),
-            "until": _instants(since * 0 + FOREVER),
+            "since": instants(since),
+            "until": instants(since * 0 + FOREVER),
             "evidence": [json.dumps([{"value": str(value)}], ensure_ascii=False) for value in said[name]],
             "version": "",
             "source": f"users.{name}",
@@ -120,11 +120,6 @@ def _carried(tags: pd.DataFrame, previous: pd.DataFrame, rules: Sequence[Rule]) 
     carried = joined["tag"].isin(by_column) | (joined["source"] != "rule")
     since = joined["since"].where(~(carried & (joined["held_since"] < joined["since"])), joined["held_since"])
     return tags.assign(since=since.to_numpy())
-
-
-def _instants(at_us: pd.Series) -> pd.Series:
-    known = at_us.where(at_us < FOREVER)
-    return pd.to_datetime(known.astype("Int64"), unit="us", utc=True).astype("datetime64[us, UTC]")
 
 
 def _frame(columns: dict[str, Any]) -> pd.DataFrame:

@@ -10,13 +10,13 @@ import pytest
 
 from features.errors import ReleaseError
 from features.release import ReleaseStore, layout
+from serving.customer_schemas import SegmentsRequest
 from serving.demand_schemas import AlertsRequest, DemandRequest
 from serving.engine import Engine
 from serving.erasures import ErasureWatch
 from serving.errors import RequestError
 from serving.live_events import LiveEvents
 from serving.release_state import ReleaseState, open_release
-from serving.schemas import SegmentsRequest
 from tests.serving.tiny_release import TinyRelease, build
 
 FILES = [
@@ -24,6 +24,10 @@ FILES = [
     *(f"retrieval/{name}" for name in (layout.USER_TOWER, layout.FAVOURITES, "manifest.json")),
     *(f"retrieval/{name}" for name in (layout.BOUGHT_TOGETHER, layout.TRENDING, layout.REPURCHASE)),
     *(f"customers/{name}" for name in (layout.CUSTOMERS, layout.USERS, layout.HISTORY_VOCABULARY, "manifest.json")),
+    *(
+        f"customers/{name}"
+        for name in (layout.TAGS, layout.AUDIENCES, layout.RULE_EVENTS, layout.ITEM_FACTS, layout.RULES)
+    ),
     *(f"customers/{layout.HISTORIES}/{name}.npy" for name in ("offsets", "item", "event_type", "ts", "price_band")),
     *(f"demand/{name}" for name in (layout.FORECASTS, layout.DECISIONS, "manifest.json")),
     *(f"demand/{name}" for name in (layout.ALERTS, layout.WHAT_IF_MODEL)),

@@ -85,11 +85,41 @@ def test_each_endpoint_when_asked_well_then_it_answers(http: httpx.Client) -> No
     assert len(http.get("/v1/customers").json()["user_ids"]) > 3
     assert http.get("/v1/customers/user-2").json()["profile"]["lifecycle"] == "dormant"
     segments = http.post("/v1/segments", json={"user_ids": ["user-2", "nobody"]}).json()
-    assert segments["segments"]["user-2"] == {"lifecycle": "dormant", "favourite_category": None, "tag_vip": True}
+    assert segments["segments"]["user-2"] == {
+        "lifecycle": "dormant",
+        "favourite_category": None,
+        "tag_vip": True,
+        "tags": ["even"],
+    }
     assert segments["unknown"] == ["nobody"]
     demand = http.post("/v1/demand", json={"item_ids": ["item-0"], "days": 2}).json()
     assert [period["day"] for period in demand["items"][0]["forecast"]] == ["2026-11-21", "2026-11-22"]
     assert http.get("/livez").status_code == http.get("/readyz").status_code == 200
+
+
+def test_audiences_when_asked_over_http_then_they_are_listed_paged_and_previewed(http: httpx.Client) -> None:
+    listed = http.get("/v1/audiences").json()
+    assert {one["name"]: one["size"] for one in listed["audiences"]} == {"evens": 15, "few": None, "of_item": None}
+    page = http.get("/v1/audiences/evens", params={"limit": 4}).json()
+    rest = http.get("/v1/audiences/evens", params={"limit": 100, "after": page["next_after"]}).json()
+    assert rest["next_after"] is None
+    assert page["user_ids"] + rest["user_ids"] == sorted(f"user-{number}" for number in range(0, 30, 2))
+    assert error_of(http.get("/v1/audiences/even"))[:2] == (404, "unknown_audience")
+    assert error_of(http.get("/v1/audiences/evens", params={"limit": 0}))[:2] == (422, "invalid_request")
+    counted = http.post("/v1/audiences/preview", json={"rule": {"column": "tags", "contains": "even"}}).json()
+    assert (counted["size"], counted["of"], counted["rule"]) == (15, 30, "tags has even")
+    assert error_of(http.post("/v1/audiences/preview", json={"rule": {"events": "view"}}))[:2] == (
+        422,
+        "events_not_at_hand",
+    )
+
+
+def test_customer_when_a_cart_event_is_acknowledged_then_the_next_lookup_shows_it(http: httpx.Client) -> None:
+    sent = http.post("/v1/events", json={"events": [view("carter", "item-5", event_type="cart")]})
+    assert sent.json()["accepted"] == 1
+    answer = http.get("/v1/customers/carter").json()
+    assert [(one["item_id"], one["live"]) for one in answer["cart"]] == [("item-5", True)]
+    assert {"tags", "segments", "open_triggers", "best_hour", "as_of", "age_seconds"} <= set(answer)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from features.columns import EVENT_TYPE_CODES
 from features.sequences import Sequences
 from features.vocabulary import FIRST
+from serving.customer_schemas import SegmentsRequest
 from serving.demand_schemas import DemandRequest
 from serving.engine import Engine
 from serving.errors import RequestError
@@ -22,7 +23,6 @@ from serving.schemas import (
     InlineEvent,
     RecommendAnswer,
     RecommendRequest,
-    SegmentsRequest,
 )
 from tests.serving.tiny_release import TinyRelease
 

@@ -22,6 +22,7 @@ from features.repeats.repurchase import HABIT, INTEREST, TIMING, RepurchaseModel
 from features.sequences import Sequences
 from features.vocabulary import FIRST, Vocabulary
 from tests.serving.tiny_demand import write_alerts, write_plans
+from tests.serving.tiny_rules import write_rules
 
 EVENT_TYPES = ("view", "favorite", "cart", "purchase")
 DAY_US = 86_400_000_000
@@ -282,6 +283,7 @@ def _customers_part(
             price_band=histories.price_band,
         )
         own_sequences.save(draft.directory / layout.HISTORIES)
+        write_rules(draft.directory, users=users, histories=histories, vocabulary=vocabulary, as_of_us=AS_OF_US)
         draft.about.update(as_of="2026-11-20T00:00:00+00:00", currency="EUR", minor_units=100)
     return _newest(store, "customers")
 
