@@ -225,6 +225,7 @@ def test_events_when_sent_again_then_they_count_once(http: httpx.Client) -> None
         "accepted": 5,
         "duplicates": 0,
         "rejected": [],
+        "without_consent": 0,
         "unread_event_types": [],
     }
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
