@@ -22,6 +22,8 @@ from features.release import layout
 from features.release.erasure import ErasedUsers
 from features.release.part import MANIFEST_FILE, Part, write_part
 from features.release.release import ReleaseStore
+from features.release.rule_files import RuleFiles
+from features.settings import EngineSettings
 from features.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -31,14 +33,22 @@ MAX_HISTORY_EVENTS: Final = 1_000
 
 
 def write_customers_part(
-    features: FeatureSet, store: ReleaseStore, *, max_history_events: int = MAX_HISTORY_EVENTS
+    features: FeatureSet,
+    store: ReleaseStore,
+    *,
+    max_history_events: int = MAX_HISTORY_EVENTS,
+    engine: EngineSettings = EngineSettings(),
 ) -> Part:
-    """Write the customer table, consents, links and recent history of every user who is not to be forgotten.
+    """Write the customer table, tags, audiences, consents, links and recent history of all who are not to be forgotten.
 
     Args:
         features: what `footfall features` built; its sequences hold only what may be used for personalisation.
         store: release store; its erasure list is applied.
         max_history_events: the most recent events kept a user.
+        engine: where the rules of tags and audiences are computed.
+
+    Raises:
+        ConfigError: a rule of the shop's is not as it should be.
     """
     erased = store.erasures.load()
     kept = np.array([user not in erased for user in features.users.ids], dtype=bool)
@@ -50,7 +60,16 @@ def write_customers_part(
         table = CustomerTable.load(features.customers)
         to_forget = table.frame[c.USER_ID].map(lambda user: user in erased).astype(bool)
         known = table.frame[~to_forget]
-        dataclasses.replace(table, frame=known.reset_index(drop=True)).save(draft.directory / layout.CUSTOMERS)
+        kept_table = dataclasses.replace(table, frame=known.reset_index(drop=True))
+        kept_table.save(draft.directory / layout.CUSTOMERS)
+        RuleFiles(
+            features=features,
+            customers=kept_table,
+            erased=erased,
+            directory=draft.directory,
+            engine=engine,
+            max_events=max_history_events,
+        ).write(previous_tags=_newest_file(store, layout.TAGS))
         _write_who_they_are(features, erased, draft.directory)
         draft.about.update(
             as_of=table.as_of.isoformat(),

@@ -68,6 +68,8 @@ def test_erase_when_every_place_is_given_then_no_file_holds_a_trace_and_all_othe
 ) -> None:
     places = [shop / name for name in ("data", "features", "store")]
     assert len(traces(places, ERIN)) > 15
+    held = {Path(path).name for path in traces([places[2]], ERIN)}
+    assert {layout.TAGS, layout.AUDIENCES, layout.RULE_EVENTS} <= held
     words = ["erase", "--user", PHONE, "--data", places[0], "--features", places[1], "--store", places[2]]
     report = run(*words, "--engine.threads", 1, capsys=capsys)
 
@@ -98,6 +100,8 @@ def test_erase_when_releases_name_rewritten_parts_then_every_one_opens_under_its
         part = store.open(release_id).parts["customers"]
         assert part.version.endswith(".e1")
         assert part.about["num_customers"] == 4
+        for name in (layout.TAGS, layout.RULE_EVENTS):
+            assert set(pq.read_table(part.path(name))["user_id"].to_pylist()) == {"ann", "bob", "cid", "dan"}
         assert ConsentBook.load(part.path(layout.CONSENTS)).users.ids.tolist() == ["ann", "bob", "cid", "dan"]
     assert PHONE not in store.erasures.load() or ERIN in store.erasures.load()
     assert store.latest_part("customers").version == part.version
