@@ -176,8 +176,8 @@ def test_train_demand_when_no_item_sells_enough_then_both_commands_say_what_to_s
     events = [event("u", "purchase", utc("2024-03-01 10:00"), "a", quantity=1, price=100)]
     data = write_shop(tmp_path / "data", events=events)
     build_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
-    (warning,) = (record.message for record in caplog.records if record.levelname == "WARNING")
-    assert warning.startswith("panel: no item has 30 purchases")
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert [line for line in warnings if line.startswith("panel: no item has 30 purchases")] == warnings[-1:]
     advice = r"no item has 30 purchases .*rebuild with `footfall features DATA OUT --panel\.min_purchases 5`"
     with pytest.raises(DataError, match=advice):
         train_demand(tmp_path / "features", tmp_path / "store", CONFIG)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import integrate
 from scipy.special import beta as beta_function
@@ -18,41 +14,14 @@ from features.customers.value.gamma_gamma import GammaGamma
 from features.customers.value.histories import LEAST_REPEATERS, Histories
 from features.customers.value.pareto_nbd import ParetoNbd
 from features.errors import DataError
-from tests.conftest import require
 from tests.features.customers.buying_world import beta_geometric_world, pareto_world
 
-CDNOW = Path(os.environ.get("FOOTFALL_CDNOW", "cdnow_sample.parquet"))
 TRUTH = {"r": 0.8, "alpha": 6.0, "a": 0.7, "b": 2.5}
 
 
 def histories(*rows: tuple[float, float, float]) -> Histories:
     x, last, age = np.array(rows, np.float64).T
     return Histories(frequency=x, recency_weeks=last, age_weeks=age, count=np.ones(len(rows)))
-
-
-@pytest.fixture(scope="module")
-def cdnow() -> Histories:
-    require(CDNOW.is_file(), "no CDNOW sample; set FOOTFALL_CDNOW to cdnow_sample.parquet")
-    orders = pd.read_parquet(CDNOW)
-    end = pd.Timestamp("1997-09-30")
-    days = orders[orders["date"] <= end].drop_duplicates(["sample_id", "date"]).groupby("sample_id")["date"]
-    first, last = (end - days.min()).dt.days, (end - days.max()).dt.days
-    return Histories.from_days(num_days=days.size(), first_days_ago=first, last_days_ago=last)
-
-
-def test_bg_nbd_when_fitted_to_cdnow_then_the_published_parameters(cdnow: Histories) -> None:
-    found = BgNbd.fit(cdnow)
-    published = {"r": 0.243, "alpha": 4.414, "a": 0.793, "b": 2.426}
-    assert {name: getattr(found, name) for name in published} == pytest.approx(published, rel=0.01)
-    assert found.log_likelihood == pytest.approx(-9582.4, abs=0.1)
-    assert found.expected(cdnow, days=273).sum() == pytest.approx(1653, rel=0.01)
-
-
-def test_pareto_nbd_when_fitted_to_cdnow_then_the_published_parameters(cdnow: Histories) -> None:
-    found = ParetoNbd.fit(cdnow)
-    published = {"r": 0.553, "alpha": 10.578, "s": 0.606, "beta": 11.669}
-    assert {name: getattr(found, name) for name in published} == pytest.approx(published, rel=0.01)
-    assert found.log_likelihood == pytest.approx(-9595.0, abs=0.1)
 
 
 @pytest.mark.parametrize("at_once", [False, True])
