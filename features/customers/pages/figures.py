@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 
 from features.report.figures import PALETTE, drawing, to_svg
 
+_LETTERS, _CROWDED = 36, 8.2  # letters that fit below the columns, and the size of more
 _WARM, _COOL = PALETTE[0], PALETTE[1]
 _FAINTEST, _STRONGEST = 0.06, 0.66  # so that the page's ink stays readable on it, in light and in dark
 _BAR_INCHES: Final = 0.36
@@ -98,6 +99,8 @@ def heat(
         axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
         axes.set_xticks(np.arange(0, len(columns), every) + 0.5, list(columns)[::every])
         axes.tick_params(length=0)
+        if len(columns) * max(map(len, columns), default=0) > _LETTERS:
+            axes.tick_params(axis="x", labelsize=_CROWDED)
         axes.grid(visible=False)
         axes.set_xlabel(column_title)
         if row_title:

@@ -25,6 +25,7 @@ LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 _PLURAL: Final = frozenset({"one", "other"})
 # How near a share must be to a fraction to be called by its name.
 _FRACTIONS: Final = {"quarter": 1 / 4, "third": 1 / 3, "half": 1 / 2, "two_thirds": 2 / 3, "three_quarters": 3 / 4}
+_LEAST: Final = 0.005  # below, percent would read 0%
 _NEAR: Final = 0.015
 
 
@@ -102,7 +103,9 @@ class Words:
         return f"{hour:02d}:00"
 
     def fraction(self, share: float) -> str:
-        """Return a share as a sentence has it: a third, or 41%."""
+        """Return a share as a sentence has it: a third, 41%, or less than 1%."""
+        if 0 < share < _LEAST:
+            return self("format.least")
         for name, exact in _FRACTIONS.items():
             if abs(share - exact) <= _NEAR:
                 return self(f"format.{name}")
