@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import msgspec
+import psutil
 
 from serving.settings import ServeSettings
 
@@ -72,3 +73,16 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def workers_of(server: Server) -> list[psutil.Process]:
+    return [child for child in psutil.Process(server.process.pid).children() if "worker" in " ".join(child.cmdline())]
+
+
+def view(user_id: str, item_id: str, **more: object) -> dict[str, object]:
+    return {"user_id": user_id, "event_type": "view", "item_id": item_id} | more
+
+
+def error_of(answer: httpx.Response) -> tuple[int, str, str]:
+    error = answer.json()["error"]
+    return answer.status_code, error["code"], error["message"]
