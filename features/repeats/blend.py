@@ -15,10 +15,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from features.chances.logistic import QuadraticLogit, chance_of
 from features.errors import DataError, ReleaseError
 from features.files import read_json, write_json
 from features.recommendations import Recommendations
-from features.repeats.logistic import QuadraticLogit, chance_of
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.floating]

@@ -29,10 +29,10 @@ import pyarrow.parquet as pq
 
 from features import columns as c
 from features.catalog import ItemCatalog
+from features.chances.logistic import QuadraticLogit, chance_of
 from features.errors import ReleaseError
 from features.recommendations import Recommendations
 from features.repeats.item_cycles import ItemCycles
-from features.repeats.logistic import QuadraticLogit, chance_of
 from features.repeats.pair_evidence import DAY_US, FADE_TRIPS, PairEvidence
 from features.sequences import Sequences
 

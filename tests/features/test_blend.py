@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.chances.logistic import QuadraticLogit, chance_of
 from features.errors import DataError, ReleaseError
 from features.files import write_json
 from features.recommendations import Recommendations
 from features.repeats.blend import NEW, REPEAT, ForYouBlend
-from features.repeats.logistic import QuadraticLogit, chance_of
 
 BLEND = ForYouBlend(
     new=QuadraticLogit.plain(NEW, {"cosine": 2.0, "expected": 0.3, "known": -0.1}, bias=-2.0),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from features.repeats.logistic import OUTCOMES_A_COEFFICIENT, QuadraticLogit, chance_of
+from features.chances.logistic import OUTCOMES_A_COEFFICIENT, QuadraticLogit, chance_of
 
 
 def test_fit_when_compared_with_a_generic_optimiser_then_equal() -> None:

@@ -13,11 +13,11 @@ import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
 from features.catalog import ItemCatalog
+from features.chances.logistic import QuadraticLogit
 from features.columns import EVENT_TYPE_CODES
 from features.history import encode_history
 from features.release import Part, PartKind, Release, ReleaseStore, layout, write_part
 from features.repeats.blend import NEW, REPEAT, ForYouBlend
-from features.repeats.logistic import QuadraticLogit
 from features.repeats.repurchase import HABIT, INTEREST, TIMING, RepurchaseModel
 from features.sequences import Sequences
 from features.vocabulary import FIRST, Vocabulary

@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features.chances.logistic import QuadraticLogit
 from features.recommendations import Recommendations
 from features.release import Part, layout
 from features.repeats.blend import NEW, REPEAT, ForYouBlend, new_variables, repeat_variables
-from features.repeats.logistic import QuadraticLogit
 from features.repeats.repurchase import RepurchaseModel
 from features.sequences import Sequences
 from features.splits import Holdout

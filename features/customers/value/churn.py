@@ -15,9 +15,9 @@ from typing import Final
 
 import numpy as np
 
+from features.chances.logistic import QuadraticLogit, chance_of
 from features.customers.value.bg_nbd import BgNbd
 from features.customers.value.histories import DAYS_A_WEEK, Floats, Histories
-from features.repeats.logistic import QuadraticLogit, chance_of
 
 FACTS: Final = ("silence", "frequency", "age", "month", "trend", "cycles", "model")
 _LEAST: Final = 1e-6  # a chance nearer to 0 or 1 has no logit worth having

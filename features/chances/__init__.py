@@ -1,0 +1,1 @@
+"""Chances: how they are learned from a few variables, calibrated, and scored."""
