@@ -17,6 +17,7 @@ from training.evaluation.comparison import Comparison, Resampling, Seconds
 from training.evaluation.examples import ItemNames, example_customers
 from training.evaluation.list_quality import ItemFacts
 from training.evaluation.metrics import RelevantItems
+from training.evaluation.segments import Grouping
 from training.evaluation.slices import slices_of
 from training.evaluation.tasks import Task
 
@@ -60,13 +61,17 @@ def test_task_when_repeats_count_then_every_question_stays() -> None:
     assert (answers_of(task.relevant), task.exclude_seen) == ([{3}, {5}], False)
 
 
+def lifecycle_of(stages: np.ndarray) -> Grouping:
+    return Grouping(title="Customer lifecycle", labels=LIFECYCLE_STAGES, of_user=stages)
+
+
 @given(pairs=st.lists(st.tuples(rows_of_items, rows_of_items), min_size=1, max_size=5))
 def test_slices_when_put_together_then_each_group_holds_every_answer_once(pairs) -> None:
     task = Task.of("all", holdout(*pairs))
     counts = np.array([0, 0, *range(V - 2)])
     groups: dict[str, list[tuple[int, int]]] = {}
     stages = np.array([LIFECYCLE_STAGES[row % 6] for row in range(50)], object)
-    for part in slices_of(task, counts=counts, stages=stages):
+    for part in slices_of(task, counts=counts, groupings=[lifecycle_of(stages)]):
         pairs_of_part = zip(part.questions[part.relevant.question].tolist(), part.relevant.item.tolist(), strict=True)
         groups.setdefault(part.group, []).extend(pairs_of_part)
     whole = sorted(zip(task.relevant.question.tolist(), task.relevant.item.tolist(), strict=True))
@@ -95,7 +100,8 @@ def test_slices_when_stages_are_given_then_customers_without_one_are_in_none() -
     task = Task.of("all", holdout(([2], [5]), ([2], [6]), ([2], [7])))  # rows 0, 10 and 20 of the sequences
     stages = np.full(21, "prospect", object)
     stages[[0, 10, 20]] = ["active", "", "churned"]
-    parts = [part for part in slices_of(task, counts=np.ones(V, int), stages=stages) if "lifecycle" in part.group]
+    found = slices_of(task, counts=np.ones(V, int), groupings=[lifecycle_of(stages)])
+    parts = [part for part in found if "lifecycle" in part.group]
     assert {part.label: part.questions.tolist() for part in parts} == {"active": [0], "churned": [2]}
 
 

@@ -15,7 +15,7 @@ from features.splits import Split
 from training.evaluation.baselines import Ease, als_is_installed
 from training.evaluation.contenders import Contenders
 from training.evaluation.retrieval import evaluate_retrieval
-from training.evaluation.segments import stages_before_test
+from training.evaluation.segments import groupings_before_test
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.fit import split_for
 
@@ -68,7 +68,12 @@ def test_evaluate_retrieval_when_stages_are_drawn_then_nothing_after_the_cut_off
     before = log[log["local_day"] <= as_of]
     assert before["ts"].max() < cutoff
     bought = before[before["event_type"] == "purchase"].groupby("user_id")["local_day"].agg(["min", "max"])
-    stage = dict(zip(found.users.ids, stages_before_test(found, split), strict=True))
+    bought_ids = set(bought.index) & set(found.users.ids)
+    groupings = {one.title: one for one in groupings_before_test(found, split)}
+    stage = dict(zip(found.users.ids, groupings["Customer lifecycle"].of_user, strict=True))
+    growth = dict(zip(found.users.ids, groupings["Growth stage"].of_user, strict=True))
+    segment = dict(zip(found.users.ids, groupings["RFM segment"].of_user, strict=True))
+    assert {user for user in growth if growth[user]} == {user for user in segment if segment[user]} == bought_ids
     unseen = set(stage) - set(before["user_id"])
     assert all(stage[user] == "" for user in unseen)
     assert all(stage[user] == "prospect" for user in set(before["user_id"]) & set(stage) - set(bought.index))
@@ -78,6 +83,7 @@ def test_evaluate_retrieval_when_stages_are_drawn_then_nothing_after_the_cut_off
         since_first, since_last = (as_of - days["min"]).days, (as_of - days["max"]).days
         if since_first <= clock.new_days:
             assert stage[user] == "new"
+            assert growth[user] in {"newcomer", "growing", "loyal", "silent"}
         elif since_last <= clock.active_days:
             assert stage[user] == "active"
         else:
@@ -86,7 +92,7 @@ def test_evaluate_retrieval_when_stages_are_drawn_then_nothing_after_the_cut_off
 
 def test_stages_when_left_one_out_then_there_is_no_day_to_draw_them_on(shop: Path) -> None:
     found = FeatureSet.load(shop / "features")
-    assert stages_before_test(found, Split.leave_one_out(found.sequences)) is None
+    assert groupings_before_test(found, Split.leave_one_out(found.sequences)) == ()
 
 
 def test_contenders_when_settings_refuse_the_data_then_the_reason_is_kept_and_the_others_stay(shop: Path) -> None:

@@ -34,6 +34,7 @@ from training.evaluation.bootstrap import Interval, intervals
 from training.evaluation.list_quality import ItemFacts, list_quality
 from training.evaluation.metrics import KS, hit_matrix, list_metrics, surprise, user_metrics
 from training.evaluation.recommender import Recommender
+from training.evaluation.segments import Grouping
 from training.evaluation.slices import Slice, slices_of
 from training.evaluation.tasks import Task
 
@@ -99,7 +100,7 @@ class Comparison:
         resampling: how intervals are taken.
         seconds: time to answer, by name.
         facts: what lists are judged by beside being right; left out where not given.
-        stages: lifecycle stage by row of the split's sequences, for slices; left out where not given.
+        groupings: of the customers, by row of the split's sequences, for slices.
         fit_seconds: time to fit, by name, of those that were fitted.
     """
 
@@ -110,7 +111,7 @@ class Comparison:
     resampling: Resampling = field(default_factory=Resampling)
     seconds: Mapping[str, Seconds] = field(default_factory=dict)
     facts: ItemFacts | None = None
-    stages: npt.NDArray[np.object_] | None = None
+    groupings: Sequence[Grouping] = ()
     fit_seconds: Mapping[str, Seconds] = field(default_factory=dict)
 
     @classmethod
@@ -123,7 +124,7 @@ class Comparison:
         num_candidates: int,
         resampling: Resampling = Resampling(),
         facts: ItemFacts | None = None,
-        stages: npt.NDArray[np.object_] | None = None,
+        groupings: Sequence[Grouping] = (),
         fit_seconds: Mapping[str, Seconds] = MappingProxyType({}),
     ) -> Comparison:
         """Ask every model every question of the task."""
@@ -141,7 +142,7 @@ class Comparison:
             resampling=resampling,
             seconds=seconds,
             facts=facts,
-            stages=stages,
+            groupings=groupings,
             fit_seconds=fit_seconds,
         )
 
@@ -153,7 +154,9 @@ class Comparison:
             "num_answers": len(self.task.relevant.item),
             "answers": self._answers(),
             "rows": self._rows(),
-            "slices": [self._slice(part) for part in slices_of(self.task, counts=self.counts, stages=self.stages)],
+            "slices": [
+                self._slice(part) for part in slices_of(self.task, counts=self.counts, groupings=self.groupings)
+            ],
         }
 
     def _answers(self) -> dict[str, float]:

@@ -33,7 +33,7 @@ from training.evaluation.contenders import EASE_ITEMS, Contenders, add_baselines
 from training.evaluation.examples import ItemNames, example_customers
 from training.evaluation.list_quality import ItemFacts
 from training.evaluation.oracle import compare_with_oracle
-from training.evaluation.segments import stages_before_test
+from training.evaluation.segments import groupings_before_test
 from training.evaluation.tasks import tasks_of
 from training.evaluation.training_record import learning_curves, training_record
 from training.evaluation.window import AttemptLedger, Window
@@ -219,7 +219,7 @@ def _window_config(part: Part | None) -> RetrievalConfig:
 
 def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None, ease_items: int) -> dict[str, Any]:
     contenders, facts = subject.contenders(seed=resampling.seed, ease_items=ease_items)
-    stages = stages_before_test(subject.features, subject.split)
+    groupings = groupings_before_test(subject.features, subject.split)
     comparisons = [
         Comparison.run(
             task,
@@ -228,7 +228,7 @@ def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None, ea
             num_candidates=int(facts.candidates.sum()),
             resampling=resampling,
             facts=facts,
-            stages=stages,
+            groupings=groupings,
             fit_seconds=contenders.fit_seconds,
         )
         for task in tasks_of(subject.split.test)

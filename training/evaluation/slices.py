@@ -3,7 +3,9 @@
     History length       thirds of the customers
     Item popularity      bestsellers, middle, rare, none: by share of the fitted events
     Cold item            no, few or more events in what was learned from
-    Customer lifecycle   stage on the day before the test; customers without a stage are in none
+    Customer lifecycle   on the day before the test; customers without a stage are in none
+    Growth stage         the same
+    RFM segment          the same
     New or repeat        whether the customer had met the item; where repeats count
 
 Customers without any history cannot be asked; they are counted (``Split.num_unasked``) and are in no slice.
@@ -11,15 +13,15 @@ Customers without any history cannot be asked; they are counted (``Split.num_una
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from features.tables.lifecycle import LIFECYCLE_STAGES
 from training.evaluation.metrics import RelevantItems
+from training.evaluation.segments import Grouping
 from training.evaluation.tasks import Task, met_before
 
 Ints = npt.NDArray[np.integer]
@@ -49,20 +51,19 @@ class Slice:
     relevant: RelevantItems
 
 
-def slices_of(task: Task, *, counts: Ints, stages: npt.NDArray[np.object_] | None = None) -> list[Slice]:
+def slices_of(task: Task, *, counts: Ints, groupings: Sequence[Grouping] = ()) -> list[Slice]:
     """Return the slices of a task that hold at least one question.
 
     Args:
         task: what is asked.
         counts: events of each item in the fitted data, ``[V]``.
-        stages: lifecycle stage by row of the split's sequences, str ``[U]``, ``""`` where a user has none; from
-            ``segments.stages_before_test``.
+        groupings: of the customers, by row of the split's sequences; from ``segments.groupings_before_test``.
     """
     cuts = [
         *_by_history_length(task),
         *_by_item_popularity(task, counts),
         *_by_events_of_item(task, counts),
-        *([] if stages is None else _by_stage(task, stages)),
+        *(cut for grouping in groupings for cut in _by_group(task, grouping)),
         *_by_novelty(task),
     ]
     return [part for group, label, keep in cuts if (part := _cut(task, group, label, keep)) is not None]
@@ -105,10 +106,10 @@ def _by_events_of_item(task: Task, counts: Ints) -> Iterator[tuple[str, str, Boo
     yield "Cold item", f"{_FEW_EVENTS} events or more", events >= _FEW_EVENTS
 
 
-def _by_stage(task: Task, stages: npt.NDArray[np.object_]) -> Iterator[tuple[str, str, Bools]]:
-    stage = stages[task.users][task.relevant.question]
-    for name in LIFECYCLE_STAGES:
-        yield "Customer lifecycle", name, stage == name
+def _by_group(task: Task, grouping: Grouping) -> Iterator[tuple[str, str, Bools]]:
+    label = grouping.of_user[task.users][task.relevant.question]
+    for name in grouping.labels:
+        yield grouping.title, name, label == name
 
 
 def _by_novelty(task: Task) -> Iterator[tuple[str, str, Bools]]:
