@@ -124,9 +124,10 @@ _WEEKLY: Final = DemandConfig(
     max_steps=600,
     validate_every_steps=100,
 )
-# The weekly settings, reaching back a year further, as this panel shows each week of the year twice.
+# The weekly settings, reaching back a year further, as this panel shows each week of the year twice, for twice the steps:
+# on the two windows before the test windows .0605 to .0611 WQL with 1,200 and 1,500 steps, .0629 with 600.
 _TWO_YEARS: Final = dataclasses.replace(
-    _WEEKLY, spans=(*_WEEKLY.spans, WEEKS_IN_A_YEAR), context_length=WEEKS_IN_A_YEAR
+    _WEEKLY, spans=(*_WEEKLY.spans, WEEKS_IN_A_YEAR), context_length=WEEKS_IN_A_YEAR, max_steps=1200
 )
 DAILY: Final = Setting(
     name="daily",
