@@ -25,7 +25,7 @@ def untrained() -> tuple[DemandModel, PanelInputs]:
 
 
 def fitted_before(origin: int, model: DemandModel, inputs: PanelInputs) -> DemandCalibration:
-    return RollingCalibration.of(model, inputs, first=EARLIER[0], until=origin)(origin)
+    return RollingCalibration.of(lambda _: model, inputs, first=EARLIER[0], until=origin)(origin)
 
 
 def bounds_of(model, inputs, origins, calibration) -> tuple[PitBounds, PitBounds]:

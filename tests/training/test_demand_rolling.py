@@ -85,7 +85,7 @@ def service(found: Backtest, level: float) -> float:
 
 def test_rolling_when_sales_grow_from_week_to_week_then_reorder_points_keep_their_promise(model):
     inputs = inputs_of(drifting())
-    rolling = RollingCalibration.of(model, inputs, first=FIRST, until=TEST[-1])
+    rolling = RollingCalibration.of(lambda _: model, inputs, first=FIRST, until=TEST[-1])
     asked = {"lead_periods": 7, "service_levels": (0.9, 0.95)}
     found = backtest(model_forecaster(model, inputs, calibration=rolling), inputs, TEST, **asked)
     perfect = {0.9: 0.905, 0.95: 0.953}  # totals of dozens of units overshoot by little
@@ -110,7 +110,7 @@ def test_rolling_when_asked_at_an_origin_then_nothing_at_or_after_it_is_read(mod
     units = panel.units.copy()
     units[:, origin:] = 3 * units[:, origin:] + 1
     found = [
-        RollingCalibration.of(model, inputs_of(one), first=FIRST, until=NUM_PERIODS)(origin)
+        RollingCalibration.of(lambda _: model, inputs_of(one), first=FIRST, until=NUM_PERIODS)(origin)
         for one in (panel, dataclasses.replace(panel, units=units))
     ]
     assert found[0] == found[1]
@@ -118,7 +118,7 @@ def test_rolling_when_asked_at_an_origin_then_nothing_at_or_after_it_is_read(mod
 
 
 def test_rolling_when_no_week_is_over_then_as_it_is(model):
-    rolling = RollingCalibration.of(model, inputs_of(poisson_panel()), first=FIRST, until=FIRST + 14)
+    rolling = RollingCalibration.of(lambda _: model, inputs_of(poisson_panel()), first=FIRST, until=FIRST + 14)
     assert len(rolling.windows) == 2
     at_first = rolling(FIRST + 6)
     assert at_first.level == 0
@@ -127,8 +127,8 @@ def test_rolling_when_no_week_is_over_then_as_it_is(model):
 
 def test_rolling_when_another_fit_goes_on_then_both_models_weeks_count(model):
     inputs = inputs_of(drifting())
-    alone = RollingCalibration.of(model, inputs, first=FIRST, until=TEST[0])
+    alone = RollingCalibration.of(lambda _: model, inputs, first=FIRST, until=TEST[0])
     middle = FIRST + 28
-    joined = RollingCalibration.of(model, inputs, first=FIRST, until=middle)
-    joined = joined.going_on(model, inputs, first=middle, until=TEST[0])
+    joined = RollingCalibration.of(lambda _: model, inputs, first=FIRST, until=middle)
+    joined = joined.going_on(lambda _: model, inputs, first=middle, until=TEST[0])
     assert joined(TEST[0]) == alone(TEST[0])

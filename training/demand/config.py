@@ -41,6 +41,9 @@ class DemandConfig:
         patience: validations without improvement before training stops.
         validation_windows: non-overlapping windows of H periods that choose the number of steps.
         test_windows: windows after those, which are only reported on.
+        update_steps: steps that bring the weights up to date at an origin, on windows just before it; 0 for none.
+        update_learning_rate: of the first of these steps; it falls in a line to 0.
+        update_horizons: the windows of these steps begin in the last so many horizons.
         seed: of weights and windows.
         num_threads: torch threads; 0 leaves torch's own choice.
         lead_time_days: for items whose own lead time is unknown.
@@ -76,6 +79,9 @@ class DemandConfig:
     patience: int = 3
     validation_windows: int = 2
     test_windows: int = 2
+    update_steps: int = 40
+    update_learning_rate: float = 5e-4
+    update_horizons: int = 4
     seed: int = 0
     num_threads: int = 0
     lead_time_days: int = 7
@@ -87,7 +93,7 @@ class DemandConfig:
         at_least_one = (
             "horizon context_length level_span hidden_size num_layers num_heads head_size embedding_size "
             "num_components num_members max_steps validate_every_steps patience validation_windows lead_time_days "
-            "checkpoint_every_steps min_history"
+            "checkpoint_every_steps min_history update_horizons"
         )
         for name in at_least_one.split():
             self._expect(getattr(self, name) >= 1, name, "1 or more")
@@ -98,6 +104,7 @@ class DemandConfig:
             "total_weight",
             "volume_power",
             "test_windows",
+            "update_steps",
             "num_threads",
         ):
             self._expect(getattr(self, name) >= 0, name, "0 or more")
@@ -105,7 +112,8 @@ class DemandConfig:
         self._expect(all(0 < level < 1 for level in self.service_levels), "service_levels", "shares in (0, 1)")
         for name in ("dropout", "hidden_history_share"):
             self._expect(0 <= getattr(self, name) < 1, name, "a share in [0, 1)")
-        self._expect(self.learning_rate > 0, "learning_rate", "more than 0")
+        for name in ("learning_rate", "update_learning_rate"):
+            self._expect(getattr(self, name) > 0, name, "more than 0")
         self._expect(
             self.batch_size >= self.num_members and self.batch_size % self.num_members == 0,
             "batch_size",

@@ -1,8 +1,9 @@
 """From features to a demand part: choose the steps, report on later windows, refit on all data, export.
 
-Calibration goes with the time (``rolling``): each test window is read through what was known at its origin, and the
-forecasts of the part through all that the chosen model has not learnt from, up to the panel's end. The refitted model takes
-the calibration of the chosen one: no window is left that it has not learnt from.
+Weights and calibration go with the time (``rolling``): each test window is forecast by the chosen model as it stood at
+the window's origin, updated with what was known there, and read through the calibration of that moment. The refitted model
+has learnt from everything, so it needs no update; it takes the calibration of the chosen one, up to the panel's end: no
+window is left that it has not learnt from.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from features.files import read_json, write_json
 from features.panel.demand_panel import DemandPanel
 from features.release import ReleaseStore, layout, write_part
 from features.release.part import Part
-from training.demand.backtesting.backtest import Calibrations, backtest, baseline_forecasters, model_forecaster
+from training.demand.backtesting.backtest import Forecaster, backtest, baseline_forecasters
 from training.demand.backtesting.tables import report_of
 from training.demand.calibrate import before_and_after
 from training.demand.config import DemandConfig
@@ -35,7 +36,7 @@ from training.demand.hierarchy import write_totals
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.model import DemandModel
 from training.demand.network.trainer import Fitted, fit_model
-from training.demand.rolling import RollingCalibration
+from training.demand.rolling import RollingForecaster
 from training.evaluation.window import AttemptLedger
 from training.resuming import check_same_settings, tracked_training
 from training.tracking import TrackedRun
@@ -123,12 +124,12 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
         run.log_tags({"footfall.kind": "demand", "footfall.data_fingerprint": found.fingerprint})
         chosen = _choose(inputs, config, windows, work, run)
         carts = _carts(panel)
-        rolling = RollingCalibration.of(chosen.model, inputs, first=windows.fit_until, until=panel.num_periods)
-        report = evaluate_demand(chosen.model, inputs, windows.test, carts=carts, calibration=rolling)
+        rolling = RollingForecaster.of(chosen.model, inputs, config, first=windows.fit_until, until=panel.num_periods)
+        report = evaluate_demand(rolling, windows.test, carts=carts)
         metrics = _headline(report, chosen)
         run.log_metrics(metrics)
         # The level is of a moment: whoever asks the kept model about another one must do without.
-        spread = dataclasses.replace(rolling(windows.seen_until), level=0.0)
+        spread = dataclasses.replace(rolling.calibration(windows.seen_until), level=0.0)
         kept = EvaluatedModel(model=chosen.model, inputs=inputs, calibration=spread)
         evaluated = keep_evaluated(kept, found, work, seen_until=windows.seen_until, steps=chosen.steps)
         if windows.test:  # whoever reads the report may promote the best of many
@@ -143,7 +144,7 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
             refit.model,
             inputs,
             store,
-            rolling(panel.num_periods),
+            rolling.calibration(panel.num_periods),
             run_id=run.run_id,
             metrics=metrics,
             about=about,
@@ -189,39 +190,28 @@ def empty_panel(found: FeatureSet) -> str:
 
 
 def evaluate_demand(
-    model: DemandModel,
-    inputs: PanelInputs,
-    origins: tuple[int, ...],
-    *,
-    carts: npt.NDArray[np.floating] | None = None,
-    calibration: Calibrations | None = None,
+    rolling: RollingForecaster, origins: tuple[int, ...], *, carts: npt.NDArray[np.floating] | None = None
 ) -> dict[str, Any]:
     """Return metrics and tables of the model and its baselines over the windows from ``origins``, paired intervals too.
 
     ``calibration`` in the report holds the model's PIT and service before and after.
 
     Args:
-        model: has not learnt from these windows.
-        inputs: the panel.
+        rolling: the model as it stands at each origin.
         origins: first period of each window; nothing comes back where there are none.
         carts: add-to-carts ``[I, T]``, where the shop logs them: a baseline reads them.
-        calibration: of the model at each origin, from outcomes before it.
     """
     if not origins:
         return {}
-    config = inputs.config
+    inputs, config = rolling.inputs, rolling.inputs.config
     days = {"D": 1, "W": 7}[inputs.frequency]
     lead = min(config.horizon, -(-config.lead_time_days // days))
-    forecasters = {
-        OURS: model_forecaster(model, inputs, calibration=calibration),
-        **baseline_forecasters(inputs, carts=carts),
-    }
+    forecasters: dict[str, Forecaster] = {OURS: rolling, **baseline_forecasters(inputs, carts=carts)}
     asked: dict[str, Any] = {"lead_periods": lead, "service_levels": config.service_levels}
     found = {name: backtest(one, inputs, origins, **asked) for name, one in forecasters.items()}
     report = report_of(found, inputs, ours=OURS, gate=GATE, seed=config.seed)
-    if calibration is not None:
-        raw = backtest(model_forecaster(model, inputs), inputs, origins, **asked)
-        report["calibration"] = before_and_after(raw, found[OURS], calibration(inputs.num_periods))
+    raw = backtest(rolling.uncalibrated, inputs, origins, **asked)
+    report["calibration"] = before_and_after(raw, found[OURS], rolling.calibration(inputs.num_periods))
     return report
 
 

@@ -1,18 +1,22 @@
-"""Calibration that goes with the time: at each origin, from every outcome that is known by then.
+"""A forecaster that goes with the time: at each origin its weights and its calibration know every outcome before it.
 
-A model learns once, and then the weeks come that it was to forecast. What it said of them and what came is news: of
-the level that the shop has now (``level``), and of how wide the forecasts should be (``LevelMap``). So the calibration
-of an origin is made of all windows a week apart that a model had not learnt from, as far as their outcomes are known
-at that origin (online calibration; Gibbs and Candès 2021, "Adaptive conformal inference under distribution shift").
+A model learns once, and then the weeks come that it was to forecast. What it said of them and what came is news three
+times over. The weights are brought up to date a horizon apart (``network.update``). Then there is the level that the shop
+has now (``level``), and how wide the forecasts should be (``LevelMap``): the calibration of an origin is made of all
+windows a week apart that a model had not learnt from, as far as their outcomes are known at that origin (online
+calibration; Gibbs and Candès 2021, "Adaptive conformal inference under distribution shift"). Each window is forecast by
+the model as it stood at the window's own origin.
 
-The level comes first: a forecast that is too low by a tenth looks too narrow, and one that is too high looks wide
-enough. Past forecasts are therefore read at the level that was known when they were made, before their spread is judged.
+The level comes before the spread: a forecast that is too low by a tenth looks too narrow, and one that is too high looks
+wide enough. Past forecasts are therefore read at the level that was known when they were made, before their spread is
+judged.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,12 +25,16 @@ import numpy.typing as npt
 
 from features.demand.calibration import DemandCalibration, LevelMap, PitBounds
 from training.demand.calibrate import bounds_at, stacked
-from training.demand.forecast import distributions
+from training.demand.config import DemandConfig
+from training.demand.forecast import Forecast, distributions, forecast
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.level import WeekRatio, level_after
 from training.demand.network.model import DemandModel
+from training.demand.network.update import UpToDate
 
 log = logging.getLogger(__name__)
+
+Models = Callable[[int], DemandModel]  # by origin: has learnt from nothing at or after it
 
 _WEEK: Final = {"D": 7, "W": 1}  # periods: the shortest stretch that holds every day of the week
 
@@ -69,20 +77,20 @@ class RollingCalibration:
     horizon: int
 
     @classmethod
-    def of(cls, model: DemandModel, inputs: PanelInputs, *, first: int, until: int) -> RollingCalibration:
-        """Follow a model from the first period that it has not learnt from up to ``until``."""
+    def of(cls, models: Models, inputs: PanelInputs, *, first: int, until: int) -> RollingCalibration:
+        """Follow the models from the first period that none has learnt from up to ``until``."""
         horizon = inputs.config.horizon
         nothing = cls(windows=(), week=min(horizon, _WEEK[inputs.frequency]), horizon=horizon)
-        return nothing.going_on(model, inputs, first=first, until=until)
+        return nothing.going_on(models, inputs, first=first, until=until)
 
-    def going_on(self, model: DemandModel, inputs: PanelInputs, *, first: int, until: int) -> RollingCalibration:
-        """Return the same with the windows from ``first`` on of a model that may have been fitted anew.
+    def going_on(self, models: Models, inputs: PanelInputs, *, first: int, until: int) -> RollingCalibration:
+        """Return the same with the windows from ``first`` on of models that may have been fitted anew.
 
         The level goes on too: models fitted eight weeks apart miss the same weeks by the same ratio.
         """
         found = self
         for origin in range(first, until - self.week + 1, self.week):
-            window = _window(model, inputs, origin, week=self.week, level=found.level_at(origin))
+            window = _window(models(origin), inputs, origin, week=self.week, level=found.level_at(origin))
             found = dataclasses.replace(found, windows=(*found.windows, window))
         return found
 
@@ -110,6 +118,54 @@ class RollingCalibration:
 
     def _known(self, origin: int) -> list[PastWindow]:
         return [window for window in self.windows if window.origin + self.week <= origin]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RollingForecaster:
+    """A forecaster whose weights and calibration are those that could be had at each origin.
+
+    Args:
+        inputs: the panel.
+        config: settings of the updates.
+        models: by origin.
+        calibration: by origin.
+    """
+
+    inputs: PanelInputs
+    config: DemandConfig
+    models: Models
+    calibration: RollingCalibration
+
+    @classmethod
+    def of(
+        cls, model: DemandModel, inputs: PanelInputs, config: DemandConfig, *, first: int, until: int
+    ) -> RollingForecaster:
+        """Follow a fitted model.
+
+        Args:
+            model: has learnt from everything before ``first``, and from nothing at or after it.
+            inputs: the panel.
+            config: settings; with ``update_steps`` 0 the weights stay as they were fitted.
+            first: first period that may be asked.
+            until: outcomes before it make the calibration.
+        """
+        models = UpToDate(fitted=model, inputs=inputs, config=config, first=first)
+        calibration = RollingCalibration.of(models, inputs, first=first, until=until)
+        return cls(inputs=inputs, config=config, models=models, calibration=calibration)
+
+    def going_on(self, model: DemandModel, *, first: int, until: int) -> RollingForecaster:
+        """Return the forecaster of a model fitted anew on everything before ``first``; the calibration goes on."""
+        models = UpToDate(fitted=model, inputs=self.inputs, config=self.config, first=first)
+        calibration = self.calibration.going_on(models, self.inputs, first=first, until=until)
+        return dataclasses.replace(self, models=models, calibration=calibration)
+
+    def __call__(self, origin: int) -> Forecast:
+        """Return the forecast from an origin; nothing at or after it is read but plan and calendar."""
+        return forecast(self.models(origin), self.inputs, origin, calibration=self.calibration(origin))
+
+    def uncalibrated(self, origin: int) -> Forecast:
+        """Return the same as the network says it, weights up to date."""
+        return forecast(self.models(origin), self.inputs, origin)
 
 
 def _window(model: DemandModel, inputs: PanelInputs, origin: int, *, week: int, level: float) -> PastWindow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
@@ -16,7 +16,21 @@ from training.demand.forecast import forecast
 from training.demand.inputs.hidden_history import hide_histories
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.distributions import CountMixture
-from training.demand.network.model import DemandModel, DemandNetwork
+from training.demand.network.model import DemandModel
+
+
+class Drawn(NamedTuple):
+    """The windows of a step, ``[B]`` each.
+
+    Args:
+        items: int64.
+        origins: first period of each window, int64.
+        hidden: which are to forget their item's past, bool.
+    """
+
+    items: Tensor
+    origins: Tensor
+    hidden: Tensor
 
 
 class DemandModule(L.LightningModule):
@@ -37,36 +51,28 @@ class DemandModule(L.LightningModule):
         super().__init__()
         self.inputs, self.config, self.fit_until = inputs, config, fit_until
         self.validation_origins = validation_origins
-        # An item that is not known yet has nothing to teach; where none is, any will do.
-        known = torch.nonzero(inputs.launches < fit_until)[:, 0]
-        self.known_items = known if len(known) else torch.arange(inputs.num_items)
+        self.known_items = known_items(inputs, before=fit_until)
         torch.manual_seed(config.seed)
         self.model = DemandModel(inputs.sizes, config)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002 (the step alone decides)
         """Return the summed loss of the members, each on its own part of the batch."""
         config, step = self.config, self.global_step
-        items, origins, hidden = self.draw(step)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_mixed(config.seed, step))
-            parts = [slice(member, None, config.num_members) for member in range(config.num_members)]
-            losses = [
-                self._loss(network, items[part], origins[part], hidden[part])
-                for network, part in zip(self.model.members, parts, strict=True)
-            ]
-        loss = torch.stack(losses).sum()
+            torch.manual_seed(mixed(config.seed, step, 1))
+            loss = members_loss(self.model, self.inputs, config, self.draw(step), until=self.fit_until)
         self.log("train_loss", loss / config.num_members)
         return loss
 
-    def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return a step's items, origins, and which windows are to forget their item's past, ``[B]`` each."""
+    def draw(self, step: int) -> Drawn:
+        """Return a step's windows."""
         config = self.config
         drawn, origins = draw_windows(len(self.known_items), config, fit_until=self.fit_until, step=step)
         items = self.known_items[drawn]
         origins, hidden = hide_histories(
             origins, self.inputs.launches[items], config, fit_until=self.fit_until, step=step
         )
-        return items, origins, hidden
+        return Drawn(items, origins, hidden)
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:  # noqa: ARG002
         """Add up one rolling-origin window over all items."""
@@ -96,17 +102,35 @@ class DemandModule(L.LightningModule):
         """Origins."""
         return DataLoader(list(self.validation_origins), batch_size=None)  # type: ignore[arg-type]
 
-    def _loss(self, network: torch.nn.Module, items: Tensor, origins: Tensor, hidden: Tensor) -> Tensor:
-        assert isinstance(network, DemandNetwork)
-        windows = self.inputs.windows(items, origins, hidden)
-        units = self.inputs.targets(items, origins, until=self.fit_until)
-        weight = (1 + windows.level) ** self.config.volume_power
-        weight = (weight / weight.mean())[:, None]
-        single, total = network(windows)
-        known = torch.isfinite(units)
-        # A total is known as far as every period in it is.
-        loss = mean_loss(single, units, known, weight)
-        return loss + self.config.total_weight * mean_loss(total, units.cumsum(1), known.cumprod(1).bool(), weight)
+
+def members_loss(model: DemandModel, inputs: PanelInputs, config: DemandConfig, drawn: Drawn, *, until: int) -> Tensor:
+    """Return the summed loss of the members, each on its own part of the windows.
+
+    Args:
+        model: whose members learn.
+        inputs: the panel.
+        config: settings.
+        drawn: windows, of which each member takes every ``num_members``-th.
+        until: first period whose units must not be read.
+    """
+    parts = [slice(member, None, config.num_members) for member in range(config.num_members)]
+    losses = [
+        _loss(network, inputs, config, Drawn(*(values[part] for values in drawn)), until=until)
+        for network, part in zip(model.members, parts, strict=True)
+    ]
+    return torch.stack(losses).sum()
+
+
+def _loss(network: torch.nn.Module, inputs: PanelInputs, config: DemandConfig, drawn: Drawn, *, until: int) -> Tensor:
+    windows = inputs.windows(*drawn)
+    units = inputs.targets(drawn.items, drawn.origins, until=until)
+    weight = (1 + windows.level) ** config.volume_power
+    weight = (weight / weight.mean())[:, None]
+    single, total = network(windows)
+    known = torch.isfinite(units)
+    # A total is known as far as every period in it is.
+    loss = mean_loss(single, units, known, weight)
+    return loss + config.total_weight * mean_loss(total, units.cumsum(1), known.cumprod(1).bool(), weight)
 
 
 def mean_loss(forecast: CountMixture, units: Tensor, known: Tensor, weight: Tensor) -> Tensor:
@@ -126,5 +150,12 @@ def draw_windows(num_items: int, config: DemandConfig, *, fit_until: int, step: 
     return torch.from_numpy(items), torch.from_numpy(rng.integers(first, fit_until, config.batch_size))
 
 
-def _mixed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step, 1]).generate_state(1)[0])
+def known_items(inputs: PanelInputs, *, before: int) -> Tensor:
+    """Return the rows of the items that are known before a period; where none is, any will do."""
+    known = torch.nonzero(inputs.launches < before)[:, 0]  # an item that is not known yet has nothing to teach
+    return known if len(known) else torch.arange(inputs.num_items)
+
+
+def mixed(*numbers: int) -> int:
+    """Return one seed out of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
