@@ -1,11 +1,18 @@
 """Demand forecasts beside baselines, on daily or weekly panels by rolling origin.
 
-    python benchmarks/demand.py daily --data DIR --json OUT --predictions DIR [--seeds 0 1 2] [--without autoets]
+    python benchmarks/demand.py daily --data DIR --json OUT --predictions DIR [--seeds 0 1 2] [--refit-baselines]
 
 Protocol: daily h = 14 with four windows over the last 56 days, weekly h = 4 with four windows over the last
-16 weeks, walmart h = 4 with two windows over the last 8 weeks. Steps and calibration are chosen on as many windows just
-before the first test window, by a model that ends before them; then every model is fitted once on everything before
-the first test window, and only its context moves on with each window.
+16 weeks, walmart h = 4 with two windows over the last 8 weeks. Steps are chosen on as many windows just before the first test
+window, by a model that ends before them; then the network is fitted on everything before the first test window. From
+there on the row footfall goes with the time: its weights are updated a horizon apart, which is at each origin unless windows
+overlap, by a few small steps on the last four horizons before the update, and its calibration is fitted anew at each
+origin, on how its forecasts of earlier weeks missed (those before the first test window by the model that chose the steps,
+updated alike). In the row footfall_fitted_once the weights stay as fitted; the calibration goes with the time. Nothing at or
+after an origin is read. The boosted trees lightgbm_* are fitted once, on everything before the first test window, and only
+what they look back on moves on: they are compared with footfall_fitted_once. The rows lightgbm_*_refitted are fitted anew at
+each origin, on everything before it; they, AutoETS (fitted anew at each origin too) and the baselines that are worked
+out from all that is known at each origin are compared with footfall.
 Known ahead are the holidays and, of the groceries, the plan (``hol, disp, mail``; weekday and season are computed from
 the date); all else (realised price, households, category units) is read up to the origin only, or not at all.
 Walmart's sales are whole hundreds of dollars, negative weeks are 0, and store-departments with a year's history are
@@ -22,7 +29,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +42,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.autoets import environment, fit_autoets
 from benchmarks.demand_panels import SETTINGS
 from benchmarks.demand_rows import Measured, rows, write_predictions
-from benchmarks.demand_training import train
+from benchmarks.demand_training import Followed, train
 from benchmarks.result import write_result
 from features.panel.demand_panel import DemandPanel
 from training.demand.backtesting.backtest import (
@@ -43,7 +50,6 @@ from training.demand.backtesting.backtest import (
     Forecaster,
     backtest,
     baseline_forecasters,
-    model_forecaster,
     rolling_origins,
     season_periods,
 )
@@ -60,10 +66,12 @@ TREES: Final[dict[str, Callable[[TreeFeatures, int, TreeConfig], Forecaster]]] =
     "lightgbm_direct": direct_trees,
     "lightgbm_quantiles": QuantileTrees.fit,
 }
+FITTED_ONCE: Final = f"{OURS}_fitted_once"
+REFITTED: Final = "_refitted"  # marks the rows of trees that are fitted anew at each origin
 ENSEMBLE: Final = "lightgbm_ensemble"
 AUTOETS: Final = "autoets"
 CHEAP: Final = ("seasonal_naive", "empirical_quantiles", "croston_sba")
-MODELS: Final = (OURS, *CHEAP, AUTOETS, *TREES, ENSEMBLE)
+MODELS: Final = (OURS, FITTED_ONCE, *CHEAP, AUTOETS, *TREES, ENSEMBLE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,26 +96,41 @@ class Problem:
         return backtest(forecaster, self.inputs, self.test, **self.asked)
 
 
-def run_ours(problem: Problem, config: DemandConfig, seeds: list[int]) -> Measured:
-    found, trained = [], []
-    for seed in seeds:
-        one = train(problem.inputs, dataclasses.replace(config, seed=seed), problem.test)
-        print(
-            f"seed {seed}: {one.steps} steps, validation WQL {one.validation_wql:.4f}, {one.cpu_s:.0f} CPU-s",
-            file=sys.stderr,
-        )
-        trained.append(one)
-        found.append(problem.score(model_forecaster(one.model, problem.inputs, calibration=one.calibration)))
+@dataclass(kw_only=True)
+class Seeds:
+    """What a row of ours said and cost, seed by seed."""
+
+    found: list[Backtest] = field(default_factory=list)
+    followed: list[Followed] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+
+
+def run_ours(problem: Problem, config: DemandConfig, seeds: list[int], wanted: set[str]) -> list[Measured]:
+    named = {name: Seeds() for name in (OURS, FITTED_ONCE) if name in wanted}
+    for seed in seeds if named else ():
+        trained = train(problem.inputs, dataclasses.replace(config, seed=seed), problem.test)
+        print(f"seed {seed}: {trained.steps} steps, validation WQL {trained.validation_wql:.4f}", file=sys.stderr)
+        for name, kept in named.items():
+            one = trained.updated if name == OURS else trained.fitted_once
+            kept.followed.append(one)
+            kept.steps.append(trained.steps)
+            kept.found.append(problem.score(one.forecaster))
+            print(f"{name}: {one.cpu_s:.0f} CPU-s", file=sys.stderr)
+    return [_ours(name, kept, seeds, config) for name, kept in named.items()]
+
+
+def _ours(name: str, kept: Seeds, seeds: list[int], config: DemandConfig) -> Measured:
+    how = "weights updated" if name == OURS else "weights left as fitted"
     return Measured(
-        model=OURS,
-        found=tuple(found),
+        model=name,
+        found=tuple(kept.found),
         seeds=tuple(seeds),
-        fit_cpu_s=float(np.mean([one.cpu_s for one in trained])),
-        fit_wall_s=float(np.mean([one.wall_s for one in trained])),
+        fit_cpu_s=float(np.mean([one.cpu_s for one in kept.followed])),
+        fit_wall_s=float(np.mean([one.wall_s for one in kept.followed])),
         threads=torch.get_num_threads(),
         config=dataclasses.asdict(config),
-        note=f"{[one.steps for one in trained]} steps; fit time a seed holds the choice of steps, the calibration and "
-        "the final fit",
+        note=f"{kept.steps} steps; {how}, calibration of each origin; fit time a seed holds the choice of steps, the "
+        "final fit and all of these",
     )
 
 
@@ -137,36 +160,67 @@ def run_autoets(problem: Problem, directory: Path) -> Measured:
     )
 
 
-def run_trees(problem: Problem, wanted: set[str], *, threads: int) -> list[Measured]:
+def run_trees(problem: Problem, wanted: set[str], *, threads: int, refit: bool) -> list[Measured]:
     config = TreeConfig(stride=STRIDES[problem.panel.frequency], threads=threads)
     features = TreeFeatures.of(problem.panel, problem.inputs.config.horizon)
-    measured, members = [], []
-    for name, learn in TREES.items():
-        if not wanted & {name, ENSEMBLE}:
-            continue
+    asked = {name: learn for name, learn in TREES.items() if wanted & {name, ENSEMBLE}}
+    measured = []
+    for mark, origins in (("", problem.test[:1]), (REFITTED, problem.test))[: 1 + refit]:
+        fits = {name: Trees.fit(learn, features, origins, config) for name, learn in asked.items()}
+        if fits and ENSEMBLE in wanted:
+            fits[ENSEMBLE] = Trees.ensemble(list(fits.values()))
+        measured += [_trees(problem, name, mark, one, config) for name, one in fits.items() if name in wanted]
+    return measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trees:
+    """Boosted trees and what they cost."""
+
+    forecaster: Forecaster
+    cpu_s: float
+    wall_s: float
+
+    @classmethod
+    def fit(
+        cls,
+        learn: Callable[[TreeFeatures, int, TreeConfig], Forecaster],
+        features: TreeFeatures,
+        origins: tuple[int, ...],
+        config: TreeConfig,
+    ) -> Trees:
+        """Fit at each of some origins."""
         cpu_from, wall_from = time.process_time(), time.perf_counter()
-        forecaster = learn(features, problem.test[0], config)
+        fits = {origin: learn(features, origin, config) for origin in origins}
         cpu, wall = time.process_time() - cpu_from, time.perf_counter() - wall_from
-        print(f"{name}: {cpu:.0f} CPU-s", file=sys.stderr)
-        members.append(forecaster)
-        measured.append(_trees(problem, name, forecaster, config, cpu=cpu, wall=wall))
-    if ENSEMBLE in wanted:
-        ensemble = Ensemble(members=tuple(members))
-        cpu, wall = (sum(getattr(one, cost) for one in measured) for cost in ("fit_cpu_s", "fit_wall_s"))
-        measured.append(_trees(problem, ENSEMBLE, ensemble, config, cpu=cpu, wall=wall))
-    return [one for one in measured if one.model in wanted]
+        print(f"{learn.__qualname__} at {list(origins)}: {cpu:.0f} CPU-s", file=sys.stderr)
+        return cls(forecaster=latest(fits), cpu_s=cpu, wall_s=wall)
+
+    @classmethod
+    def ensemble(cls, members: list[Trees]) -> Trees:
+        """Return the mean of some."""
+        return cls(
+            forecaster=Ensemble(members=tuple(one.forecaster for one in members)),
+            cpu_s=sum(one.cpu_s for one in members),
+            wall_s=sum(one.wall_s for one in members),
+        )
 
 
-def _trees(
-    problem: Problem, name: str, forecaster: Forecaster, config: TreeConfig, *, cpu: float, wall: float
-) -> Measured:
+def latest(fits: Mapping[int, Forecaster]) -> Forecaster:
+    """Ask, at each origin, the fit that had the most to learn from and nothing at or after it; ``fits`` by their ends."""
+    return lambda origin: fits[max(until for until in fits if until <= origin)](origin)
+
+
+def _trees(problem: Problem, name: str, mark: str, trees: Trees, config: TreeConfig) -> Measured:
     return Measured(
-        model=name,
-        found=(problem.score(forecaster),),
-        fit_cpu_s=cpu,
-        fit_wall_s=wall,
+        model=name + mark,
+        found=(problem.score(trees.forecaster),),
+        fit_cpu_s=trees.cpu_s,
+        fit_wall_s=trees.wall_s,
         threads=config.threads,
         config=dataclasses.asdict(config) | {"packages": "lightgbm 4.7.0, mlforecast 1.0.2"},
+        note="fitted anew at each origin" if mark else "fitted once, before the first test window",
+        rival=OURS if mark else FITTED_ONCE,
     )
 
 
@@ -194,6 +248,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--without", nargs="+", choices=MODELS, default=[], help="leave these out")
     parser.add_argument("--environment", type=Path, default=HERE.parent / ".venv-statsforecast")
     parser.add_argument("--tree-threads", type=int, default=1)
+    parser.add_argument("--refit-baselines", action="store_true", help="boosted trees fitted anew at each origin, too")
     return parser.parse_args()
 
 
@@ -204,12 +259,12 @@ def main() -> None:
     panel = setting.read(words.data, config)
     problem = Problem.of(panel, config, windows=words.windows or setting.num_windows, stride=words.stride)
     print(f"{setting.data}: {panel.num_items} series, {panel.num_periods} periods", file=sys.stderr)
-    measured = [run_ours(problem, config, words.seeds)] if OURS in wanted else []
+    measured = run_ours(problem, config, words.seeds, wanted)
     measured += run_cheap(problem, wanted)
     measured += [run_autoets(problem, words.environment)] if AUTOETS in wanted else []
-    measured += run_trees(problem, wanted, threads=words.tree_threads)
+    measured += run_trees(problem, wanted, threads=words.tree_threads, refit=words.refit_baselines)
     usual = words.windows is None and words.stride is None and config.horizon == setting.config.horizon
-    found = rows(measured, problem.inputs, panel=setting.name if usual else "", ours=OURS)
+    found = rows(measured, problem.inputs, panel=setting.name if usual else "")
     write_result(
         words.json,
         benchmark="demand",
@@ -219,7 +274,7 @@ def main() -> None:
         results=found,
     )
     if words.predictions:
-        write_predictions(words.predictions, measured, panel, ours=OURS, scale=setting.scale)
+        write_predictions(words.predictions, measured, panel, scale=setting.scale)
     print(json.dumps({one["model"]: one["metrics"] for one in found}, indent=2))
 
 

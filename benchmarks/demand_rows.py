@@ -17,6 +17,7 @@ from features.release.layout import QUANTILES, quantile_column
 from training.demand.backtesting.backtest import Backtest
 from training.demand.backtesting.scores import Scores, differences, intervals
 from training.demand.backtesting.tables import scores_of, tables
+from training.demand.fit import OURS
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.evaluation.bootstrap import Interval
 
@@ -57,6 +58,7 @@ class Measured:
         threads: that the fit ran on.
         note: what a reader must know.
         seeds: of ``found``.
+        rival: row of ours that had the same data as this one, and is compared with it.
     """
 
     model: str
@@ -67,27 +69,29 @@ class Measured:
     threads: int = 1
     note: str = ""
     seeds: tuple[int, ...] = (0,)
+    rival: str = OURS
 
     def scores(self, inputs: PanelInputs) -> Scores:
         """Return its scores, averaged over seeds series by series."""
         return Scores.averaged([scores_of(one, inputs) for one in self.found])
 
 
-def rows(measured: Sequence[Measured], inputs: PanelInputs, *, panel: str, ours: str) -> list[dict[str, Any]]:
-    """Return one row a forecaster; ``difference`` is ours less this, paired over series."""
+def rows(measured: Sequence[Measured], inputs: PanelInputs, *, panel: str) -> list[dict[str, Any]]:
+    """Return one row a forecaster; ``difference`` is the row ``difference_of`` less this, paired over series."""
     scores = {one.model: one.scores(inputs) for one in measured}
     found = []
     for one in measured:
         own = scores[one.model]
         alone = {name: [i.low, i.high] for name, i in intervals(own).items()}
-        others = one.model != ours and ours in scores
+        compared = one.model != one.rival and one.rival in scores
         found.append(
             {
                 "model": one.model,
                 "metrics": own.values(),
                 "interval": {"wql": alone["wql"]},
                 "intervals": alone,
-                "difference": _plain(differences(scores[ours], own)) if others else {},
+                "difference": _plain(differences(scores[one.rival], own)) if compared else {},
+                "difference_of": one.rival if compared else "",
                 "per_seed": {
                     str(seed): scores_of(test, inputs).values() for seed, test in zip(one.seeds, one.found, strict=True)
                 },
@@ -129,13 +133,11 @@ def averaged(found: Sequence[Any]) -> Any:
     return first
 
 
-def write_predictions(
-    directory: Path, measured: Sequence[Measured], panel: DemandPanel, *, ours: str, scale: float
-) -> None:
+def write_predictions(directory: Path, measured: Sequence[Measured], panel: DemandPanel, *, scale: float) -> None:
     """Write ``quantiles.parquet`` and ``reorder_points.parquet`` of ours, and ``quantiles-MODEL.parquet`` of each other."""
     directory.mkdir(parents=True, exist_ok=True)
     for one in measured:
-        mark = "" if one.model == ours else f"-{one.model}"
+        mark = "" if one.model == OURS else f"-{one.model}"
         pairs = list(zip(one.seeds, one.found, strict=True))
         quantiles = [quantile_rows(test, panel, seed=seed, scale=scale) for seed, test in pairs]
         pd.concat(quantiles).to_parquet(directory / f"quantiles{mark}.parquet", index=False)

@@ -3,10 +3,15 @@
     python benchmarks/demand_service.py --data DIR --json OUT [--seeds 0 1 2]
 
 Protocol: the daily panel, h = 14, four windows over the last 56 days; the reorder point covers the total of the
-first 7 days of each. Steps are chosen on the four windows before the first test window; the model is then fitted once,
-on everything before the first test window. Calibration is fitted anew at each origin, on all weeks that the model had not
-learnt from and whose outcomes are known there; those before the first test window are forecast by the model that chose
-the steps. A reference's service-stock curve is its mean reorder point
+first 7 days of each. Steps are chosen on the four windows before the first test window; the model is then fitted on everything
+before the first test window. From there on the row footfall goes with the time: at each origin its weights are updated by a
+few small steps on the 56 days before it, and its calibration is fitted anew, on how its forecasts of earlier weeks missed;
+those before the first test window are made by the model that chose the steps, updated every 14 days alike. In the row
+footfall_fitted_once the weights stay as fitted and the calibration goes with the time; footfall_uncalibrated is footfall
+before its calibration. Nothing at or after an origin is read. negative_binomial_history reads the 56 days before each origin,
+negative_binomial_lightgbm is fitted once on everything before the first test window, the same with _refitted anew at each
+origin: the rows to compare footfall with are the first and the last, those of footfall_fitted_once the first two.
+A reference's service-stock curve is its mean reorder point
 by the service that it achieved, over many levels asked; ``needs90`` is the stock on that curve where it achieves what
 footfall achieved at .90, ``less90`` is footfall's stock less that, with a 95% interval over draws of items.
 Footfall's service and stock of an item are means over seeds. ``pit80``, ``pit_low`` and ``pit_high`` are shares of the
@@ -34,16 +39,17 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.demand_panels import DAILY, read_panel
-from benchmarks.demand_training import Trained, train
+from benchmarks.demand_training import Followed, train
 from benchmarks.result import write_result
-from features.demand.calibration import DemandCalibration, PitBounds
-from training.demand.backtesting.backtest import Backtest, backtest, model_forecaster, rolling_origins
+from features.demand.calibration import PitBounds
+from training.demand.backtesting.backtest import Backtest, Forecaster, backtest, rolling_origins
 from training.demand.backtesting.classes import CLASSES, demand_classes
 from training.demand.baselines.negative_binomial import dispersion, negative_binomial
 from training.demand.baselines.tree_features import TreeFeatures
 from training.demand.baselines.trees import STRIDES, TreeConfig, direct_trees, trees_are_installed
-from training.demand.forecast import Forecast, forecast
+from training.demand.forecast import Forecast, MixtureTotals
 from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.rolling import RollingForecaster
 from training.evaluation.bootstrap import resampled_means
 
 Floats = npt.NDArray[np.float64]
@@ -55,6 +61,9 @@ CURVE: Final = tuple(
 )
 RECENT: Final = 56  # days that a reference without a model looks back
 RESAMPLES: Final = 2000
+FITTED_ONCE: Final = "footfall_fitted_once"
+UNCALIBRATED: Final = "footfall_uncalibrated"
+OURS: Final = ("footfall", FITTED_ONCE, UNCALIBRATED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,12 +167,13 @@ def calibration_of(pit: PitBounds, classes: npt.NDArray[np.str_]) -> dict[str, f
     return values
 
 
-def perfect(trained: Trained, inputs: PanelInputs, origins: Sequence[int]) -> dict[str, float]:
+def perfect(forecaster: RollingForecaster, origins: Sequence[int]) -> dict[str, float]:
     """Return what the calibrated reorder points would serve if the distributions were true."""
-    lead = np.full(inputs.num_items, LEAD)
+    lead = np.full(forecaster.inputs.num_items, LEAD)
     covered = []
     for origin in origins:
-        totals = forecast(trained.model, inputs, origin, calibration=trained.calibration(origin)).totals
+        totals = forecaster(origin).totals
+        assert isinstance(totals, MixtureTotals)
         points = totals.total_quantiles(lead, TARGETS)[1]
         covered.append([totals.total_cdf(lead, points[:, column]).mean() for column in range(len(TARGETS))])
     return {
@@ -177,8 +187,10 @@ def references(panel: Any, inputs: PanelInputs, test: tuple[int, ...]) -> dict[s
     history = HistoryCounts(horizon=horizon)
     forecasters: dict[str, Any] = {"negative_binomial_history": lambda origin: history(units[:, :origin])}
     if trees_are_installed():
-        config = TreeConfig(stride=STRIDES[panel.frequency])
-        forecasters["negative_binomial_lightgbm"] = direct_trees(TreeFeatures.of(panel, horizon), test[0], config)
+        config, features = TreeConfig(stride=STRIDES[panel.frequency]), TreeFeatures.of(panel, horizon)
+        fits = {origin: direct_trees(features, origin, config) for origin in test}
+        forecasters["negative_binomial_lightgbm"] = fits[test[0]]
+        forecasters["negative_binomial_lightgbm_refitted"] = lambda origin: fits[origin](origin)
     asked = {"lead_periods": LEAD, "service_levels": (*CURVE, *TARGETS)}
     return {
         name: Served.of(backtest(one, inputs, test, **asked), sorted({*CURVE, *TARGETS}))
@@ -218,21 +230,26 @@ def main() -> None:
     started = time.perf_counter()
     curves = references(panel, inputs, test)
     logging.info("references: %.0f s", time.perf_counter() - started)
-    ours: dict[str, list[Served]] = {"footfall": [], "footfall_uncalibrated": []}
-    per_seed: dict[str, dict[str, dict[str, float]]] = {name: {} for name in ours}
-    trainings = []
+    ours: dict[str, list[Served]] = {name: [] for name in OURS}
+    per_seed: dict[str, dict[str, dict[str, float]]] = {name: {} for name in OURS}
+    costs: dict[str, list[Followed]] = {name: [] for name in OURS}
+    steps = []
     for seed in words.seeds:
         trained = train(inputs, dataclasses.replace(DAILY.config, seed=seed), test)
-        trainings.append(trained)
-        for name, calibration in (("footfall", trained.calibration), ("footfall_uncalibrated", DemandCalibration())):
-            forecaster = model_forecaster(trained.model, inputs, calibration=calibration)
+        steps.append(trained.steps)
+        for name in OURS:
+            followed = trained.fitted_once if name == FITTED_ONCE else trained.updated
+            forecaster: Forecaster = followed.forecaster
+            if name == UNCALIBRATED:
+                forecaster = followed.forecaster.uncalibrated
             found = backtest(forecaster, inputs, test, lead_periods=LEAD, service_levels=TARGETS)
             ours[name].append(Served.of(found, TARGETS))
-            per_seed[name][str(seed)] = (
-                metrics_of(ours[name][-1]) | by_window(found) | calibration_of(found.pit, classes)
-            )
-        per_seed["footfall"][str(seed)] |= perfect(trained, inputs, test)
-        logging.info("seed %d: %s", seed, json.dumps(per_seed["footfall"][str(seed)]))
+            costs[name].append(followed)
+            values = metrics_of(ours[name][-1]) | by_window(found) | calibration_of(found.pit, classes)
+            if name != UNCALIBRATED:
+                values |= perfect(followed.forecaster, test)
+            per_seed[name][str(seed)] = values
+            logging.info("seed %d, %s: %s", seed, name, json.dumps(values))
     rows = []
     for name, seeds in ours.items():
         against = {one: compared(Served.averaged(seeds), curve) for one, curve in curves.items()}
@@ -243,10 +260,10 @@ def main() -> None:
                 interval={
                     f"{key}_{one}": list(value) for one, found in against.items() for key, value in found.items()
                 },
-                fit_cpu_s=round(float(np.mean([one.cpu_s for one in trainings])), 1),
-                fit_wall_s=round(float(np.mean([one.wall_s for one in trainings])), 1),
+                fit_cpu_s=round(float(np.mean([one.cpu_s for one in costs[name]])), 1),
+                fit_wall_s=round(float(np.mean([one.wall_s for one in costs[name]])), 1),
                 config=dataclasses.asdict(DAILY.config),
-                note=f"{[one.steps for one in trainings]} steps; intervals are [value, low, high]",
+                note=f"{steps} steps; intervals are [value, low, high]",
             )
         )
     rows += [row(name, {"0": metrics_of(at_targets(curve))}) for name, curve in curves.items()]

@@ -1,7 +1,8 @@
-"""Train the demand model for a benchmark: steps from the windows just before the test windows, calibration as it goes."""
+"""Train the demand model for a benchmark: steps from windows before the test windows, then with the time."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import tempfile
 import time
@@ -12,31 +13,42 @@ from training.demand.config import DemandConfig
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.model import DemandModel
 from training.demand.network.trainer import fit_model
-from training.demand.rolling import RollingCalibration
+from training.demand.rolling import RollingForecaster
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
-    """A model that has learnt from everything before the first test window.
+class Followed:
+    """A fitted model as it goes with the time from the first test window on.
 
     Args:
-        model: in evaluation mode.
-        calibration: at each origin, from what came before it: what an earlier fit with the same settings had not learnt
-            from, and from the first test window on this model.
-        steps: optimiser steps, chosen on those windows.
-        validation_wql: WQL on those windows, of the earlier fit.
-        cpu_s: CPU seconds of both fits and the calibration.
+        forecaster: its calibration knows what an earlier fit with the same settings had not learnt from, and from the
+            first test window on how this model did.
+        cpu_s: CPU seconds of both fits and of what brings them up to date at each origin.
         wall_s: seconds of the same.
     """
 
-    model: DemandModel
-    calibration: RollingCalibration
-    steps: int
-    validation_wql: float
+    forecaster: RollingForecaster
     cpu_s: float
     wall_s: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """A model that has learnt from everything before the first test window, with and without later updates of its weights.
+
+    Args:
+        updated: weights and calibration go with the time.
+        fitted_once: the same fits, with their weights left alone; only the calibration goes with the time.
+        steps: optimiser steps, chosen on as many windows before the first test window as there are from it on.
+        validation_wql: WQL on those windows, of the earlier fit.
+    """
+
+    updated: Followed
+    fitted_once: Followed
+    steps: int
+    validation_wql: float
 
 
 def train(inputs: PanelInputs, config: DemandConfig, test: tuple[int, ...]) -> Trained:
@@ -45,24 +57,45 @@ def train(inputs: PanelInputs, config: DemandConfig, test: tuple[int, ...]) -> T
     Args:
         inputs: the panel.
         config: settings; a horizon is a window.
-        test: origins of the test windows, a horizon apart.
+        test: origins of the test windows.
     """
     cpu_from, wall_from = time.process_time(), time.perf_counter()
-    first = test[0]
-    validation = tuple(first - config.horizon * back for back in range(len(test), 0, -1))
+    validation = tuple(test[0] - config.horizon * back for back in range(len(test), 0, -1))
     with tempfile.TemporaryDirectory() as work:
         chosen = fit_model(
             inputs, config, fit_until=validation[0], directory=Path(work) / "choose", validation_origins=validation
         )
         assert chosen.score is not None
         log.info("chosen: %d steps, validation WQL %.4f", chosen.steps, chosen.score)
-        earlier = RollingCalibration.of(chosen.model, inputs, first=validation[0], until=first)
-        final = fit_model(inputs, config, fit_until=first, directory=Path(work) / "final", steps=chosen.steps)
+        final = fit_model(inputs, config, fit_until=test[0], directory=Path(work) / "final", steps=chosen.steps)
+    spent = (time.process_time() - cpu_from, time.perf_counter() - wall_from)
+    fits = (chosen.model, final.model)
+    alone = dataclasses.replace(config, update_steps=0)
     return Trained(
-        model=final.model,
-        calibration=earlier.going_on(final.model, inputs, first=first, until=test[-1]),
+        updated=_followed(fits, inputs, config, first=validation[0], test=test, spent=spent),
+        fitted_once=_followed(fits, inputs, alone, first=validation[0], test=test, spent=spent),
         steps=chosen.steps,
         validation_wql=chosen.score,
-        cpu_s=time.process_time() - cpu_from,
-        wall_s=time.perf_counter() - wall_from,
+    )
+
+
+def _followed(
+    fits: tuple[DemandModel, DemandModel],
+    inputs: PanelInputs,
+    config: DemandConfig,
+    *,
+    first: int,
+    test: tuple[int, ...],
+    spent: tuple[float, float],
+) -> Followed:
+    cpu_from, wall_from = time.process_time(), time.perf_counter()
+    chosen, final = fits
+    forecaster = RollingForecaster.of(chosen, inputs, config, first=first, until=test[0])
+    forecaster = forecaster.going_on(final, first=test[0], until=test[-1])
+    for origin in test:
+        forecaster.models(origin)  # made now, so that its cost is counted here
+    return Followed(
+        forecaster=forecaster,
+        cpu_s=spent[0] + time.process_time() - cpu_from,
+        wall_s=spent[1] + time.perf_counter() - wall_from,
     )

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import demand_tables
 from benchmarks.autoets import AutoEts
+from benchmarks.demand import latest
 from benchmarks.demand_panels import WALMART, read_walmart
 from benchmarks.demand_rows import Measured, averaged, quantile_rows, reorder_rows, rows, verdict, write_predictions
 from features.release.layout import QUANTILES, quantile_column
@@ -24,17 +25,21 @@ def measured():
     ours = Measured(
         model="footfall", found=(found["croston_sba"], found["empirical_quantiles"]), seeds=(4, 7), fit_cpu_s=2.0
     )
-    others = [Measured(model=name, found=(found[name],)) for name in ("seasonal_naive", "empirical_quantiles")]
+    others = [
+        Measured(model="seasonal_naive", found=(found["seasonal_naive"],)),
+        Measured(model="empirical_quantiles", found=(found["empirical_quantiles"],), rival="not_run"),
+    ]
     return inputs, [ours, *others]
 
 
 def test_rows_when_seeds_differ_then_their_mean_and_each_by_itself(measured):
     inputs, models = measured
-    ours, naive, _ = found = rows(models, inputs, panel="unknown", ours="footfall")
+    ours, naive, alone = found = rows(models, inputs, panel="unknown")
     json.dumps(found, allow_nan=False)
     assert set(ours["per_seed"]) == {"4", "7"}
     assert ours["metrics"]["wql"] == pytest.approx(np.mean([seed["wql"] for seed in ours["per_seed"].values()]))
     assert ours["difference"] == {}
+    assert (naive["difference_of"], alone["difference_of"], alone["difference"]) == ("footfall", "", {})
     difference = naive["difference"]["wql"]
     assert difference["mean"] == pytest.approx(ours["metrics"]["wql"] - naive["metrics"]["wql"])
     assert difference["low"] < difference["mean"] < difference["high"]
@@ -47,14 +52,14 @@ def test_rows_when_seeds_differ_then_their_mean_and_each_by_itself(measured):
 def test_predictions_when_written_then_wql_can_be_worked_out_from_them(measured, tmp_path):
     inputs, models = measured
     panel = poisson_panel()
-    write_predictions(tmp_path, models, panel, ours="footfall", scale=1.0)
+    write_predictions(tmp_path, models, panel, scale=1.0)
     frame = pd.read_parquet(tmp_path / "quantiles.parquet")
     assert set(frame["seed"]) == {4, 7}
     first = frame[frame["seed"] == 4]
     units = pd.DataFrame(panel.units, index=panel.item_ids, columns=panel.periods).stack()
     actual = units.loc[list(zip(first["unique_id"], first["ds"], strict=True))].to_numpy()
     quantiles = first[[quantile_column(level) for level in QUANTILES]].to_numpy()
-    expected = rows(models, inputs, panel="unknown", ours="footfall")[0]["per_seed"]["4"]["wql"]
+    expected = rows(models, inputs, panel="unknown")[0]["per_seed"]["4"]["wql"]
     assert metrics.wql(actual, quantiles) == pytest.approx(expected, rel=1e-5)
     assert ((first["ds"] - first["cutoff"]).dt.days >= 1).all()
     points = pd.read_parquet(tmp_path / "reorder_points.parquet").query("seed == 4")
@@ -71,6 +76,11 @@ def test_verdict_when_a_reference_row_is_off_then_void():
     assert verdict("daily", "lightgbm_ensemble", 0.5534) == "WQL +0.0% from the pinned configuration's 0.5534"
     assert verdict("daily", "lightgbm_ensemble", 0.6).startswith("VOID: WQL +8.4%")
     assert verdict("walmart", "lightgbm_ensemble", 0.6) == ""
+
+
+def test_latest_when_asked_then_the_fit_of_the_newest_end_that_the_origin_knows():
+    fits = {until: lambda origin, until=until: (until, origin) for until in (10, 14, 18)}
+    assert [latest(fits)(origin) for origin in (10, 13, 14, 40)] == [(10, 10), (10, 13), (14, 14), (18, 40)]
 
 
 def test_averaged_when_objects_have_one_shape_then_numbers_are_meant_and_words_kept():
