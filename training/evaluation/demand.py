@@ -116,15 +116,21 @@ def _part_of(store: Path, run_id: str) -> Part:
     return part
 
 
+def _updates(part: Part) -> bool:
+    """Whether the backtest updated weights at each origin; trainings of before there were updates did not."""
+    return bool(part.about.get("settings", {}).get("update_steps", 0))
+
+
 def _protocol(panel: DemandPanel, part: Part, measured: Mapping[str, Any]) -> dict[str, Any]:
     origins, horizon = list(measured.get("origins", ())), int(part.about["horizon"])
     period, step = _PERIOD[panel.frequency], pd.Timedelta(days=panel.period_days)
     starts = [f"{panel.start + origin * step:%-d %b %Y}" for origin in origins]
+    moves = "weights, calibration and context" if _updates(part) else "calibration and context"
     draws = f"{measured['resamples']:,} draws of items" if "resamples" in measured else "over items"
     facts = {
         "Protocol": f"rolling origin: {len(origins)} windows of {horizon} {period}s, none of which overlap",
         "Windows begin": ", ".join(starts) or "no window was held out",
-        "What the scored model learned from": "everything before the first validation window; its context moves on with each window",
+        "What the scored model learned from": f"everything before the first validation window; {moves} move on with each window",
         "The model that is served": str(part.about.get("refitted_on", "the same")),
         "Intervals": f"95%, {draws}",
     }
