@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
-import pandas as pd
-import pyarrow as pa
 
 from features import columns as c
+from features.arrow import arrow_table
 from features.contract.tables import IDENTITIES, SQL_TYPES
 from features.engine import private_connection, sql_name, sql_text
 from features.errors import DataError
@@ -69,7 +68,7 @@ def build_identity(
         if not links.select("id_a").limit(1).fetchall():
             return None
         out.mkdir(parents=True, exist_ok=True)
-        graph = IdentityGraph.build(links, connection.from_arrow(_arrow(read_denials(data))), shop.identity)
+        graph = IdentityGraph.build(links, connection.from_arrow(arrow_table(read_denials(data))), shop.identity)
         about = _write(connection, graph, events, out, shop.identity)
     write_json(out / ABOUT_FILE, about)
     _log(about)
@@ -166,10 +165,6 @@ def _alarms(connection: duckdb.DuckDBPyConnection, settings: IdentitySettings) -
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
     connection.execute(f"COPY ({query}) TO {sql_text(path)} (FORMAT parquet, COMPRESSION zstd)")
-
-
-def _arrow(frame: pd.DataFrame) -> pa.Table:
-    return pa.Table.from_pandas(frame, preserve_index=False)
 
 
 def _log(about: dict[str, Any]) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.arrow import arrow_table
 from features.errors import DataError
 from features.files import staged_file
 from features.identity.graph import CUSTOMER_ID, ID_COLUMNS
@@ -66,7 +66,7 @@ class IdentityMap:
     def save(self, path: Path) -> None:
         """Write one Parquet file, whole or not at all."""
         about = {"settings": vars(self.settings), "about": dict(self.about)}
-        table = pa.Table.from_pandas(self.frame[list(ID_COLUMNS)], preserve_index=False)
+        table = arrow_table(self.frame[list(ID_COLUMNS)])
         with staged_file(path) as aside:
             pq.write_table(table.replace_schema_metadata({_METADATA_KEY: json.dumps(about).encode()}), aside)
 
