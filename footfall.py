@@ -16,6 +16,7 @@ VERBS: Final = {
     "features": ("features.commands.features", "build tables, sequences and panels from a data directory"),
     "tags": ("features.commands.tags", "say which tags customers carry, and how much each says of the next period"),
     "audiences": ("features.commands.audiences", "preview, list, export, compare and grow audiences of customers"),
+    "triggers": ("features.commands.triggers", "plan the messages of a morning: whom to write to, when, and why"),
     "train": ("training.commands.train", "train a retrieval or demand model and write it as a release part"),
     "tune": ("training.commands.tune", "search for a model's settings on the validation window"),
     "evaluate": ("training.commands.evaluate", "score a trained model beside its baselines and write the report"),

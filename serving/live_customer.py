@@ -15,7 +15,8 @@ from features.rules.live import LiveCustomer, LiveEvent
 from features.rules.rows import AT_US
 from features.rules.words import in_words
 from features.triggers.batch import live_triggers
-from features.triggers.limits import Sent, planned
+from features.triggers.limits import planned
+from features.triggers.sent import Sent
 from serving.consents import UserConsent
 from serving.customer_schemas import CartItem, CustomerTrigger
 from serving.histories import to_instant
@@ -167,11 +168,10 @@ def _key(event: LiveEvent) -> LiveRow:
 
 def _sent(customer: CustomerNow) -> Sent:
     """What the customer was sent, and unsubscribed from."""
-    media = [(one.event_type, one.at_us, one.fields.get("medium") or "") for one in customer.events]
-    return Sent(
-        messages=[(at_us, medium) for kind, at_us, medium in media if kind == "message_sent"],
-        unsubscribed=frozenset(medium for kind, _, medium in media if kind == "message_unsubscribed"),
-    )
+    return Sent.of(
+        (one.event_type, one.at_us, one.fields.get("medium") or "", one.fields.get("campaign") or "", one.fields.get(c.ITEM_ID))
+        for one in customer.events
+    )  # fmt: skip
 
 
 def _source(customer: CustomerNow, as_of_us: int) -> str:

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pandas as pd
 
 from features import columns as c
 from features.errors import ConfigError
-from features.files import staged_file
+from features.exports import FileFormat, export_rows
 from features.privacy.pseudonyms import Pseudonyms
 from features.rules.conditions import Rule
 from features.rules.library import LIBRARY_FILE, read_rules
@@ -23,8 +23,6 @@ from features.rules.words import in_words
 from features.settings import ShopSettings
 
 LIBRARY: Final = Path(__file__).parent / LIBRARY_FILE
-PSEUDONYM: Final = "pseudonym"
-FileFormat = Literal["parquet", "csv"]
 Audience = Rule  # a saved rule: name, condition, title, description, version
 logger = logging.getLogger(__name__)
 
@@ -143,13 +141,6 @@ def export(
             "until": pd.to_datetime(until, unit="us", utc=True),
         }
     )
-    if pseudonyms is not None:
-        frame.insert(0, PSEUDONYM, [pseudonyms.of(user) for user in frame.pop(c.USER_ID)])
-        frame = frame.sort_values(PSEUDONYM, ignore_index=True)
-    with staged_file(path) as aside:
-        if file_format == "csv":
-            frame.to_csv(aside, index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
-        else:
-            frame.to_parquet(aside, index=False)
+    export_rows(frame, path, file_format=file_format, pseudonyms=pseudonyms)
     logger.info("audience %s: %d members written to %s", audience.name, len(frame), path)
     return len(frame)

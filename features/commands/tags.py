@@ -25,6 +25,7 @@ def build(
     """
     import pandas as pd
 
+    from features.arrow import write_parquet
     from features.files import staged_file
     from features.rules.session import columns_at_hand
     from features.tags.build import build_tags, tag_rules
@@ -34,7 +35,7 @@ def build(
         previous = pd.read_parquet(out) if out.is_file() else None
         tags = build_tags(opened.session, found, opened.customers, previous=previous)
     with staged_file(out) as aside:
-        tags.to_parquet(aside, index=False)
+        write_parquet(tags, aside)
     counts = {str(name): int(count) for name, count in tags["tag"].value_counts().sort_index().items()}
     return {"out": str(out), "tags": len(tags), "customers": int(tags["user_id"].nunique()), "by_tag": counts}
 

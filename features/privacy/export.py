@@ -61,7 +61,7 @@ def export_activity(
         connect(directory, person=person, window=window, pseudonyms=pseudonyms, engine=engine) as activity,
     ):
         number = len(activity)
-        _record_at(directory, audit).record(
+        access_log_of(directory, audit).record(
             "activity exported",
             ids=() if person is None else person.ids,
             who=asker[0],
@@ -97,7 +97,7 @@ def reveal_pseudonym(
     directory = Path(directory)
     with connect(directory) as activity:
         user_id = KeyRing.load(key).holder(pseudonym, activity.user_ids(), scope=recipient)
-    _record_at(directory, audit).record(
+    access_log_of(directory, audit).record(
         "pseudonym led back", ids=[user_id], who=asker[0], why=asker[1], directory=str(directory), recipient=recipient
     )
     return {"pseudonym": pseudonym, "user_id": user_id}
@@ -118,5 +118,6 @@ def _person(directory: Path, user: str, *, linked: bool, engine: EngineSettings)
             yield Person.find_in_data(user, directory, scratch / "identity", engine=engine)
 
 
-def _record_at(directory: Path, audit: Path | None) -> AccessLog:
+def access_log_of(directory: Path, audit: Path | None) -> AccessLog:
+    """Return the record of who looked at a data or feature directory: ``audit``, or the file beside the directory."""
     return AccessLog(path=Path(audit) if audit is not None else directory.resolve().parent / ACCESS_FILE)

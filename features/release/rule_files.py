@@ -16,6 +16,7 @@ from typing import Any, Final
 import pandas as pd
 
 from features import columns as c
+from features.arrow import write_parquet
 from features.audiences.build import AudienceRules, audience_rules, build_audiences
 from features.build import ITEMS_FILE, FeatureSet
 from features.customers.table import CustomerTable
@@ -34,7 +35,7 @@ from features.rules.words import in_words
 from features.settings import EngineSettings, ShopSettings
 from features.tags.build import build_tags, tag_rules
 from features.triggers.facts import item_facts
-from features.triggers.trigger import read_triggers
+from features.triggers.trigger import ItemFacts, read_triggers
 
 logger = logging.getLogger(__name__)
 
@@ -83,13 +84,13 @@ class RuleFiles:
             self._write_tags(session, tags, previous_tags)
         with self._session(c.PERSONALISATION) as session:
             members = self._known(build_audiences(session, audiences.rules))
-            members.to_parquet(self.directory / layout.AUDIENCES, index=False)
+            write_parquet(members, self.directory / layout.AUDIENCES)
             self._write_events(session)
             facts = item_facts(session, self._items, stock=self.features.directory / STOCK_FILE)
             rows = [dataclasses.asdict(one) for one in facts.values()]
             as_of_us = session.as_of_us
-        names = ("item_id", "title", "price", "stock", "cycle_days")
-        pd.DataFrame(rows, columns=list(names)).to_parquet(self.directory / layout.ITEM_FACTS, index=False)
+        names = [field.name for field in dataclasses.fields(ItemFacts)]
+        pd.DataFrame(rows, columns=names).to_parquet(self.directory / layout.ITEM_FACTS, index=False)
         sizes = members["audience"].value_counts()
         write_json(self.directory / layout.RULES, _about(shop, as_of_us, tags, audiences, sizes.to_dict()))
 
@@ -114,7 +115,7 @@ class RuleFiles:
     def _write_tags(self, session: RuleSession, rules: Sequence[Rule], previous: Path | None) -> None:
         before = None if previous is None else pd.read_parquet(previous)
         tags = self._known(build_tags(session, rules, self.customers, previous=before))
-        tags.to_parquet(self.directory / layout.TAGS, index=False, row_group_size=ROWS_A_GROUP)
+        write_parquet(tags, self.directory / layout.TAGS, row_group_size=ROWS_A_GROUP)
 
     def _write_triggers(self, columns: Columns) -> None:
         own = self._own(TRIGGERS_FILE)

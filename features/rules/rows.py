@@ -21,7 +21,7 @@ from features.tables.instants import EPOCH_US, with_epoch_us
 AT_US: Final = "at_us"  # UTC microseconds since 1970
 ORDER_KEY: Final = "order_key"
 _FIELDS: Final = tuple(name for name in EVENT_FIELDS if name not in ITEM_FIELDS)
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def rule_rows(events: IntoFrameT, items: IntoFrameT, *, as_of_us: int) -> IntoFrameT:
@@ -57,4 +57,4 @@ def end_of_day_us(day: dt.date, zone: ZoneInfo) -> int:
 
 def instant_us(instant: dt.datetime) -> int:
     """Return an aware instant as UTC microseconds since 1970."""
-    return (instant - _EPOCH) // dt.timedelta(microseconds=1)
+    return (instant - EPOCH) // dt.timedelta(microseconds=1)

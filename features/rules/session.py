@@ -75,8 +75,9 @@ class RuleSession:
         shop: ShopSettings,
         purpose: str = c.ANALYTICS,
         engine: EngineSettings = EngineSettings(),
+        as_of_us: int | None = None,
     ) -> Iterator[RuleSession]:
-        """Yield a session as of the end of the customer table's day.
+        """Yield a session as of the end of the customer table's day, or of an instant on it.
 
         Args:
             event_log: the clean log.
@@ -86,8 +87,9 @@ class RuleSession:
             purpose: which rows of the log may be read: audiences and triggers that write to people need
                 ``personalisation``.
             engine: memory limit, threads, where to spill.
+            as_of_us: the instant, UTC microseconds, where the day is not over yet.
         """
-        as_of_us = end_of_day_us(customers.as_of, shop.zone)
+        as_of_us = end_of_day_us(customers.as_of, shop.zone) if as_of_us is None else as_of_us
         with private_connection(engine, beside=event_log.path.parent) as connection:
             events = event_log.relation(connection, purpose=purpose)
             rows = rule_rows(events, connection.read_parquet(str(items)), as_of_us=as_of_us)

@@ -16,6 +16,7 @@ from features.rules.live import LiveCustomer, LiveEvent, passes_where
 from features.rules.rows import AT_US
 from features.rules.session import RuleSession
 from features.tables.expressions import is_type
+from features.triggers.cycles import NO_GAPS, OwnGaps, live_gaps, own_gaps, purchase_gaps
 from features.triggers.trigger import Candidate, ItemFacts, OpenTrigger, Trigger, open_trigger
 
 POINTS: Final = "loyalty_points_missing"
@@ -96,6 +97,7 @@ def _candidates(session: RuleSession, trigger: Trigger) -> Iterator[Candidate]:
             LEFT JOIN item AS m ON {" AND ".join(f"m.{name} = h.{name}" for name in by)}
             LEFT JOIN trigger_rows AS r ON r.user_id = m.user_id AND r.item_id = m.met_item AND r.{AT_US} = m.met_us
             GROUP BY ALL""").df()
+    own = _own_gaps(session, held) if trigger.asks_for_cycle else {}
     for row in frame.to_dict("records"):
         met = row["met_us"]
         yield Candidate(
@@ -106,7 +108,16 @@ def _candidates(session: RuleSession, trigger: Trigger) -> Iterator[Candidate]:
             met_us=None if pd.isna(met) else int(met),
             met_price=_known(row["met_price"]),
             points=points.get(row[c.USER_ID]),
+            own=own.get((row[c.USER_ID], str(row.get(c.ITEM_ID))), NO_GAPS),
         )
+
+
+def _own_gaps(session: RuleSession, held: Any) -> dict[tuple[str, str], OwnGaps]:
+    """The gaps between purchases of those customers and items that a rule holds for."""
+    held.to_native().create_view("trigger_held", replace=True)
+    rows = session.connection.sql("FROM rule_rows SEMI JOIN trigger_held USING (user_id, item_id)")
+    found = own_gaps(purchase_gaps(rows)).fetchall()
+    return {(user, item): OwnGaps(count=count, sum_log=sum_log) for user, item, count, sum_log in found}
 
 
 def _live_candidates(user_id: str, customer: LiveCustomer, trigger: Trigger) -> Iterator[Candidate]:
@@ -126,7 +137,13 @@ def _live_candidates(user_id: str, customer: LiveCustomer, trigger: Trigger) -> 
             met_us=met[0].at_us if met else None,
             met_price=_least_price(met),
             points=None if points is None else float(points),
+            own=live_gaps(_met_so_far(customer, item)) if trigger.asks_for_cycle else NO_GAPS,
         )
+
+
+def _met_so_far(customer: LiveCustomer, item: Any) -> list[LiveEvent]:
+    known = (event for event in customer.events if event.at_us <= customer.as_of_us)
+    return [event for event in known if event.fields.get(c.ITEM_ID) == item]
 
 
 def _last_met(customer: LiveCustomer, trigger: Trigger, item: str | None) -> list[LiveEvent]:

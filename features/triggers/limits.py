@@ -1,4 +1,4 @@
-"""What holds a message back: too many lately, unsubscribed, the night. Applied last, and said in a column.
+"""What holds a message back: sent already, too many lately, unsubscribed, the night. Applied last, and said in a column.
 
 3 open triggers, 1 sent yesterday, 2 a week allowed   ->   the one of highest priority goes, two are held back
 """
@@ -16,19 +16,22 @@ import pandas as pd
 from features import columns as c
 from features.errors import ConfigError
 from features.rules.conditions import DAY_US
-from features.rules.rows import instant_us
-from features.rules.session import RuleSession
+from features.rules.rows import EPOCH, instant_us
 from features.rules.spells import FOREVER
 from features.triggers.batch import in_order
+from features.triggers.sent import Sent
 from features.triggers.trigger import OpenTrigger
 
 MESSAGE_COLUMNS: Final = (
-    c.USER_ID, "trigger", c.ITEM_ID, "reason", "priority", "due_at", "until", "best_hour", "send_at", "held_back", "version",
+    c.USER_ID, "trigger", c.ITEM_ID, "reason", "priority", "due_at", "until", "best_hour", "send_at", "held_back", "held_by",
+    "version",
 )  # fmt: skip
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _HOURS: Final = 24
-_PROFILE: Final = ("best_hour", "quiet_from", "quiet_until")
+HOURS: Final = ("best_hour", "quiet_from", "quiet_until")  # of the customer table
 When = Literal["best_hour", "now"]
+HELD_BY: Final = ("unsubscribed", "sent", "cap", "quiet_hours")
+Held = tuple[str, str]  # one of HELD_BY, and the sentence
+_GOES: Final = ("", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,9 @@ class Limits:
             (``quiet_from``, ``quiet_until`` of the customer table) are quiet too. Equal ones mean none.
         best_hour: local hour for a customer without one of its own.
         medium: the medium that is written by.
+        again_days: after so many days a message may be sent again about what rests on the customer table alone, of
+            which nobody knows since when it holds. What rests on events is written about once: again only when it
+            became true anew.
     """
 
     caps: tuple[Cap, ...] = (Cap(messages=1, window_days=1.0), Cap(messages=3, window_days=7.0))
@@ -67,41 +73,17 @@ class Limits:
     quiet_until: int = 8
     best_hour: int = 10
     medium: str = "push"
+    again_days: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in (*_PROFILE,):
+        for name in HOURS:
             if not 0 <= getattr(self, name) < _HOURS:
                 raise ConfigError(f"{name}: expected a local hour from 0 to 23, found {getattr(self, name)!r}.")
+        if self.again_days < 0:
+            raise ConfigError(f"again_days: expected 0 or more, found {self.again_days!r}.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sent:
-    """What one customer was sent, and whether it wants none.
-
-    Args:
-        messages: instant (UTC microseconds) and medium of each ``message_sent``.
-        unsubscribed: media that were unsubscribed from; an empty one stands for all.
-    """
-
-    messages: Sequence[tuple[int, str]] = ()
-    unsubscribed: frozenset[str] = frozenset()
-
-
-def sent_messages(session: RuleSession) -> dict[str, Sent]:
-    """Return what each customer was sent up to the session's instant, as its log tells."""
-    rows = session.connection.sql(
-        "SELECT user_id, event_type, at_us, coalesce(medium, '') FROM rule_rows "
-        "WHERE event_type IN ('message_sent', 'message_unsubscribed') ORDER BY ALL"
-    ).fetchall()
-    messages: dict[str, list[tuple[int, str]]] = {}
-    gone: dict[str, set[str]] = {}
-    for user, event_type, at_us, medium in rows:
-        if event_type == "message_sent":
-            messages.setdefault(user, []).append((at_us, medium))
-        else:
-            gone.setdefault(user, set()).add(medium)
-    users = {*messages, *gone}
-    return {u: Sent(messages=messages.get(u, ()), unsubscribed=frozenset(gone.get(u, ()))) for u in users}
+DEFAULT_LIMITS: Final = Limits()
 
 
 def planned(
@@ -111,7 +93,7 @@ def planned(
     zone: ZoneInfo,
     sent: Mapping[str, Sent],
     profiles: Mapping[str, Mapping[str, Any]],
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
     when: When = "best_hour",
 ) -> pd.DataFrame:
     """Return one row a trigger: when it goes, or what holds it back.
@@ -126,18 +108,24 @@ def planned(
         when: ``best_hour`` plans for the next best hour outside quiet ones; ``now`` holds back in quiet hours.
 
     Returns:
-        MESSAGE_COLUMNS; held_back is blank where the message may go. due_at, until and send_at are UTC.
+        MESSAGE_COLUMNS; held_back is blank where the message may go, else a sentence, and held_by a word for it
+        (``HELD_BY``). due_at, until and send_at are UTC.
     """
     rows, going = [], dict.fromkeys((one.user_id for one in found), 0)
     for one in in_order(found):
         profile = {name: value for name, value in profiles.get(one.user_id, {}).items() if not pd.isna(value)}
         hour = int(profile.get("best_hour", limits.best_hour))
         send_at, held = _moment(as_of_us, zone, hour, limits=limits, profile=profile, when=when)
-        reason = _held_back(sent.get(one.user_id, Sent()), going[one.user_id], instant_us(send_at), limits) or held
-        going[one.user_id] += not reason
+        of_user = sent.get(one.user_id, Sent())
+        by, reason = (
+            _unwanted(of_user, one, as_of_us, limits)
+            or _over_cap(of_user, going[one.user_id], instant_us(send_at), limits)
+            or held
+        )
+        going[one.user_id] += not by
         rows.append(
             (one.user_id, one.trigger, one.item_id, one.reason, one.priority, _instant(one.due_us),
-             _instant(one.until_us), hour, None if reason else send_at.astimezone(dt.UTC), reason, one.version)
+             _instant(one.until_us), hour, None if by else send_at.astimezone(dt.UTC), reason, by, one.version)
         )  # fmt: skip
     frame = pd.DataFrame(rows, columns=list(MESSAGE_COLUMNS))
     instants = dict.fromkeys(("due_at", "until", "send_at"), "datetime64[us, UTC]")
@@ -155,18 +143,18 @@ def is_quiet(hour: int, quiet_from: int, quiet_until: int) -> bool:
 
 def _moment(
     as_of_us: int, zone: ZoneInfo, hour: int, *, limits: Limits, profile: Mapping[str, Any], when: When
-) -> tuple[dt.datetime, str]:
+) -> tuple[dt.datetime, Held]:
     """When it would go, and what the hour has against it."""
-    now = (_EPOCH + dt.timedelta(microseconds=as_of_us)).astimezone(zone)
+    now = (EPOCH + dt.timedelta(microseconds=as_of_us)).astimezone(zone)
     if when == "now":
         quiet = _quiet(now.hour, limits, profile)
-        return now, f"quiet hours at {now.hour}:00 local" if quiet else ""
+        return now, ("quiet_hours", f"quiet hours at {now.hour}:00 local") if quiet else _GOES
     loud = [h for h in ((hour + step) % _HOURS for step in range(_HOURS)) if not _quiet(h, limits, profile)]
     if not loud:
-        return now, "quiet hours all day"
+        return now, ("quiet_hours", "quiet hours all day")
     planned_at = now.replace(hour=loud[0], minute=0, second=0, microsecond=0, fold=0)
     tomorrow = (now + dt.timedelta(days=1)).replace(hour=loud[0], minute=0, second=0, microsecond=0, fold=0)
-    return (planned_at if planned_at >= now else tomorrow), ""
+    return (planned_at if planned_at >= now else tomorrow), _GOES
 
 
 def _quiet(hour: int, limits: Limits, profile: Mapping[str, Any]) -> bool:
@@ -176,22 +164,31 @@ def _quiet(hour: int, limits: Limits, profile: Mapping[str, Any]) -> bool:
     )
 
 
-def _held_back(sent: Sent, num_going: int, send_us: int, limits: Limits) -> str:
+def _unwanted(sent: Sent, one: OpenTrigger, as_of_us: int, limits: Limits) -> Held | None:
+    """Why nobody should write about this to this customer at all."""
     if limits.medium in sent.unsubscribed or "" in sent.unsubscribed:
-        return f"unsubscribed from {limits.medium}"
+        return "unsubscribed", f"unsubscribed from {limits.medium}"
+    last = sent.last_about(one.trigger, one.item_id if one.per == "item" else None)
+    since = one.due_us if one.due_us < as_of_us else as_of_us - limits.again_days * DAY_US
+    if last is not None and last >= since:
+        return "sent", f"sent already on {EPOCH + dt.timedelta(microseconds=last):%Y-%m-%d}"
+    return None
+
+
+def _over_cap(sent: Sent, num_going: int, send_us: int, limits: Limits) -> Held | None:
     for cap in limits.caps:
         if cap.medium not in ("", limits.medium):
             continue
-        lately = sum(
-            send_us - cap.window_days * DAY_US < at <= send_us and cap.medium in ("", medium)
-            for at, medium in sent.messages
+        # An earlier plan may hold a message for later than this one.
+        near = sum(
+            abs(send_us - at) < cap.window_days * DAY_US and cap.medium in ("", medium) for at, medium in sent.messages
         )
-        if lately + num_going >= cap.messages:
+        if near + num_going >= cap.messages:
             of = f" by {cap.medium}" if cap.medium else ""
             ahead = f" and {num_going} of higher priority" if num_going else ""
-            return f"cap of {cap.messages} messages{of} in {cap.window_days:g} days: {lately} sent{ahead}"
-    return ""
+            return "cap", f"cap of {cap.messages} messages{of} in {cap.window_days:g} days: {near} sent{ahead}"
+    return None
 
 
 def _instant(at_us: int) -> dt.datetime | None:
-    return None if at_us >= FOREVER else _EPOCH + dt.timedelta(microseconds=at_us)
+    return None if at_us >= FOREVER else EPOCH + dt.timedelta(microseconds=at_us)

@@ -19,6 +19,7 @@ from features.rules.known_fields import Nature
 from features.rules.library import LIBRARY_FILE
 from features.rules.parse import Columns, RuleParser
 from features.rules.place import Place, choice, mapping, only, read_yaml, text
+from features.triggers.cycles import NO_GAPS, OwnGaps, own_cycle
 
 Per = Literal["item", "customer"]
 LIBRARY: Final = Path(__file__).parent / LIBRARY_FILE
@@ -54,6 +55,12 @@ class Trigger:
         """The first condition on events: what the trigger is about."""
         return next((leaf for leaf in leaves(self.rule.when) if isinstance(leaf, EventTest | OpenTest)), None)
 
+    @property
+    def asks_for_cycle(self) -> bool:
+        """Whether the customer's own cycle of the item makes a difference to it."""
+        asked = "{cycle" in self.reason or any(test.field in ("due_in_days", "cycle_days") for test in self.item)
+        return self.per == "item" and asked
+
 
 @dataclass(frozen=True, kw_only=True)
 class ItemFacts:
@@ -64,7 +71,9 @@ class ItemFacts:
         title: shown in reasons; the id where empty.
         price: what it costs, minor units.
         stock: units on the shelf.
-        cycle_days: days between two purchases of it by one customer.
+        cycle_days: days between two purchases of it by one customer: the median.
+        own_strength: a customer's own cycle is drawn to it as so many gaps would (``features.triggers.cycles``);
+            nothing where the item's counts alone.
     """
 
     item_id: str
@@ -72,6 +81,7 @@ class ItemFacts:
     price: float | None = None
     stock: float | None = None
     cycle_days: float | None = None
+    own_strength: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +95,7 @@ class Candidate:
         met_us: instant of the last event that the trigger is about.
         met_price: what the item cost then, minor units.
         points: of the customer table's ``loyalty_points_missing``.
+        own: the customer's gaps between purchases of the item, where the trigger asks for a cycle.
     """
 
     user_id: str
@@ -94,6 +105,7 @@ class Candidate:
     met_us: int | None = None
     met_price: float | None = None
     points: float | None = None
+    own: OwnGaps = NO_GAPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +117,8 @@ class OpenTrigger:
         due_us: from when on a message is due, UTC microseconds.
         until_us: until when it stays open without further events.
         version: of the trigger's rule.
+        per: whether it is of the customer or of the item.
+        known: what the trigger asked of the item, and what it is: field and value.
     """
 
     user_id: str
@@ -115,6 +129,8 @@ class OpenTrigger:
     due_us: int
     until_us: int
     version: str
+    per: Per = "customer"
+    known: tuple[tuple[str, float], ...] = ()
 
 
 def read_triggers(
@@ -190,13 +206,17 @@ def open_trigger(
         due_us=candidate.start_us,
         until_us=candidate.end_us,
         version=trigger.rule.version,
+        per=trigger.per,
+        known=tuple((f.field, values[f.field] or 0.0) for f in trigger.item),
     )
 
 
 def _values(candidate: Candidate, facts: ItemFacts | None, as_of_us: int) -> dict[str, float | None]:
     """What a trigger may compare; nothing where it is not known."""
     known = dataclasses.asdict(facts) if facts else {}
-    price, cycle = known.get("price"), known.get("cycle_days")
+    price = known.get("price")
+    cycle = own_cycle(known.get("cycle_days"), known.get("own_strength"), candidate.own)
+    cycle = None if cycle is None else round(cycle, 9)
     drop = None
     if price is not None and candidate.met_price:
         drop = round(1 - price / candidate.met_price, 9)

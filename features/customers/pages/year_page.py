@@ -22,7 +22,7 @@ from features.engine import private_connection, sql_text
 from features.errors import ConfigError, ConsentMissing, DataError, UnknownId
 from features.identity.build import MAP_FILE
 from features.identity.map import IdentityMap
-from features.privacy.consents import CONSENTS_FILE, ConsentBook
+from features.privacy.lookup import consents_of_features
 from features.report.page import write_page
 from features.settings import EngineSettings
 from features.tables.prices import PERIOD, list_prices
@@ -81,7 +81,8 @@ def write_year_page(
     """
     opened = FeatureSet.load(Path(features))
     now = now or dt.datetime.now(dt.UTC)
-    user_id, book = _who(opened, customer), _consents(opened, page)
+    user_id = _who(opened, customer)
+    book = consents_of_features(opened.directory, shop=opened.shop, newer=page.consents, engine=page.engine)
     now_us = int(now.timestamp() * 1_000_000)
     if not book.allows(user_id, c.PERSONALISATION, now_us):
         raise ConsentMissing(
@@ -113,18 +114,6 @@ def write_year_page(
 def _who(features: FeatureSet, customer: str) -> str:
     path = features.directory / IDENTITY_DIRECTORY / MAP_FILE
     return IdentityMap.load(path).resolve([customer])[0] if path.is_file() else customer
-
-
-def _consents(features: FeatureSet, page: YearPage) -> ConsentBook:
-    if page.consents is not None:
-        identity = features.directory / IDENTITY_DIRECTORY
-        return ConsentBook.build(
-            page.consents, shop=features.shop, engine=page.engine, identity=identity if identity.is_dir() else None
-        )
-    path = features.directory / CONSENTS_FILE
-    if not path.is_file():
-        raise DataError(f"{path}: expected the consents of these features, found none; build them again.")
-    return ConsentBook.load(path)
 
 
 def _span(features: FeatureSet, page: YearPage) -> tuple[dt.date, dt.date]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,10 @@ from features.rules.session import RuleSession, columns_at_hand
 from features.settings import EngineSettings, ShopSettings
 from features.sources.synthetic import generate
 from features.triggers.batch import live_triggers, open_triggers
-from features.triggers.facts import item_facts, with_cycles
-from features.triggers.limits import Cap, Limits, Sent, is_quiet, planned
+from features.triggers.cycles import NO_GAPS, OwnGaps, own_cycle, own_strength, purchase_gaps
+from features.triggers.facts import item_facts
+from features.triggers.limits import Cap, Limits, is_quiet, planned
+from features.triggers.sent import Sent
 from features.triggers.trigger import ItemFacts, OpenTrigger, read_triggers
 from tests.features.rules import rule_worlds as worlds
 from tests.features.rules.slow_rules import day_of
@@ -36,7 +40,10 @@ from tests.features.tiny_shop import event
 ENGINE = EngineSettings(memory_limit="500MB", threads=1)
 SHOP = ShopSettings(time_zone="UTC")
 READY = read_triggers(minor_units=100, columns={})
-FACTS = {f"i{n}": ItemFacts(item_id=f"i{n}", title=f"Item {n}", price=900, stock=n, cycle_days=5) for n in range(5)}
+FACTS = {
+    f"i{n}": ItemFacts(item_id=f"i{n}", title=f"Item {n}", price=900, stock=n, cycle_days=5, own_strength=2.0)
+    for n in range(5)
+}
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +98,41 @@ def test_triggers_when_worked_by_hand_then_item_reason_and_instants(connection: 
 
 def test_lead_days_when_longer_then_replenishment_comes_earlier(connection: Any) -> None:
     rows = [event("bob", "purchase", worlds.START + dt.timedelta(days=16), "i4")]  # 4 days ago, due in 6 of 10
-    facts = with_cycles(FACTS, {"i4": 10})
+    facts = {"i4": dataclasses.replace(FACTS["i4"], cycle_days=10)}
     for lead, opened in (("5", []), ("6", ["i4"])):
         triggers = read_triggers(minor_units=100, columns={}, parameters={"lead_days": lead})
         found = open_triggers(session_of(connection, rows), triggers, facts)
         assert [one.item_id for one in found if one.trigger == "replenishment_due"] == opened
+
+
+def test_replenishment_when_a_customer_has_a_pace_of_its_own_then_that_decides(connection: Any) -> None:
+    """Bob buys every 2 days, cem once: the item's 8 days count as 2 gaps, so bob's cycle is (2 x 2 x 8 x 8) ** 1/4."""
+    bob = [event("bob", "purchase", worlds.START + dt.timedelta(days=day), "i4") for day in (12, 14, 14, 16)]
+    cem = [event("cem", "purchase", worlds.START + dt.timedelta(days=16), "i4")]
+    assert own_cycle(8.0, 2.0, OwnGaps(count=2, sum_log=2 * math.log(2))) == pytest.approx(4.0)
+    assert own_cycle(8.0, 2.0, NO_GAPS) == own_cycle(8.0, None, OwnGaps(count=2, sum_log=0.0)) == 8.0
+    facts = {"i4": dataclasses.replace(FACTS["i4"], cycle_days=8.0)}
+    triggers = [one for one in READY if one.rule.name == "replenishment_due"]  # 3 lead days: due 4 days after the last
+    (found,) = open_triggers(session_of(connection, [*bob, *cem]), triggers, facts)
+    assert (found.user_id, found.reason) == (
+        "bob", "Item 4 was bought 4 days ago and is usually bought again after 4 days."
+    )  # fmt: skip
+    assert dict(found.known)["due_in_days"] == pytest.approx(0.0)
+    events = [worlds.as_live(row) for row in bob]
+    customer = LiveCustomer(events=events, profile={}, as_of_us=worlds.AS_OF_US, as_of=day_of(worlds.AS_OF_US))
+    assert live_triggers("bob", customer, triggers, facts) == [found]
+
+
+def test_own_strength_when_worked_by_hand_then_within_over_between(connection: Any) -> None:
+    """Gaps of i1: ann 2 and 4 days, bob 8 and 8, cem 2: median 4. In powers of two: ann 1 2, bob 3 3, cem 1; middle 2."""
+    days = {"ann": (0, 2, 6), "bob": (0, 8, 16), "cem": (1, 3)}
+    rows = [
+        event(user, "purchase", worlds.START + dt.timedelta(days=day), "i1") for user, at in days.items() for day in at
+    ]
+    gaps = purchase_gaps(connection.from_arrow(worlds.log_table(rows)))
+    within = (0.25 + 0.25) / 2  # squares around ann's mean of 1.5, over one gap more than the mean of ann and of bob
+    around = 2 * 0.5**2 + 2 * 1**2 + 1 * 1**2
+    assert own_strength(gaps) == pytest.approx(within / ((around - 3 * within) / 5))
 
 
 def opened(user: str, trigger: str, priority: int) -> OpenTrigger:
