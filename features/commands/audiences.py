@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from features.commands.parsing import Command, run_subcommand
+from features.commands.moves import moves
+from features.commands.parsing import Command, also_from, run_subcommand
 from features.errors import ConfigError
 from features.settings import EngineSettings
 
@@ -198,8 +199,9 @@ def run(argv: list[str]) -> dict[str, Any] | None:
         "export": export,
         "compare": compare,
         "look-alikes": look_alikes,
+        "moves": moves,
     }
-    return run_subcommand(subcommands, argv, prog="footfall audiences")
+    return run_subcommand(subcommands, also_from(argv), prog="footfall audiences")
 
 
 class Opened:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from features.commands.links import deny, links
-from features.commands.parsing import Command, run_subcommand
+from features.commands.parsing import Command, also_from, run_subcommand
 from features.errors import ConfigError
 from features.settings import EngineSettings, ShopSettings
 
@@ -172,13 +172,9 @@ def reveal(
     return reveal_pseudonym(pseudonym, directory, recipient=recipient, asker=(who, why), key=key, audit=audit)
 
 
-# As people say them; a keyword of Python cannot name an argument.
-_ALSO: Final = {"--from": "--since", "--to": "--until"}
-
-
 def _plain(argv: list[str]) -> list[str]:
     """Let ``log`` take --from and --to, and ``erase`` its id as --user ID."""
-    words = [_ALSO.get(name, name) + sign + value for name, sign, value in (word.partition("=") for word in argv)]
+    words = also_from(argv)
     if words[:1] == ["erase"] and "--user" in words[:-1]:
         place = words.index("--user")
         return ["erase", words[place + 1], *words[1:place], *words[place + 2 :]]

@@ -68,6 +68,15 @@ def run_subcommand(subcommands: Mapping[str, Command], argv: list[str], *, prog:
     raise ConfigError(f"unknown subcommand {argv[0]!r}.{did_you_mean(argv[0], subcommands)}\n{usage}")
 
 
+# As people say them; a keyword of Python cannot name an argument.
+_ALSO: Final = {"--from": "--since", "--to": "--until"}
+
+
+def also_from(argv: list[str]) -> list[str]:
+    """Let a command that has --since and --until take --from and --to as well."""
+    return [_ALSO.get(name, name) + sign + value for name, sign, value in (word.partition("=") for word in argv)]
+
+
 def _with_flags(command: Command, argv: list[str]) -> list[str]:
     """Let a yes-or-no option stand alone: ``--force`` is ``--force=true``."""
     flags = {f"--{name}" for name, kind in get_type_hints(command).items() if kind is bool}

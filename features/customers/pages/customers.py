@@ -15,13 +15,14 @@ import pandas as pd
 from features import columns as c
 from features.build import ITEMS_FILE, FeatureSet
 from features.customers.anomalies import AnomalySettings
+from features.customers.as_of import customers_as_of
+from features.customers.moves import NONE, step_counts, steps_between
 from features.customers.pages import group_sections as groups
 from features.customers.pages import log_counts, segments
 from features.customers.pages.sections import Section, capital
 from features.customers.pages.unusual_section import Unusual, find_unusual, unusual_section
 from features.customers.pages.value_sections import missing_for_value, tags_section, value_section
 from features.customers.pages.words import Language, Money, Words
-from features.customers.registry import PARTS
 from features.customers.table import CustomerTable
 from features.engine import private_connection
 from features.privacy.pseudonyms import Pseudonyms
@@ -177,16 +178,9 @@ class _Page:
         if before < log.first_day:
             self.missing.append(self.words("page.missing_moves", days=page.days))
             return None
-        needed = [part for part in PARTS if column in {made.name for made in part.columns}]
-        earlier = CustomerTable.build(
-            log,
-            self.features.directory / ITEMS_FILE,
-            as_of=before,
-            shop=self.features.shop,
-            engine=page.engine,
-            parts=needed,
-        )
-        moves = segments.transitions(earlier.frame, self.table.frame, column)
+        earlier = customers_as_of(self.features.directory, before, columns=[column], engine=page.engine)
+        taken = steps_between(earlier, self.table, column=column)
+        moves = step_counts(taken[taken["now"] != NONE])
         return groups.moves_section(
             moves, column, before=before, after=self.table.as_of, minimum=self.minimum, words=self.words
         )

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from features.customers.moves import NONE
 from features.customers.pages import segments
 from features.customers.pages.figures import bars, heat
 from features.customers.pages.sections import (
@@ -85,19 +86,19 @@ def moves_section(
 ) -> Section:
     """Return who became what between two days, as a map from rows to columns."""
     found = segments.shown_moves(moves, minimum=minimum)
-    seen = set(moves["to"]) | set(moves["from"])
-    to = segments.in_order(column, [name for name in seen if name])
-    origins = [*([""] if "" in set(moves["from"]) else []), *to]
-    pairs = found.frame.set_index(["from", "to"])["customers"]
+    seen = set(moves["now"]) | set(moves["was"])
+    to = segments.in_order(column, seen - {NONE})
+    origins = [*([NONE] if NONE in set(moves["was"]) else []), *to]
+    pairs = found.frame.set_index(["was", "now"])["customers"]
     hidden = set(pairs.index[found.hidden])
-    cells = numbers(pairs.unstack("to").reindex(index=origins, columns=to))
+    cells = numbers(pairs.unstack("now").reindex(index=origins, columns=to))
     texts = [
         [HIDDEN if (a, b) in hidden else "" if np.isnan(cells[i, j]) else whole(cells[i, j]) for j, b in enumerate(to)]
         for i, a in enumerate(origins)
     ]
     shares = cells / np.nansum(cells, axis=1, keepdims=True).clip(min=1)
     unseen = words("moves.unseen" if column == "lifecycle" else "moves.no_purchase")
-    rows = [capital(words.term(column, name)) if name else unseen for name in origins]
+    rows = [unseen if name == NONE else capital(words.term(column, name)) for name in origins]
     names = [words.term(column, name) for name in to]
     svg = heat(shares, rows=rows, columns=names, texts=texts, title=words("moves.title"), description=words("moves.figure"),
                column_title=words("moves.to", day=words.day(after)), row_title=words("moves.from", day=words.day(before)),
@@ -117,10 +118,10 @@ def moves_section(
 
 def largest_move(moves: pd.DataFrame, column: str, *, days: int, minimum: int, words: Words) -> str:
     """Return the sentence about the largest move from one group to another; blank where all are small."""
-    rows = moves[(moves["from"] != moves["to"]) & (moves["from"] != "") & (moves["customers"].fillna(0) >= minimum)]
+    rows = moves[(moves["was"] != moves["now"]) & (moves["was"] != NONE) & (moves["customers"].fillna(0) >= minimum)]
     if rows.empty:
         return ""
-    top = greatest(rows.rename(columns={"from": "was", "to": "now"}), "customers")
+    top = greatest(rows, "customers")
     before, after = words.term(column, top.was), words.term(column, top.now)
     return words("short.moved", customers=int(top.customers), before=before, after=after, days=days)
 

@@ -59,8 +59,8 @@ def in_order(column: str, values: Iterable[str]) -> list[str]:
 
 
 def shown_moves(moves: pd.DataFrame, *, minimum: int) -> Suppressed:
-    """Return moves (from, to, customers) with few customers hidden, within where they came from."""
-    return suppress_small_groups(moves, counts="customers", minimum=minimum, within=("from",))
+    """Return moves (was, now, customers) with few customers hidden, within where they came from."""
+    return suppress_small_groups(moves, counts="customers", minimum=minimum, within=("was",))
 
 
 def rfm_map(customers: pd.DataFrame, *, minimum: int) -> Suppressed:
@@ -146,20 +146,3 @@ def come_back(by_month: pd.DataFrame, *, last_day: pd.Timestamp, minimum: int) -
     gone = by_month["buyers"] - by_month["returned"]
     ready = by_month[(after <= last_day) & (by_month["returned"] >= minimum) & (gone >= minimum)]
     return None if ready.empty else ready.iloc[-1]
-
-
-def transitions(before: pd.DataFrame, after: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return from, to and customers: how many went from one group to another, or stayed.
-
-    Args:
-        before: user_id and the column, on the earlier day.
-        after: the same on the later day.
-        column: of the groups; from is "" where a customer was not seen yet, or had no group. Those without a group
-            on the later day are left out.
-    """
-    both = after[[c.USER_ID, column]].merge(
-        before[[c.USER_ID, column]], on=c.USER_ID, how="left", suffixes=("", "_from")
-    )
-    pairs = pd.DataFrame({"from": both[f"{column}_from"].fillna(""), "to": both[column].fillna("")})
-    pairs = pairs[pairs["to"] != ""]
-    return pairs.groupby(["from", "to"]).size().rename("customers").reset_index()

@@ -7,14 +7,16 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+import footfall
 from features.commands.report import run
 from features.customers.pages.customers import CustomersPage, write_customers_page
 from features.customers.pages.inputs import read_places, read_validation
 from features.customers.pages.year_page import YearPage, write_year_page
 from features.errors import ConfigError, ConsentMissing, DataError
-from features.privacy.pseudonyms import Pseudonyms
+from features.privacy.pseudonyms import KeyRing, Pseudonyms
 from tests.features.customers import page_world as world
 from tests.features.tiny_shop import utc, write_shop
 
@@ -122,6 +124,35 @@ def test_customers_page_when_something_is_missing_then_it_says_what_and_why(feat
     assert any("1,000 days" in reason for reason in result["missing"])
     assert any("footfall tags validate" in reason for reason in result["missing"])
     assert "moves" not in result["sections"]
+
+
+def test_moves_when_exported_then_as_counted_on_the_page_and_only_of_those_who_consent(
+    features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All moves of 28 days; one who never agreed is not in the log, one who withdrew since is not in the file."""
+    out = tmp_path / "moves.csv"
+    words = ["audiences", "moves", str(features), str(out), "--from", "2024-04-07"]
+    assert footfall.main(words) == 0
+    said = json.loads(capsys.readouterr().out)
+    found = pd.read_csv(out)
+    assert (said["from"], said["to"]) == ("2024-04-07", "2024-05-05")
+    assert (said["exported"], said["no_consent"]) == (len(found), said["moved"] - len(found))
+    assert world.CHANGED_MIND not in set(found["user_id"])
+    assert said["no_consent"] == 1
+    assert (found["was"] != found["now"]).all()
+    shown = {(one["was"], one["now"]): one["customers"] for one in said["moves"]}
+    assert all(size is None or size >= 3 for size in shown.values())
+    key = tmp_path / "key"
+    KeyRing.create(key)
+    assert (
+        footfall.main([*words, "--was", "growing", "--now", "silent", "--pseudonyms_for", "ads", "--key", str(key)])
+        == 0
+    )
+    named = pd.read_csv(out)
+    chosen = found[(found["was"] == "growing") & (found["now"] == "silent")]
+    assert len(chosen)
+    assert set(named["pseudonym"]) == set(map(KeyRing.load(key).pseudonyms("ads").of, chosen["user_id"]))
+    assert list(named) == ["pseudonym", "was", "now"]
 
 
 def test_year_page_when_written_then_its_figures_are_the_customers(features: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from features import columns as c
 from features.contract.tables import EVENTS, ITEMS
 from features.customers.groups import GROUPS, RFM_SEGMENTS, members, rfm_segment, value_tier
 from features.customers.growth import growth_stage
-from features.customers.moves import move_matrix, moves
+from features.customers.moves import moved, step_counts, steps
 from features.customers.settings import GrowthSettings, ValueSettings
 from features.customers.value.purchase_days import buyers, came, purchase_days
 from features.errors import ConfigError
@@ -117,18 +117,22 @@ def test_members_when_values_are_missing_then_nobody_is_in_by_accident() -> None
     assert all(group.rule.endswith(".") and set(group.needs) <= set(customers) for group in GROUPS)
 
 
-def test_moves_when_two_days_are_compared_then_only_changes_are_listed() -> None:
+def test_moves_when_two_days_are_compared_then_who_became_what_and_how_many() -> None:
     before = pd.DataFrame({"user_id": list("abc"), "stage": ["growing", "loyal", "loyal"]})
     after = pd.DataFrame({"user_id": list("abde"), "stage": ["growing", "silent", "newcomer", None]})
-    found = moves(before, after, column="stage").sort_values("user_id")
-    assert found.to_dict("list") == {
-        "user_id": ["b", "c", "d"],
-        "was": ["loyal", "loyal", "(none)"],
-        "now": ["silent", "(none)", "newcomer"],
+    taken = steps(before, after, column="stage").sort_values("user_id", ignore_index=True)
+    assert taken.to_dict("list") == {
+        "user_id": ["a", "b", "c", "d"],
+        "was": ["growing", "loyal", "loyal", "(none)"],
+        "now": ["growing", "silent", "(none)", "newcomer"],
     }
-    matrix = move_matrix(found)
-    assert matrix.loc["loyal", "silent"] == 1
-    assert matrix.loc["(none)", "silent"] == 0
+    assert list(moved(taken)["user_id"]) == ["b", "c", "d"]
+    assert list(moved(taken, was="loyal")["user_id"]) == ["b", "c"]
+    assert list(moved(taken, was="loyal", now="silent")["user_id"]) == ["b"]
+    counts = step_counts(taken)
+    assert dict(zip(zip(counts["was"], counts["now"], strict=True), counts["customers"], strict=True)) == {
+        ("(none)", "newcomer"): 1, ("growing", "growing"): 1, ("loyal", "(none)"): 1, ("loyal", "silent"): 1
+    }  # fmt: skip
 
 
 def test_buyers_when_counted_back_from_a_day_then_nothing_later_is_seen() -> None:

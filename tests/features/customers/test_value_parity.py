@@ -16,7 +16,7 @@ from features import columns as c
 from features.contract.tables import EVENTS, ITEMS
 from features.customers.groups import GROUPS, members, rfm_segment, value_tier
 from features.customers.growth import growth_stage
-from features.customers.moves import moves
+from features.customers.moves import steps
 from features.customers.settings import GrowthSettings
 from features.customers.value.purchase_days import buyers, came, purchase_days
 from features.engine import connect
@@ -86,7 +86,7 @@ OF_EVENTS: dict[str, Callable[[Any, Any], Any]] = {
 OF_CUSTOMERS: dict[str, Callable[[Any, Any], Any]] = {
     "rfm_segment": lambda before, after: rfm_segment(after),
     "value_tier": lambda before, after: value_tier(after, percents=(1, 5, 20)),
-    "moves": lambda before, after: moves(before, after, column="growth_stage"),
+    "steps": lambda before, after: steps(before, after, column="growth_stage"),
     **{group.name: _group(group.name) for group in GROUPS},
 }
 KEYS = {"purchase_days": [c.USER_ID, "day_number"]}
