@@ -9,19 +9,27 @@ from typing import Any
 from features.errors import ConfigError
 
 
-def links(features: Path, user: str = "") -> dict[str, Any]:
-    """Show one customer's ids, the evidence that links them, and the merge log.
+def links(features: Path, user: str = "", *, why: str = "", who: str = "", audit: Path | None = None) -> dict[str, Any]:
+    """Show one customer's ids, the evidence that links them, and the merge log; who asked is recorded.
 
     Args:
         features: feature directory that `footfall features` wrote.
         user: any id of the customer.
+        why: reason, for the record.
+        who: name of whoever asks; the account of this process where left out.
+        audit: file of the record; access.jsonl beside the directory where left out.
     """
     from features.build import IDENTITY_DIRECTORY
     from features.identity.inspect import links_of_customer
+    from features.privacy.export import access_log_of
 
     if not user:
         raise ConfigError("expected --user ID, found none.")
-    return links_of_customer(features / IDENTITY_DIRECTORY, user)
+    found = links_of_customer(features / IDENTITY_DIRECTORY, user)
+    access_log_of(features, audit).record(
+        "links shown", ids=[row["id"] for row in found["ids"]], who=who, why=why, directory=str(features)
+    )
+    return found
 
 
 def deny(data: Path, id_a: str, id_b: str, why: str = "") -> dict[str, Any]:

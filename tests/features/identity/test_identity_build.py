@@ -17,6 +17,7 @@ from features.identity.build import MAP_FILE, MERGES_FILE, build_identity
 from features.identity.denials import DENIALS_YAML, deny_link, read_denials
 from features.identity.map import IdentityMap
 from features.identity.settings import IdentitySettings
+from features.privacy.access_log import AccessLog
 from features.settings import EngineSettings, ShopSettings
 from tests.features.tiny_shop import event, utc, write_shop
 
@@ -136,16 +137,19 @@ def test_map_when_saved_and_loaded_then_equal(tmp_path: Path) -> None:
         IdentityMap.load(identity / MERGES_FILE)
 
 
-def test_links_when_asked_for_any_id_then_ids_evidence_and_merge_log(tmp_path: Path) -> None:
+def test_links_when_asked_for_any_id_then_ids_evidence_merge_log_and_a_record(tmp_path: Path) -> None:
     _, identity = build(tmp_path, events=EVENTS)
     identity.rename(tmp_path / "identity")
-    found = links(tmp_path, user="d1")
+    audit = tmp_path / "access.jsonl"
+    found = links(tmp_path, user="d1", who="Dana", why="ticket 5", audit=audit)
+    (line,) = AccessLog(path=audit).about("ann")  # recorded under each id of the customer
+    assert (line["what"], line["who"], line["why"], len(line["subject"])) == ("links shown", "Dana", "ticket 5", 2)
     assert found["customer_id"] == "ann"
     assert [row["id"] for row in found["ids"]] == ["ann", "d1"]
     assert [(row["id_a"], row["status"]) for row in found["links"]] == [("d1", "used"), ("d2", "shared")]
     assert [row["action"] for row in found["merge_log"]] == ["merged", "left_out"]
     with pytest.raises(UnknownId, match="expected an id that another is linked with"):
-        links(tmp_path, user="d3")
+        links(tmp_path, user="d3", audit=audit)
     with pytest.raises(ConfigError, match="expected --user ID"):
         links(tmp_path)
 
