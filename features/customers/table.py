@@ -91,11 +91,7 @@ class CustomerTable:
                 data=data,
             )
             frame = _join(context, parts).to_pandas(date_as_object=False, types_mapper=_nullable)
-        stages = frame["lifecycle"].value_counts().sort_index() if "lifecycle" in frame else pd.Series(dtype=int)
-        logger.info(
-            "customers: %d of %d users, as of %s (%s)",
-            *(len(frame), event_log.num_users, day, ", ".join(f"{n} {stage}" for stage, n in stages.items())),
-        )
+        logger.info("customers: %d of %d users, as of %s%s", len(frame), event_log.num_users, day, _stages(frame))
         return cls(as_of=day, frame=frame, lifecycle=shop.lifecycle)
 
     def lookup(self, user_id: str) -> dict[str, Any]:
@@ -157,6 +153,14 @@ def _join(context: Context, parts: Sequence[Part]) -> pa.Table:
         joins.append(f"LEFT JOIN {sql_name(name)} ON {sql_name(name)}.{c.USER_ID} = seen.{c.USER_ID}")
     query = f"SELECT {', '.join(selected)} FROM seen {' '.join(joins)} ORDER BY seen.{c.USER_ID}"
     return context.connection.sql(query).to_arrow_table()
+
+
+def _stages(frame: pd.DataFrame) -> str:
+    """How many are at each stage of the lifecycle, in brackets; blank where the table has none."""
+    if "lifecycle" not in frame or frame.empty:
+        return ""
+    counts = frame["lifecycle"].value_counts().sort_index()
+    return f" ({', '.join(f'{count} {stage}' for stage, count in counts.items())})"
 
 
 def _nullable(kind: pa.DataType) -> Any:
