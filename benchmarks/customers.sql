@@ -1,6 +1,6 @@
--- The columns of the customer table's basics and profile, by hand, for the benchmark beside it.
+-- The columns of the customer table that SQL can state, by hand, for the benchmark beside it.
 CREATE TABLE reference AS
-WITH log AS (
+WITH log AS NOT MATERIALIZED (
     SELECT *, date_diff('day', local_day, DATE '{as_of}') AS age FROM read_parquet('{log}')
     WHERE for_analytics AND local_day <= DATE '{as_of}'
 ),
@@ -35,6 +35,13 @@ scored AS (
            1 + 5 * (rank() OVER (ORDER BY frequency) - 1) // count(*) OVER () AS frequency_score,
            1 + 5 * (rank() OVER (ORDER BY monetary) - 1) // count(*) OVER () AS monetary_score
     FROM buyers
+),
+growth AS (
+    SELECT user_id, CASE WHEN last > 180 THEN 'lost' WHEN last > 60 OR now * 100 < before * 50 THEN 'silent'
+                         WHEN first <= 30 THEN 'newcomer' WHEN now + before >= 5 THEN 'loyal' ELSE 'growing' END AS growth_stage
+    FROM (SELECT user_id, min(age) AS last, max(age) AS first, count(*) FILTER (age < 90) AS now,
+                 count(*) FILTER (age BETWEEN 90 AND 179) AS before
+          FROM (SELECT DISTINCT user_id, age FROM bought) GROUP BY user_id)
 ),
 gaps AS (
     SELECT user_id, median(gap) AS days_between_orders FROM (
@@ -239,10 +246,16 @@ SELECT s.user_id, first_interaction_day, last_interaction_day, num_interactions,
        tb.shares AS preferred_brands_shares, tp.listed AS preferred_price_bands, tp.shares AS preferred_price_bands_shares,
        am.best AS best_medium, am.rate AS best_medium_rate, ath.best AS best_theme, ath.rate AS best_theme_rate,
        ac.best AS best_coupon, ac.rate AS best_coupon_rate, ap.best AS best_promotion, ap.rate AS best_promotion_rate,
-       price_sensitivity, price_information, membership, signup_day, COLUMNS('^tag_')
+       price_sensitivity, price_information, growth_stage,
+       [['lost', 'hibernating', 'at_risk', 'cannot_lose', 'cannot_lose'],
+        ['hibernating', 'about_to_sleep', 'need_attention', 'at_risk', 'at_risk'],
+        ['promising', 'about_to_sleep', 'need_attention', 'loyal', 'loyal'],
+        ['promising', 'potential_loyalist', 'potential_loyalist', 'loyal', 'champion'],
+        ['new', 'potential_loyalist', 'potential_loyalist', 'champion', 'champion']
+       ][recency_score][(frequency_score + monetary_score + 1) // 2] AS rfm_segment, membership, signup_day, COLUMNS('^tag_')
 FROM seen s
 LEFT JOIN acts USING (user_id) LEFT JOIN latest USING (user_id) LEFT JOIN scored USING (user_id)
-LEFT JOIN gaps USING (user_id) LEFT JOIN sent_back USING (user_id) LEFT JOIN visitors USING (user_id)
+LEFT JOIN growth USING (user_id) LEFT JOIN gaps USING (user_id) LEFT JOIN sent_back USING (user_id) LEFT JOIN visitors USING (user_id)
 LEFT JOIN totals USING (user_id) LEFT JOIN best USING (user_id) LEFT JOIN weekend USING (user_id)
 LEFT JOIN favourite USING (user_id) LEFT JOIN sensitive USING (user_id) LEFT JOIN outside USING (user_id)
 LEFT JOIN mixes mh ON mh.user_id = s.user_id AND mh.what = 'hour' LEFT JOIN mixes mw ON mw.user_id = s.user_id AND mw.what = 'weekday'

@@ -10,6 +10,7 @@ import duckdb
 
 from features import columns as c
 from features.contract.tables import COUPONS, PLAN, USERS
+from features.customers.basics import clocks, traded
 from features.customers.parts import Context, CustomerColumn, Part, column
 from features.engine import sql_name
 from features.tables import answers, hours, order_habits, prices, shares, visits
@@ -52,11 +53,12 @@ def interest(context: Context) -> Relation:
 
 
 def _orders(context: Context) -> Relation:
-    rows, s = context.rows, context.shop.profile
+    rows, s = traded(context), context.shop.profile
     days, least = s.list_price_days, s.min_discount_percent
     cheap = order_habits.discounts(rows, list_prices(context), as_of=context.as_of, days=days, min_percent=least)
+    purchases = clocks(context).filter("num_orders IS NOT NULL")
     others = (order_habits.days_between_orders(rows), order_habits.refunds(rows), cheap)
-    return _side_by_side(order_habits.repeats(rows), *others)
+    return _side_by_side(order_habits.repeats(rows, purchases), *others)
 
 
 def _visits(context: Context) -> Relation:
@@ -97,7 +99,7 @@ def _themes(context: Context) -> Relation:
 
 def _coupon_answers(context: Context) -> Relation:
     coupons = context.by_customer(COUPONS)
-    return answers.coupon_answers(context.rows, coupons if coupons is not None else context.empty_table(COUPONS))
+    return answers.coupon_answers(traded(context), coupons if coupons is not None else context.empty_table(COUPONS))
 
 
 def _promotion_answers(context: Context) -> Relation:

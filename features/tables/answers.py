@@ -85,18 +85,18 @@ def promotion_answers(events: IntoFrameT, plan: IntoFrameT) -> IntoFrameT:
         user_id, arm, num_chances (at least 1), num_answers.
     """
     kinds = {"discount": c.PROMOTION, "display": c.DISPLAY, "mailer": c.MAILER}
-    planned = frame_of(plan).with_columns(
-        *(marks(nw.col(column).fill_null(0) > 0).alias(name) for name, column in kinds.items())
+    planned = frame_of(plan).select(
+        c.ITEM_ID, c.DAY, *(marks(nw.col(column).fill_null(0) > 0).alias(name) for name, column in kinds.items())
     )
-    planned = planned.group_by(c.ITEM_ID, c.DAY).agg(*(nw.col(name).max() for name in kinds))
-    rows = frame_of(events).filter(is_type(c.VIEW, c.PURCHASE) & ~nw.col(c.ITEM_ID).is_null())
-    rows = rows.select(c.USER_ID, c.ITEM_ID, c.LOCAL_DAY, marks(is_type(c.PURCHASE)).alias("bought"))
-    rows = rows.with_columns((1 - nw.col("bought")).alias("viewed"))
-    met = rows.join(planned, left_on=[c.ITEM_ID, c.LOCAL_DAY], right_on=[c.ITEM_ID, c.DAY], how="inner")
-    maxima = ("viewed", "bought", *kinds)
     key = [c.USER_ID, c.ITEM_ID, c.LOCAL_DAY]
-    once = grouped(met, key, *(nw.col(name).max() for name in maxima), whole=maxima)
-    once = once.filter(nw.col("viewed") > 0)
+    known = frame_of(events).filter(~nw.col(c.ITEM_ID).is_null())
+    viewed, bought = (known.filter(is_type(kind)).select(*key).unique() for kind in (c.VIEW, c.PURCHASE))
+    met = viewed.join(planned, left_on=[c.ITEM_ID, c.LOCAL_DAY], right_on=[c.ITEM_ID, c.DAY], how="inner")
+    once = grouped(met, key, *(nw.col(name).max() for name in kinds), whole=list(kinds))
+    once = once.join(bought.with_columns(nw.lit(1).cast(nw.Int64).alias("bought")), on=key, how="left")
+    once = once.with_columns(
+        nw.lit(1).cast(nw.Int64).alias("viewed"), nw.col("bought").fill_null(0).cast(nw.Int64).alias("bought")
+    )
     arms = [
         once.filter(nw.col(name) > 0).select(c.USER_ID, nw.lit(name).alias(ARM), "viewed", "bought") for name in kinds
     ]

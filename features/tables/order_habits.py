@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import narwhals as nw
 from narwhals.typing import IntoFrameT
 
 from features import columns as c
-from features.tables.expressions import amount, day_number, frame_of, grouped, is_type, marks, order_key, units
+from features.tables.expressions import amount, day_number, frame_of, grouped, is_type
 from features.tables.prices import PERIOD, price_period
 
+_ROWS = 1 << 32  # more than an item's rows of a user and day; times a day's number still below 2^53, a whole float
 
-def repeats(events: IntoFrameT) -> IntoFrameT:
+
+def repeats(events: IntoFrameT, purchases: IntoFrameT) -> IntoFrameT:
     """Return one row a buyer: how much of what it buys is a return to the shop, or to an item.
 
         ann: orders o1 (x, y), o2 (x)            repeat_rate 1/2: one of two orders came after the first
@@ -20,31 +23,34 @@ def repeats(events: IntoFrameT) -> IntoFrameT:
 
     Args:
         events: rows of the event log.
+        purchases: from ``purchases``, of the same rows.
 
     Returns:
         user_id, repeat_rate (share of its orders after the first), rebuy_share (share of its purchase rows with an
         item that it had bought on an earlier day), units_per_order.
     """
-    rows = frame_of(events).filter(is_type(c.PURCHASE))
-    rows = rows.with_columns(order_key().alias("order_key"), units().alias("units"))
-    first = nw.col(c.LOCAL_DAY).min().over(c.USER_ID, c.ITEM_ID)
-    rows = rows.with_columns(first.alias("first"))
-    rows = rows.with_columns(marks(nw.col(c.LOCAL_DAY) > nw.col("first")).alias("again"))
-    totals = grouped(
-        rows,
-        [c.USER_ID],
-        nw.col("order_key").n_unique().alias("orders"),
-        nw.col("units").sum(),
-        nw.col("again").mean().alias("rebuy_share"),
-        whole=("orders", "units"),
-    )
-    orders = nw.col("orders").cast(nw.Float64)
-    return totals.select(
+    again, rows = (nw.col(name).cast(nw.Float64) for name in ("again", "num_purchases"))
+    orders = nw.col("num_orders").cast(nw.Float64)
+    buyers = frame_of(purchases).join(_rebuys(frame_of(events)), on=c.USER_ID, how="inner")
+    return buyers.select(
         c.USER_ID,
         ((orders - 1) / orders).alias("repeat_rate"),
-        "rebuy_share",
-        (nw.col("units").cast(nw.Float64) / orders).alias("units_per_order"),
+        (again / rows).alias("rebuy_share"),
+        (nw.col("num_units").cast(nw.Float64) / orders).alias("units_per_order"),
     ).to_native()
+
+
+def _rebuys(events: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    """Return user_id and again: purchase rows of an item that the user had bought on an earlier day.
+
+    The least of day and rows as one number tells the rows of the first day, without sorting all rows by day.
+    """
+    rows = events.filter(is_type(c.PURCHASE)).select(c.USER_ID, c.ITEM_ID, day_number(c.LOCAL_DAY).alias("day"))
+    days = grouped(rows, [c.USER_ID, c.ITEM_ID, "day"], nw.len().alias("rows"), whole=["rows"])
+    days = days.with_columns((nw.col("day") * _ROWS + nw.col("rows")).alias("first"))
+    items = grouped(days, [c.USER_ID, c.ITEM_ID], nw.col("rows").sum(), nw.col("first").min(), whole=["rows", "first"])
+    items = items.with_columns((nw.col("rows") - nw.col("first") % _ROWS).alias("again"))
+    return grouped(items, [c.USER_ID], nw.col("again").sum(), whole=["again"])
 
 
 def days_between_orders(events: IntoFrameT) -> IntoFrameT:

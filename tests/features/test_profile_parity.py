@@ -17,7 +17,7 @@ from features import columns as c
 from features.contract.tables import COUPONS, EVENTS, ITEMS, PLAN
 from features.engine import connect
 from features.settings import EngineSettings
-from features.tables import answers, hours, order_habits, price_sensitivity, prices, shares, visits
+from features.tables import answers, hours, order_habits, orders, price_sensitivity, prices, shares, visits
 from tests.features.engines import assert_equal_tables, canonical, start_spark
 from tests.features.tiny_shop import arrow_table, event, utc
 
@@ -141,7 +141,7 @@ TABLES: dict[str, tuple[Callable[[dict[str, Any]], Any], list[str]]] = {
     "band_shares": (lambda f: shares.item_shares(_interest(f), _bands(f), "price_band"), ["user_id", "rank"]),
     "list_prices": (_list_prices, ["item_id", "period"]),
     "price_bands": (_bands, ["item_id"]),
-    "repeats": (lambda f: order_habits.repeats(f["events"]), ["user_id"]),
+    "repeats": (lambda f: order_habits.repeats(f["events"], orders.purchases(f["events"])), ["user_id"]),
     "days_between_orders": (lambda f: order_habits.days_between_orders(f["events"]), ["user_id"]),
     "refunds": (lambda f: order_habits.refunds(f["events"]), ["user_id"]),
     "discounts": (

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.contract.tables import COUPONS, EVENTS, PLAN
-from features.tables import answers, hours, order_habits, prices, shares, visits
+from features.tables import answers, hours, order_habits, orders, prices, shares, visits
 from tests.features.tiny_shop import Rows, arrow_table, event, utc
 
 AS_OF = dt.date(2024, 5, 31)
@@ -177,7 +177,7 @@ def test_order_habits_when_worked_out_by_hand_then_equal() -> None:
         event("bob", "refund", "2024-05-02 09:00", "x", price=100),
     ]
     events = frame(rows)
-    ann, bob = order_habits.repeats(events).sort_values("user_id").to_dict("records")
+    ann, bob = order_habits.repeats(events, orders.purchases(events)).sort_values("user_id").to_dict("records")
     assert ann["repeat_rate"] == pytest.approx(2 / 3)  # of three orders two came after the first
     assert ann["rebuy_share"] == pytest.approx(2 / 4)  # x again on the 11th and the 14th
     assert ann["units_per_order"] == pytest.approx(5 / 3)

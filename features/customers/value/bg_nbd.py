@@ -79,12 +79,13 @@ class BgNbd:
         left = np.log(self.a) - np.log(np.where(may_leave, self.b + x - 1 + shift, 1.0)) + (self.r + x) * ratio
         return np.where(may_leave, 1 / (1 + np.exp(np.minimum(left, 700))), 1.0)
 
-    def expected(self, histories: Histories, *, days: float) -> Floats:
-        """Return the mean number of purchases in the coming ``days``, ``[N]``."""
+    def expected(self, histories: Histories, *, days: float, alive: Floats | None = None) -> Floats:
+        """Return the mean number of purchases in the coming ``days``, ``[N]``; ``alive`` where it is known already."""
+        alive = self.alive(histories) if alive is None else alive
         x = histories.frequency
         horizon = days / DAYS_A_WEEK / (self.alpha + histories.age_weeks)
         if_alive = _purchases_if_alive(self.r + x, self.a, self.b + x + float(self.may_leave_at_once), horizon)
-        return self.alive(histories) * if_alive
+        return alive * if_alive
 
     def silent(self, histories: Histories, *, days: float) -> Floats:
         """Return the chance of no purchase in the coming ``days``, ``[N]``."""
@@ -132,7 +133,7 @@ class _Likelihood:
     def __init__(self, histories: Histories, *, shift: int) -> None:
         self._shift = shift
         self._x, self._of = np.unique(histories.frequency, return_inverse=True)
-        self._last, self._age, self._count = histories.recency_weeks, histories.age_weeks, histories.count
+        self._last, self._age, self._total = histories.recency_weeks, histories.age_weeks, histories.total
         self._repeats = histories.frequency
         self._may_leave = (self._repeats > 0) | bool(shift)
 
@@ -146,7 +147,7 @@ class _Likelihood:
         left = np.where(self._may_leave, (np.log(a) - np.log(next_b))[of] - power * log_last, -np.inf)
         both = np.logaddexp(stayed, left)
         of_x = gammaln(r + x) - gammaln(r) + r * np.log(alpha) + betaln(a, b + x + m) - betaln(a, b)
-        gain = self._count @ (of_x[of] + both)
+        gain = self._total(of_x[of] + both)
         gone = np.exp(left - both)
         here = 1 - gone
         all_ = digamma(a + b) - digamma(a + b + x + m)
@@ -154,5 +155,4 @@ class _Likelihood:
         by_alpha = r / alpha - power * (here / (alpha + self._age) + gone / (alpha + self._last))
         by_a = all_[of] + gone / a
         by_b = (all_ + digamma(b + x + m) - digamma(b))[of] - gone / next_b[of]
-        slopes = np.array([self._count @ slope for slope in (by_r, by_alpha, by_a, by_b)])
-        return float(gain), slopes
+        return gain, np.array([self._total(slope) for slope in (by_r, by_alpha, by_a, by_b)])

@@ -154,8 +154,7 @@ def discounted_purchases(forecast: PurchaseForecast, histories: Histories, setti
     """Return purchases of the lifetime's days, each counted less the later it is expected, ``[N]``."""
     ends = np.append(np.arange(_STEP_DAYS, settings.lifetime_days, _STEP_DAYS), float(settings.lifetime_days))
     total, before, start = np.zeros(len(histories)), np.zeros(len(histories)), 0.0
-    for end in ends:
-        by_end = forecast.expected(histories, days=float(end))
+    for end, by_end in zip(ends, forecast.expected_by(histories, days=ends.tolist()), strict=True):
         years = (start + end) / 2 / _YEAR_DAYS
         total += (by_end - before) * (1 + settings.discount_percent / 100) ** -years
         before, start = by_end, float(end)

@@ -13,7 +13,7 @@ half of the total's error, in logarithms: one window cannot tell a lasting error
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -155,11 +155,18 @@ class PurchaseForecast:
 
     def expected(self, histories: Histories, *, days: float) -> Floats:
         """Return the mean number of days with a purchase in the coming ``days``, ``[N]``."""
-        expected = self.level * self.model.expected(histories, days=days)
-        if self.shape is None:
-            return expected
-        over_window = self.model.expected(histories, days=self.window_days)
-        return expected * self.shape.factor(histories, over_window)
+        [expected] = self.expected_by(histories, days=(days,))
+        return expected
+
+    def expected_by(self, histories: Histories, *, days: Sequence[float]) -> Iterator[Floats]:
+        """Yield what ``expected`` returns of each of several ``days``; what they share is worked out once."""
+        alive = self.model.alive(histories)
+        factor = np.full(len(histories), self.level)
+        if self.shape is not None:
+            over_window = self.model.expected(histories, days=self.window_days, alive=alive)
+            factor = factor * self.shape.factor(histories, over_window)
+        for ahead in days:
+            yield self.model.expected(histories, days=ahead, alive=alive) * factor
 
     def alive(self, histories: Histories) -> Floats:
         """Return the chance not to have left for good, ``[N]``; by MBG/NBD, in which one purchase keeps nobody."""

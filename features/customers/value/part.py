@@ -6,7 +6,7 @@ from typing import Final
 
 import duckdb
 
-from features.customers.basics import clocks
+from features.customers.basics import clocks, traded
 from features.customers.groups import RFM_SEGMENTS, rfm_segment, value_tier
 from features.customers.growth import growth_stage
 from features.customers.parts import Context, CustomerColumn, Part
@@ -19,7 +19,7 @@ Relation = duckdb.DuckDBPyRelation
 
 def days_of(context: Context) -> Relation:
     """Return the days with a purchase, made once."""
-    return context.once("purchase_days", lambda: purchase_days(context.rows, context.items))
+    return context.once("purchase_days", lambda: purchase_days(traded(context), context.items))
 
 
 def _growth(context: Context) -> Relation:
