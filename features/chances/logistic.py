@@ -67,7 +67,9 @@ class QuadraticLogit:
         )
 
     @classmethod
-    def fit(cls, names: Sequence[str], x: Floats, y: npt.NDArray[np.bool_]) -> QuadraticLogit | None:
+    def fit(
+        cls, names: Sequence[str], x: Floats, y: npt.NDArray[np.bool_], *, crossed: Sequence[str] | None = None
+    ) -> QuadraticLogit | None:
         """Return the most likely coefficients under a standard normal prior, or ``None`` with too few outcomes.
 
         Squares and products enter only where the outcomes suffice for them all.
@@ -76,12 +78,13 @@ class QuadraticLogit:
             names: of the variables.
             x: ``[M, K]``.
             y: what came, bool ``[M]``.
+            crossed: variables whose squares and products may enter; all of them where left out.
         """
         size = len(names)
         rarer = int(min(y.sum(), len(y) - y.sum()))
         if rarer < OUTCOMES_A_COEFFICIENT * size:
             return None
-        rows, columns = np.triu_indices(size)
+        rows, columns = _pairs(names, names if crossed is None else crossed)
         if rarer < OUTCOMES_A_COEFFICIENT * (size + len(rows)):
             rows, columns = rows[:0], columns[:0]
         center, scale = x.mean(axis=0), np.maximum(x.std(axis=0), _LEAST_SCALE)
@@ -122,6 +125,13 @@ class QuadraticLogit:
 def chance_of(logit: Floats) -> Floats:
     """Return ``1 / (1 + exp(-logit))``."""
     return 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
+
+
+def _pairs(names: Sequence[str], crossed: Sequence[str]) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+    """Return the pairs of places whose products enter, a variable with itself included."""
+    places = np.array([place for place, name in enumerate(names) if name in crossed], np.intp)
+    rows, columns = np.triu_indices(len(places))
+    return places[rows], places[columns]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
