@@ -72,10 +72,9 @@ def validate(
     shop, log = ShopSettings.load(features), EventLog.open(features / EVENT_LOG_FILE)
     at_hand = columns_at_hand(CustomerTable.load(features / CUSTOMERS_FILE).frame)
     settings = ValidationSettings(period_days=period_days, num_cut_offs=cut_offs)
-    table = validate_tags(
-        log, features / ITEMS_FILE, tag_rules(shop, at_hand, own=rules), shop=shop, settings=settings, engine=engine
-    )
-    result = as_json(table, days_of(log, settings), settings)
+    judged = tag_rules(shop, at_hand, own=rules)
+    table = validate_tags(log, features / ITEMS_FILE, judged, shop=shop, settings=settings, engine=engine)
+    result = as_json(table, days_of(log, settings), settings, judged)
     if json is not None:
         write_json(json, result)
     return result

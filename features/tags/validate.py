@@ -89,7 +89,8 @@ def validate_tags(
         data: a data directory for the customer table's other sources.
         settings: which past days.
         engine: memory limit, threads, where to spill.
-        parts: of the past customer tables.
+        parts: of the past customer tables; without ``data`` what rests on other tables than the log and the items is
+            missing in them.
 
     Returns:
         tag, version, behavioural, num_tagged and num_untagged (customers times cut-offs), rate_tagged, rate_untagged,
@@ -109,17 +110,24 @@ def validate_tags(
     if len(table):
         table["q"] = false_discovery_rates(table["p"].to_numpy(float))
         table = table.sort_values(["rate_lift", "tag"], ascending=[False, True], ignore_index=True, na_position="last")
-    logger.info("tags: %d judged at %s", len(table), ", ".join(map(str, days)))
+    logger.info(
+        "tags: %d judged at %s, %d left out that name a column which past customer tables lack",
+        *(len(table), ", ".join(map(str, days)), len(rules) - len(judged)),
+    )
     return table
 
 
-def as_json(table: pd.DataFrame, days: Sequence[dt.date], settings: ValidationSettings) -> dict[str, Any]:
-    """Return the table as one JSON object that says how it was made."""
+def as_json(
+    table: pd.DataFrame, days: Sequence[dt.date], settings: ValidationSettings, rules: Sequence[Rule] = ()
+) -> dict[str, Any]:
+    """Return the table as one JSON object that says how it was made, and which of ``rules`` it leaves out."""
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    judged = {row["tag"] for row in rows}
     return {
         "cut_offs": [day.isoformat() for day in days],
         "settings": asdict(settings),
         "num_tags": len(table),
+        "left_out": [rule.name for rule in rules if rule.name not in judged],
         "multiple_testing": "q is Benjamini and Hochberg's, over the purchase rates of all tags of this table.",
         "tags": rows,
     }

@@ -122,7 +122,11 @@ def test_validation_when_the_next_period_is_known_then_rates_are_exact(tmp_path:
     log, items = shop(tmp_path, world(np.random.default_rng(1)))
     options = ValidationSettings(num_cut_offs=1)
     assert cut_offs(log, options) == (dt.date(2024, 1, 29),)  # day 28
-    rules = [rule("looked", events="view", within_days=14), rule("bought", events="purchase")]
+    rules = [
+        rule("looked", events="view", within_days=14),
+        rule("bought", events="purchase"),
+        rule("gold", column="tier", missing=False),
+    ]
     table = validate_tags(log, items, rules, shop=SHOP, settings=options, engine=ENGINE, parts=BASICS)
     looked = table.set_index("tag").loc["looked"]
     assert (looked["num_tagged"], looked["num_untagged"]) == (10, 20)
@@ -133,7 +137,9 @@ def test_validation_when_the_next_period_is_known_then_rates_are_exact(tmp_path:
     bought = table.set_index("tag").loc["bought"]
     assert bought["num_tagged"] == 0  # nobody had bought by day 28: what comes later is not looked at
     assert pd.isna(bought["rate_lift"])
-    assert json.dumps(as_json(table, cut_offs(log, options), options), allow_nan=False)
+    said = as_json(table, cut_offs(log, options), options, rules)
+    assert said["left_out"] == ["gold"]  # no customer table of that day has such a column
+    assert json.dumps(said, allow_nan=False)
 
 
 def test_validation_when_the_log_is_short_then_refused(tmp_path: Path) -> None:
