@@ -76,7 +76,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[Path, Path]:
     if not features.exists():
         footfall("features", data, features)
     if not (store / "current.json").exists():
-        small = ["--schedule.max_epochs", 1, "--tower.dim", 16, "--refit", "false"]
+        small = ["--model.schedule.max_epochs", 1, "--model.tower.dim", 16, "--model.refit", "false"]
         footfall("train", "retrieval", features, store, *small)
         footfall("promote", store, "--features", features, "--force", "true")
     return features, store
