@@ -21,6 +21,7 @@ from serving.customer_schemas import (
     MembersRequest,
     PreviewAnswer,
     PreviewRequest,
+    PurchaseIntentNow,
     SegmentsAnswer,
     SegmentsRequest,
 )
@@ -30,6 +31,7 @@ from serving.errors import RequestError, missing_part
 from serving.known_events import KnownEvents
 from serving.live_customer import LiveReader
 from serving.live_events import LiveEvents
+from serving.live_intent import NO_CONSENT, TOO_OLD, no_intent, purchase_intent
 from serving.release_state import ReleaseState
 from serving.rule_book import RuleBook
 
@@ -89,7 +91,7 @@ class CustomerAnswers:
         if profile is None and not history:
             raise RequestError(404, "unknown_user", "No customer has this id; check it, or send their events first.")
         now_us = self._wall() if rules is None else rules.now_us(self._wall)
-        triggers, cart = self._now(user_id, consent)
+        triggers, cart, intent = self._now(user_id, consent)
         return CustomerAnswer(
             user_id=user_id,
             profile=profile,
@@ -97,6 +99,7 @@ class CustomerAnswers:
             tags=[] if rules is None else rules.tags.of(book.customer_of(user_id), now_us=now_us),
             open_triggers=triggers,
             cart=cart,
+            purchase_intent=intent,
             best_hour=(profile or {}).get("best_hour"),
             personalised=consent.allows(PERSONALISATION),
             history=history,
@@ -163,15 +166,19 @@ class CustomerAnswers:
             rule=in_words(condition), size=size, of=of, share=share, note=note, **self._origin(rules)
         )  # fmt: skip
 
-    def _now(self, user_id: str, consent: UserConsent) -> tuple[list[CustomerTrigger], list[CartItem]]:
-        """Return open triggers and the cart; neither without consent to personalisation: they lead to messages."""
+    def _now(
+        self, user_id: str, consent: UserConsent
+    ) -> tuple[list[CustomerTrigger], list[CartItem], PurchaseIntentNow]:
+        """Return open triggers, cart and intent; none without consent to personalisation: they lead to messages."""
         rules, book = self._state.rules, self._book
-        if rules is None or self._reader is None or user_id in self._erased or not consent.allows(PERSONALISATION):
-            return [], []
+        if user_id in self._erased or not consent.allows(PERSONALISATION):
+            return [], [], no_intent(NO_CONSENT)
+        if rules is None or self._reader is None:
+            return [], [], no_intent(TOO_OLD)
         sent = [row for id_ in self._consents.ids_of(user_id) for row in self._live.of_user(id_)]
         now_us = rules.now_us(self._wall, newest_us=max((row[0] for row in sent), default=0))
         found = self._reader.read(book.customer_of(user_id), sent, consent, book.row(user_id), now_us=now_us)
-        return self._reader.triggers(found), self._reader.cart(found)
+        return self._reader.triggers(found), self._reader.cart(found), purchase_intent(rules, found)
 
     def _tags(self, user_ids: Sequence[str]) -> list[dict[str, Any]]:
         rules = self._state.rules

@@ -48,6 +48,26 @@ class CartItem(Answer, frozen=True, kw_only=True):
     live: Annotated[bool, Meta(description="sent to this service since the release was made")]
 
 
+class IntentReason(Answer, frozen=True, kw_only=True):
+    """What sets this visit apart from the mean one."""
+
+    reason: str
+    odds_factor: Annotated[float, Meta(description="how many times the odds are what they would be without it")]
+
+
+class PurchaseIntentNow(Answer, frozen=True, kw_only=True):
+    """How likely the visit that is under way still ends in a purchase."""
+
+    probability: Annotated[
+        float | None, Meta(description="calibrated on past visits; null where none can be given, and `note` says why")
+    ]
+    as_of: Annotated[dt.datetime | None, Meta(description="the instant of looking: it falls while nothing happens")]
+    session_started_at: dt.datetime | None = None
+    last_event_at: dt.datetime | None = None
+    because: Annotated[tuple[IntentReason, ...], Meta(description="the most telling first")] = ()
+    note: str
+
+
 class CustomerAnswer(Answer, frozen=True, kw_only=True):
     """What is known of one customer."""
 
@@ -60,6 +80,9 @@ class CustomerAnswer(Answer, frozen=True, kw_only=True):
         Meta(description="reasons to write now, by all events so far; none without consent to personalisation"),
     ]
     cart: list[CartItem]
+    purchase_intent: Annotated[
+        PurchaseIntentNow, Meta(description="of the visit under way, by all events so far; none without consent")
+    ]
     best_hour: Annotated[int | None, Meta(description="local hour at which this customer is around most")] = None
     personalised: Annotated[bool, Meta(description="whether the customer consents to personalisation")] = True
     history: Annotated[list[HistoryEvent], Meta(description="newest first")]

@@ -74,7 +74,7 @@ class LiveReader:
         """
         stored = [_stored(row) for row in self._rules.events.of(customer)]
         known = {_key(event) for event in stored}
-        live = [self._live(row) for row in sorted(set(sent), key=lambda row: row[0]) if row not in known]
+        live = [self._live(row) for row in sorted(dict.fromkeys(sent), key=lambda row: row[0]) if row not in known]
         allowed = [one for one in (*stored, *live) if consent.holds(c.PERSONALISATION, one.at_us)]
         return CustomerNow(
             user_id=customer,

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pyarrow.parquet as pq
 
 from features.files import read_json
+from features.intent.fit import PurchaseIntent
 from features.release import Part, layout
 from features.rules.parse import Columns
 from features.rules.session import columns_at_hand
@@ -35,6 +36,7 @@ class RuleBook:
         columns: how the customer table's columns are compared.
         zone: the shop's.
         as_of_us: the instant that all of it describes, UTC microseconds.
+        intent: of a visit that is under way; ``None`` in a part that was made before there was one.
     """
 
     tags: TagBook
@@ -46,6 +48,7 @@ class RuleBook:
     columns: Columns
     zone: ZoneInfo
     as_of_us: int
+    intent: PurchaseIntent | None = None
 
     @classmethod
     def load(cls, part: Part, book: CustomerBook) -> RuleBook | None:
@@ -67,6 +70,7 @@ class RuleBook:
             columns=columns,
             zone=ZoneInfo(about["time_zone"]),
             as_of_us=int(about["as_of_us"]),
+            intent=PurchaseIntent.load(part.path(layout.INTENT)) if layout.INTENT in part.files else None,
         )
 
     def now_us(self, wall: Callable[[], int], *, newest_us: int = 0) -> int:

@@ -19,6 +19,7 @@ Facts = dict[str, float]
 
 MOST_REASONS: Final = 3
 _LEAST_FACTOR: Final = 1.1  # a tenth of the odds, either way, is worth a word
+_PLURALS: Final = {"category": "categories", "search": "searches"}
 _WEEKDAYS: Final = ("", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -107,8 +108,7 @@ def _past(facts: Facts) -> str:
 
 
 def _counted(number: float, word: str) -> str:
-    plural = f"{word[:-1]}ies" if word.endswith("y") else f"{word}{'es' if word.endswith('ch') else 's'}"
-    return f"{number:.0f} {word if number == 1 else plural}"
+    return f"{number:.0f} {word if number == 1 else _PLURALS.get(word, f'{word}s')}"
 
 
 def _minutes(seconds: float) -> str:

@@ -10,13 +10,14 @@ from typing import Final
 import numpy as np
 
 from features import columns as c
-from features.build import IDENTITY_DIRECTORY, FeatureSet
+from features.build import IDENTITY_DIRECTORY, ITEMS_FILE, FeatureSet
 from features.customers.table import CustomerTable
 from features.errors import DataError
 from features.files import read_json, sha256_of_file
 from features.identity.build import MAP_FILE
 from features.identity.graph import CUSTOMER_ID
 from features.identity.map import IdentityMap
+from features.intent.fit import learn_intent
 from features.privacy.consents import CONSENTS_FILE, ConsentBook
 from features.release import layout
 from features.release.erasure import ErasedUsers
@@ -39,7 +40,7 @@ def write_customers_part(
     max_history_events: int = MAX_HISTORY_EVENTS,
     engine: EngineSettings = EngineSettings(),
 ) -> Part:
-    """Write the customer table, tags, audiences, consents, links and recent history of all who are not to be forgotten.
+    """Write the customer table, tags, audiences, intent, consents, links and recent history of all but those to forget.
 
     Args:
         features: what `footfall features` built; its sequences hold only what may be used for personalisation.
@@ -71,7 +72,16 @@ def write_customers_part(
             max_events=max_history_events,
         ).write(previous_tags=_newest_file(store, layout.TAGS))
         _write_who_they_are(features, erased, draft.directory)
+        intent = learn_intent(
+            features.event_log,
+            features.directory / ITEMS_FILE,
+            shop=features.shop,
+            forgotten=erased.__contains__,
+            engine=engine,
+        )
+        intent.save(draft.directory / layout.INTENT)
         draft.about.update(
+            intent=intent.about | {"reason": intent.reason},
             as_of=table.as_of.isoformat(),
             num_customers=len(known),
             currency=features.shop.currency,

@@ -30,7 +30,8 @@ RULE_EVENTS: Final = "rule_events.parquet"  # what triggers read: each customer'
 ITEM_FACTS: Final = "item_facts.parquet"  # item_id, title, price, stock, cycle_days
 TRIGGERS: Final = "triggers.yaml"  # the shop's own; absent where the ready ones are used
 RULES: Final = "rules.json"  # the instant, zone, currency and smallest group; tags and audiences in words
-# about: as_of; currency and minor_units of its money columns
+INTENT: Final = "intent.json"  # PurchaseIntent: the model and its test, or why there is none
+# about: as_of; currency and minor_units of its money columns; intent (version, as_of, test)
 
 # demand/
 FORECASTS: Final = "forecasts.parquet"  # item_id, day, mean, q0.1 ... q0.9

@@ -105,6 +105,12 @@ def test_customer_when_a_cart_event_is_acknowledged_then_the_next_lookup_shows_i
     assert sent.json()["accepted"] == 1
     answer = http.get("/v1/customers/carter").json()
     assert [(one["item_id"], one["live"]) for one in answer["cart"]] == [("item-5", True)]
+    intent = answer["purchase_intent"]
+    assert intent["probability"] == pytest.approx(0.5, abs=0.01)  # log odds of -2 at a view, 2 more with the cart
+    assert intent["because"][0]["reason"] == "1 item in the cart"
+    assert intent["session_started_at"] == intent["last_event_at"] == answer["cart"][0]["since"]
+    http.post("/v1/events", json={"events": [view("carter", "item-5", event_type="remove_from_cart")]})
+    assert http.get("/v1/customers/carter").json()["purchase_intent"]["probability"] == pytest.approx(0.12, abs=0.01)
     assert {"tags", "segments", "open_triggers", "best_hour", "as_of", "age_seconds"} <= set(answer)
 
 

@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from features.chances.calibration import Calibration
+from features.chances.logistic import QuadraticLogit
 from features.columns import EVENT_TYPE_CODES
 from features.files import write_json
+from features.intent.fit import VERSION, PurchaseIntent
+from features.intent.model import PAUSE_SHARES, VARIABLES, IntentModel, ShopPace
 from features.release import layout
 from features.sequences import Sequences
 from features.vocabulary import Vocabulary
@@ -40,6 +44,7 @@ def write_rules(
         directory / layout.AUDIENCES, index=False
     )
     _events(users, histories, vocabulary).to_parquet(directory / layout.RULE_EVENTS, index=False, row_group_size=100)
+    plain_intent(as_of_us).save(directory / layout.INTENT)
     facts = {"item_id": vocabulary.ids, "title": [f"Thing number {n}" for n in range(len(vocabulary.ids))]}
     pd.DataFrame(facts).assign(price=100.0, stock=np.nan, cycle_days=np.nan).to_parquet(
         directory / layout.ITEM_FACTS, index=False
@@ -59,6 +64,21 @@ def write_rules(
                 {"name": "of_item", "title": "T", "description": "D", "parameters": ["item"]}
             ],
         },
+    )
+
+
+def plain_intent(as_of_us: int) -> PurchaseIntent:
+    """Log odds of -2 at a customer's first view, 2 more for an item in the cart, falling with the length of a pause."""
+    weights = {"in_cart": 2 / np.log(2), "pause": 1.0, "past_rate": 1.0}
+    seconds = np.linspace(0, 1500, len(PAUSE_SHARES))
+    model = IntentModel(
+        logit=QuadraticLogit.plain(VARIABLES, weights, bias=-2.0),
+        calibration=Calibration(method="none"),
+        pace=ShopPace(rate=0.1, pause_seconds=seconds),
+        gap_minutes=30,
+    )
+    return PurchaseIntent(
+        model=model, about={"version": VERSION, "as_of": pd.Timestamp(as_of_us, unit="us").isoformat()}
     )
 
 
