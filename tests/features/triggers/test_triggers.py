@@ -21,7 +21,7 @@ from features.engine import connect
 from features.errors import ConfigError
 from features.event_log import EventLog
 from features.rules.compile import Compiler
-from features.rules.conditions import DAY_US
+from features.rules.conditions import DAY_US, HOUR_US
 from features.rules.live import LiveCustomer
 from features.rules.rows import end_of_day_us, rule_rows
 from features.rules.session import RuleSession, columns_at_hand
@@ -170,6 +170,26 @@ def test_caps_when_reached_then_the_lower_priority_is_held_back_with_the_reason(
     ]
     gone = {"ann": Sent(unsubscribed=frozenset({"push"}))}
     assert plan([opened("ann", "high", 9)], sent=gone)["held_back"].tolist() == ["unsubscribed from push"]
+
+
+def test_sent_when_plan_and_log_hold_a_message_then_it_counts_once_and_is_about_its_item() -> None:
+    """Two planned, for 07:59 and the next day; the log has one of 08:00, and one of another day about nothing known."""
+    day = 100 * DAY_US
+    log = Sent.of(
+        [("message_sent", day + 8 * HOUR_US, "push", "", None), ("message_sent", day - DAY_US, "email", "", None)]
+    )
+    plans = [
+        ("message_sent", day + 8 * HOUR_US - 60_000_000, "push", "cart_left", "i1"),
+        ("message_sent", day + DAY_US, "push", "cart_left", "i2"),
+    ]
+    both = log.with_planned(plans, ZoneInfo("UTC"))
+    assert sorted(both.messages) == [(day - DAY_US, "email"), (day + 8 * HOUR_US, "push"), (day + DAY_US, "push")]
+    assert both.last_about("cart_left", "i1") == day + 8 * HOUR_US - 60_000_000
+    assert both.last_about("cart_left", None) == day + DAY_US
+    assert both.last_about("cart_left", "i3") is None
+    assert both.last_about("win_back", None) is None
+    anything = Sent.of([("message_sent", day, "push", "cart_left", None)])  # names no item: it may have been any
+    assert anything.last_about("cart_left", "i3") == day
 
 
 def test_quiet_hours_when_planned_then_moved_and_when_now_then_held_back() -> None:
