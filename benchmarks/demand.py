@@ -57,8 +57,8 @@ from training.demand.baselines.recursive_trees import recursive_trees
 from training.demand.baselines.tree_features import TreeFeatures
 from training.demand.baselines.trees import STRIDES, Ensemble, QuantileTrees, TreeConfig, direct_trees
 from training.demand.config import DemandConfig
-from training.demand.fit import OURS
 from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.measured import OURS
 
 HERE: Final = Path(__file__).parent
 TREES: Final[dict[str, Callable[[TreeFeatures, int, TreeConfig], Forecaster]]] = {

@@ -17,8 +17,8 @@ from features.release.layout import QUANTILES, quantile_column
 from training.demand.backtesting.backtest import Backtest
 from training.demand.backtesting.scores import Scores, differences, intervals
 from training.demand.backtesting.tables import scores_of, tables
-from training.demand.fit import OURS
 from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.measured import OURS
 from training.evaluation.bootstrap import Interval
 
 # WQL measured before by the pinned configurations; a row further off than the tolerance voids its comparison.

@@ -145,6 +145,19 @@ def demand_details(item: dict) -> dict:
         "classes": [
             {"class": "lumpy", "num_items": 640, "models": {name: {"wql": 0.7, "pit80": 0.8} for name in names}}
         ],
+        "buyers": [
+            {
+                "title": "Growth stage",
+                "note": "Not shown: 1 group of fewer than 10 customers.",
+                "rows": [
+                    {
+                        "label": "newcomer",
+                        "share_of_units": 0.1,
+                        "models": {name: {"wql": 0.5, "bias": -0.01} for name in names},
+                    }
+                ],
+            }
+        ],
         "windows": {"starts": ["1 Jan 2024", "15 Jan 2024"], "wql": {name: [0.5, 0.6] for name in names}},
         "steps": {name: [0.5, None, 0.6] for name in names},
         "service_curves": dict.fromkeys(names, curve),

@@ -16,9 +16,10 @@ from tests.features.tiny_shop import event, utc, write_shop
 from tests.training.demand_worlds import NUM_ITEMS, poisson_panel, small_config
 from training.demand.decisions.config import DecisionConfig
 from training.demand.export import as_of, forecast_frame
-from training.demand.fit import OURS, Windows, train_demand
+from training.demand.fit import Windows, train_demand
 from training.demand.forecast import Forecast
 from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.measured import OURS
 from training.demand.network.trainer import fit_model
 from training.tracking import tracking_uri
 
@@ -119,6 +120,13 @@ def test_train_demand_when_the_shop_logs_no_carts_then_their_baseline_is_left_ou
     assert set(result["report"]["models"]) == {OURS, "seasonal_naive", "empirical_quantiles", "croston_sba"}
 
 
+def test_train_demand_when_one_customer_buys_everything_then_no_group_is_shown(trained):
+    _, result = trained
+    found = result["report"]["buyers"]
+    assert [one["title"] for one in found] == ["Customer lifecycle", "Growth stage", "RFM segment"]
+    assert all(one["rows"] == [] and "Not shown: 1 group" in one["note"] for one in found)
+
+
 def test_train_demand_when_tracked_then_one_finished_run_with_metrics_and_files(trained):
     store, result = trained
     client = MlflowClient(tracking_uri(store))
@@ -138,7 +146,7 @@ def test_train_demand_when_it_broke_after_choosing_then_resume_goes_on_and_ends_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.demand.fit.evaluate_demand", breaks)
+        patch.setattr("training.demand.fit.measured_on", breaks)
         with pytest.raises(KeyboardInterrupt):
             train_demand(features, tmp_path, CONFIG)
     (run_id,) = (path.name for path in (tmp_path / "runs").iterdir())

@@ -15,25 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
 from features.build import FeatureSet
 from features.demand.calibration import DemandCalibration
 from features.errors import ConfigError, DataError
 from features.files import read_json, write_json
-from features.panel.demand_panel import DemandPanel
 from features.release import ReleaseStore, layout, write_part
 from features.release.part import Part
-from training.demand.backtesting.backtest import Forecaster, backtest, baseline_forecasters
-from training.demand.backtesting.tables import report_of
-from training.demand.calibrate import before_and_after
 from training.demand.config import DemandConfig
 from training.demand.evaluated import EvaluatedModel, keep_evaluated, window_of
 from training.demand.export import write_files
 from training.demand.forecast import forecast
 from training.demand.hierarchy import write_totals
 from training.demand.inputs.panel_inputs import PanelInputs
+from training.demand.measured import headline, measured_on
 from training.demand.network.model import DemandModel
 from training.demand.network.trainer import Fitted, fit_model
 from training.demand.rolling import RollingForecaster
@@ -44,8 +38,6 @@ from training.tracking import TrackedRun
 log = logging.getLogger(__name__)
 
 EXPERIMENT: Final = "footfall-demand"
-OURS: Final = "footfall"
-GATE: Final = "empirical_quantiles"
 RESULT_FILE: Final = "result.json"
 CHOOSE: Final = "choose"  # stages of a run, by the name of their directory
 REFIT: Final = "refit"
@@ -123,10 +115,9 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
             run.log_params(dataclasses.asdict(config))
         run.log_tags({"footfall.kind": "demand", "footfall.data_fingerprint": found.fingerprint})
         chosen = _choose(inputs, config, windows, work, run)
-        carts = _carts(panel)
         rolling = RollingForecaster.of(chosen.model, inputs, config, first=windows.fit_until, until=panel.num_periods)
-        report = evaluate_demand(rolling, windows.test, carts=carts)
-        metrics = _headline(report, chosen)
+        report = measured_on(rolling, windows.test, found)
+        metrics = {"validation_wql": float(chosen.score or 0.0), "steps": float(chosen.steps), **headline(report)}
         run.log_metrics(metrics)
         # The level is of a moment: whoever asks the kept model about another one must do without.
         spread = dataclasses.replace(rolling.calibration(windows.seen_until), level=0.0)
@@ -164,12 +155,6 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
     return result
 
 
-def _carts(panel: DemandPanel) -> npt.NDArray[np.floating] | None:
-    """Return add-to-carts ``[I, T]``; a shop that logs none has zeros in their place, of which nothing can be learnt."""
-    carts = panel.observed.get("num_carts")
-    return carts if carts is not None and np.any(carts > 0) else None
-
-
 def _finish(work: Path, result: dict[str, Any]) -> None:
     """Leave what a promotion asks for: the result and the evaluated model."""
     write_json(work / RESULT_FILE, result)
@@ -189,32 +174,6 @@ def empty_panel(found: FeatureSet) -> str:
     )
 
 
-def evaluate_demand(
-    rolling: RollingForecaster, origins: tuple[int, ...], *, carts: npt.NDArray[np.floating] | None = None
-) -> dict[str, Any]:
-    """Return metrics and tables of the model and its baselines over the windows from ``origins``, paired intervals too.
-
-    ``calibration`` in the report holds the model's PIT and service before and after.
-
-    Args:
-        rolling: the model as it stands at each origin.
-        origins: first period of each window; nothing comes back where there are none.
-        carts: add-to-carts ``[I, T]``, where the shop logs them: a baseline reads them.
-    """
-    if not origins:
-        return {}
-    inputs, config = rolling.inputs, rolling.inputs.config
-    days = {"D": 1, "W": 7}[inputs.frequency]
-    lead = min(config.horizon, -(-config.lead_time_days // days))
-    forecasters: dict[str, Forecaster] = {OURS: rolling, **baseline_forecasters(inputs, carts=carts)}
-    asked: dict[str, Any] = {"lead_periods": lead, "service_levels": config.service_levels}
-    found = {name: backtest(one, inputs, origins, **asked) for name, one in forecasters.items()}
-    report = report_of(found, inputs, ours=OURS, gate=GATE, seed=config.seed)
-    raw = backtest(rolling.uncalibrated, inputs, origins, **asked)
-    report["calibration"] = before_and_after(raw, found[OURS], rolling.calibration(inputs.num_periods))
-    return report
-
-
 def _choose(inputs: PanelInputs, config: DemandConfig, windows: Windows, work: Path, run: TrackedRun) -> Fitted:
     chosen = fit_model(
         inputs,
@@ -226,16 +185,6 @@ def _choose(inputs: PanelInputs, config: DemandConfig, windows: Windows, work: P
     )
     log.info("demand: %d steps, WQL %.4f on %d validation windows", chosen.steps, chosen.score, len(windows.validation))
     return chosen
-
-
-def _headline(report: dict[str, Any], chosen: Fitted) -> dict[str, float]:
-    metrics = {"validation_wql": float(chosen.score or 0.0), "steps": float(chosen.steps)}
-    if report:
-        metrics |= report["models"][OURS]
-        metrics |= {f"{name}_wql": values["wql"] for name, values in report["models"].items() if name != OURS}
-        names = ("wql_less_gate", "wql_less_gate_low", "wql_less_gate_high")
-        metrics |= dict(zip(names, report["wql_less_gate"][OURS], strict=True))
-    return metrics
 
 
 def _export(

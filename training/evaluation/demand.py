@@ -19,7 +19,8 @@ from features.files import write_json
 from features.panel.demand_panel import DemandPanel
 from features.release import Part, ReleaseStore, layout
 from training.demand.backtesting.classes import CLASSES, demand_classes
-from training.demand.fit import EXPERIMENT, GATE, OURS
+from training.demand.fit import EXPERIMENT
+from training.demand.measured import GATE, OURS
 from training.evaluation import demand_details as details
 from training.report.demand import write_demand_page
 from training.tracking import tracked_run
@@ -98,6 +99,7 @@ def demand_report(found: FeatureSet, part: Part, *, seed: int) -> dict[str, Any]
         "pit": measured.get("pit"),
         "calibration": measured.get("calibration"),
         "classes": details.by_class(measured, _label),
+        "buyers": details.by_buyers(measured, _label),
         "windows": details.by_window(measured, found.panel, _label),
         "steps": details.by_step(measured, _label),
         "service_curves": details.service_curves(measured, _label),

@@ -39,6 +39,26 @@ def by_class(measured: Mapping[str, Any], label: Named) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["num_items"])
 
 
+def by_buyers(measured: Mapping[str, Any], label: Named) -> list[dict[str, Any]]:
+    """Return, for each way to sort buyers, every forecaster's error by group; none of a run that did not measure it."""
+    return [
+        {
+            "title": grouping["title"],
+            "note": grouping["note"],
+            "rows": [
+                {
+                    **row,
+                    "label": row["label"].replace("_", " "),
+                    "models": {label(n): v for n, v in row["models"].items()},
+                }
+                for row in grouping["rows"]
+            ],
+        }
+        for grouping in measured.get("buyers", ())
+        if grouping["rows"]
+    ]
+
+
 def by_window(measured: Mapping[str, Any], panel: DemandPanel, label: Named) -> dict[str, Any]:
     """Return each window's first day, and every forecaster's WQL in it."""
     tables = {name: table["per_window"] for name, table in measured.get("tables", {}).items()}

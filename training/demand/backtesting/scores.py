@@ -81,6 +81,15 @@ class Scores:
         """Return the scores of some series."""
         return Scores(names=self.names, top=self.top[chosen], bottom=self.bottom[chosen])
 
+    def weighted(self, weight: Floats) -> Scores:
+        """Return the scores with each series counted so many times, ``[I]``."""
+        return Scores(names=self.names, top=self.top * weight[:, None], bottom=self.bottom * weight[:, None])
+
+    @property
+    def units(self) -> Floats:
+        """Units sold in the windows, ``[I]``."""
+        return self.bottom[:, self.names.index("wql")]
+
     def values(self) -> dict[str, float]:
         """Return each metric; one that no series counts for is left out."""
         top, bottom = self.top.sum(axis=0), self.bottom.sum(axis=0)
