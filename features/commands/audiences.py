@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from features.commands.moves import moves
-from features.commands.parsing import Command, also_from, run_subcommand
+from features.commands.parsing import Command, Parameters, also_from, as_texts, run_subcommand
 from features.errors import ConfigError
 from features.settings import EngineSettings
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from features.settings import ShopSettings
 
 READY: Final = "ready"
-Parameters = dict[str, str] | None
 Purpose = Literal["analytics", "personalisation"]
 
 
@@ -219,7 +218,7 @@ class Opened:
 
         own = None if rules == READY else Path(rules)
         columns = columns_at_hand(self.customers.frame)
-        return read_audience(name, shop=self.shop, columns=columns, own=own, parameters=parameters)
+        return read_audience(name, shop=self.shop, columns=columns, own=own, parameters=as_texts(parameters))
 
 
 @contextlib.contextmanager

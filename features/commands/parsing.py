@@ -19,6 +19,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from features.errors import ConfigError, did_you_mean
 
 Command = Callable[..., dict[str, Any] | None]
+Parameters = dict[str, str | int | float] | None  # YAML reads {item: 12} as a number
 
 # How jsonargparse 4.53 says that a key is unknown: on the command line, and in a YAML file.
 _UNKNOWN_OPTION: Final = re.compile(r"unrecognized arguments: --(?P<key>[\w.-]+)", re.IGNORECASE)
@@ -75,6 +76,11 @@ _ALSO: Final = {"--from": "--since", "--to": "--until"}
 def also_from(argv: list[str]) -> list[str]:
     """Let a command that has --since and --until take --from and --to as well."""
     return [_ALSO.get(name, name) + sign + value for name, sign, value in (word.partition("=") for word in argv)]
+
+
+def as_texts(parameters: Parameters) -> dict[str, str]:
+    """Return what stands for the names in a rule as texts, as a rule has them."""
+    return {name: str(value) for name, value in (parameters or {}).items()}
 
 
 def _with_flags(command: Command, argv: list[str]) -> list[str]:

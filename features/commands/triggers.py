@@ -6,7 +6,7 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.commands.parsing import run_command
+from features.commands.parsing import Parameters, as_texts, run_command
 from features.errors import ConfigError
 from features.settings import EngineSettings
 from features.triggers.limits import DEFAULT_LIMITS, Limits, When
@@ -21,7 +21,7 @@ def triggers(
     *,
     only: str = "",
     rules: Path | None = None,
-    parameters: dict[str, str] | None = None,
+    parameters: Parameters = None,
     as_of: str = "",
     sent: Path | None = None,
     held: Path | None = None,
@@ -43,7 +43,7 @@ def triggers(
         only: names of triggers, separated by commas; all of them where left out.
         rules: YAML file of triggers; the shop's own in the features, or the ready ones, where left out.
         parameters: what $name in the rules stands for, such as '{lead_days: 5}'.
-        as_of: local day whose end the log is read up to, such as 2026-03-01; its last day where left out.
+        as_of: earlier local day, such as 2026-03-01, to see what would have been planned at its end.
         sent: file that this command wrote before, or a directory of them: their messages count as sent.
         held: file for the messages that a cap, an hour, an earlier message or an unsubscription holds back.
         limits: caps, quiet hours, best hour and medium.
@@ -68,7 +68,7 @@ def triggers(
         day=_day(as_of),
         rules=rules,
         only=[name.strip() for name in only.split(",") if name.strip()],
-        parameters=parameters or {},
+        parameters=as_texts(parameters),
         earlier=None if sent is None else read_planned(sent, but=out),
         names=() if ring is None else [ring.pseudonyms(pseudonyms_for, number=number) for number in ring.keys],
         limits=limits,
@@ -101,7 +101,6 @@ def _summary(made: MorningPlan, now: dt.datetime) -> dict[str, Any]:
         "age_hours": round((instant_us(now) - made.as_of_us) / 3_600_000_000, 1),
         "customers": {"known": made.num_customers, "consenting": made.num_allowed},
         **made.plan.totals(),
-        "late": made.num_late,
         "sent_to_strangers": made.num_strangers,
         "by_trigger": made.plan.counts,
     }

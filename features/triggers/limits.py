@@ -95,27 +95,30 @@ def planned(
     profiles: Mapping[str, Mapping[str, Any]],
     limits: Limits = DEFAULT_LIMITS,
     when: When = "best_hour",
+    write_us: int | None = None,
 ) -> pd.DataFrame:
     """Return one row a trigger: when it goes, or what holds it back.
 
     Args:
         found: open triggers.
-        as_of_us: now, UTC microseconds.
+        as_of_us: the instant that the triggers are of, UTC microseconds.
         zone: the shop's.
         sent: by customer.
         profiles: best_hour, quiet_from and quiet_until by customer, where known.
         limits: caps and quiet hours.
         when: ``best_hour`` plans for the next best hour outside quiet ones; ``now`` holds back in quiet hours.
+        write_us: from when on messages can be written; ``as_of_us`` where left out.
 
     Returns:
         MESSAGE_COLUMNS; held_back is blank where the message may go, else a sentence, and held_by a word for it
         (``HELD_BY``). due_at, until and send_at are UTC.
     """
+    write_us = as_of_us if write_us is None else write_us
     rows, going = [], dict.fromkeys((one.user_id for one in found), 0)
     for one in in_order(found):
         profile = {name: value for name, value in profiles.get(one.user_id, {}).items() if not pd.isna(value)}
         hour = int(profile.get("best_hour", limits.best_hour))
-        send_at, held = _moment(as_of_us, zone, hour, limits=limits, profile=profile, when=when)
+        send_at, held = _moment(write_us, zone, hour, limits=limits, profile=profile, when=when)
         of_user = sent.get(one.user_id, Sent())
         by, reason = (
             _unwanted(of_user, one, as_of_us, limits)
@@ -142,10 +145,10 @@ def is_quiet(hour: int, quiet_from: int, quiet_until: int) -> bool:
 
 
 def _moment(
-    as_of_us: int, zone: ZoneInfo, hour: int, *, limits: Limits, profile: Mapping[str, Any], when: When
+    write_us: int, zone: ZoneInfo, hour: int, *, limits: Limits, profile: Mapping[str, Any], when: When
 ) -> tuple[dt.datetime, Held]:
     """When it would go, and what the hour has against it."""
-    now = (EPOCH + dt.timedelta(microseconds=as_of_us)).astimezone(zone)
+    now = (EPOCH + dt.timedelta(microseconds=write_us)).astimezone(zone)
     if when == "now":
         quiet = _quiet(now.hour, limits, profile)
         return now, ("quiet_hours", f"quiet hours at {now.hour}:00 local") if quiet else _GOES

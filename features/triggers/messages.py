@@ -45,12 +45,14 @@ class Writing:
         sent: by customer.
         limits: caps and quiet hours.
         when: ``best_hour`` plans for the next best hour outside quiet ones; ``now`` holds back in quiet hours.
+        write_us: from when on, UTC microseconds; the session's instant where left out.
     """
 
     allowed: Container[str]
     sent: Mapping[str, Sent] = field(default_factory=dict)
     limits: Limits = DEFAULT_LIMITS
     when: When = "best_hour"
+    write_us: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,7 +100,7 @@ def plan_messages(
     consenting = [one for one in found if one.user_id in writing.allowed]
     plan = planned(
         consenting, as_of_us=session.as_of_us, zone=zone, sent=writing.sent, profiles=_hours(profiles, consenting),
-        limits=writing.limits, when=writing.when,
+        limits=writing.limits, when=writing.when, write_us=writing.write_us,
     )  # fmt: skip
     goes = plan["held_by"] == ""
     messages = plan[goes].reset_index(drop=True)

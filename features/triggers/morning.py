@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -24,8 +24,8 @@ from features.identity.map import IdentityMap
 from features.privacy.lookup import consents_of_features
 from features.privacy.pseudonyms import Pseudonyms
 from features.release.erasure import ErasedUsers
-from features.rules.conditions import columns_of
-from features.rules.rows import EPOCH, end_of_day_us, instant_us
+from features.rules.conditions import DAY_US, columns_of
+from features.rules.rows import end_of_day_us, instant_us
 from features.rules.session import RuleSession, columns_at_hand
 from features.rules.shop_files import TRIGGERS_FILE
 from features.settings import EngineSettings, ShopSettings
@@ -36,6 +36,7 @@ from features.triggers.messages import MessagePlan, Writing, only_named, plan_me
 from features.triggers.sent import Sent, rows_of_plan, sent_messages
 from features.triggers.trigger import LIBRARY, Trigger, read_triggers
 
+OLD_DAYS: Final = 2
 logger = logging.getLogger(__name__)
 
 
@@ -44,9 +45,9 @@ class Morning:
     """What a plan rests on beside the features.
 
     Args:
-        now: when it is made, with its zone.
-        day: the local day whose end the log is read up to; the log's last one where nothing is said. A day that is
-            not over is read up to ``now``.
+        now: when it is made, with its zone; messages are planned from then on.
+        day: an earlier local day whose end takes the place of ``now``, to see what would have been planned. Where
+            nothing is said the log is read up to the end of its last day, or up to ``now`` while that day lasts.
         rules: YAML file of triggers; the shop's own in the features, or the ready ones, where left out.
         only: names of the triggers that may write; all where empty.
         parameters: such as ``lead_days``.
@@ -82,7 +83,6 @@ class MorningPlan:
         as_of_us: the instant that the log was read up to, UTC microseconds.
         num_customers: that the log or the customer table knows.
         num_allowed: of them that consent now.
-        num_late: planned messages whose time is past already, since the log ends too long ago.
         num_strangers: messages of earlier plans to nobody that is known.
     """
 
@@ -90,7 +90,6 @@ class MorningPlan:
     as_of_us: int
     num_customers: int
     num_allowed: int
-    num_late: int
     num_strangers: int
 
 
@@ -122,14 +121,15 @@ def plan_morning(features: Path, morning: Morning) -> MorningPlan:
         allowed = _allowed(features, ids, shop, morning, now_us=now_us)
         sent, strangers = _sent(features, session, ids, shop, morning)
         facts = item_facts(session, items, stock=stock if customers.as_of == stored.as_of else None)
-        writing = Writing(allowed=allowed, sent=sent, limits=morning.limits, when=morning.when)
+        write_us = now_us if morning.day is None else as_of_us
+        writing = Writing(allowed=allowed, sent=sent, limits=morning.limits, when=morning.when, write_us=write_us)
         plan = plan_messages(session, triggers, facts, writing, profiles=customers.frame, zone=shop.zone)
-    late = int((plan.messages["send_at"] < pd.Timestamp(morning.now)).sum())
-    if late:
-        logger.warning("messages: the log ends at %s; %d are planned for a time that is past", _day_of(as_of_us), late)
+    if morning.day is None and now_us - as_of_us > OLD_DAYS * DAY_US:
+        logger.warning("messages: the log ends on %s; build the features again before you write", customers.as_of)
     known = {*ids, *customers.frame[c.USER_ID]}
-    return MorningPlan(plan=plan, as_of_us=as_of_us, num_customers=len(known), num_allowed=len(allowed), num_late=late,
-                       num_strangers=strangers)  # fmt: skip
+    return MorningPlan(
+        plan=plan, as_of_us=as_of_us, num_customers=len(known), num_allowed=len(allowed), num_strangers=strangers
+    )
 
 
 def _triggers(features: Path, stored: CustomerTable, shop: ShopSettings, morning: Morning) -> tuple[Trigger, ...]:
@@ -172,7 +172,3 @@ def _users_of(features: Path, plans: pd.DataFrame, ids: Sequence[str], names: Se
         return users
     known = users[users.notna()].unique()
     return users.map(dict(zip(known, IdentityMap.load(path).resolve(list(known)), strict=True)))
-
-
-def _day_of(at_us: int) -> dt.date:
-    return (EPOCH + dt.timedelta(microseconds=at_us)).date()
