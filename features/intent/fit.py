@@ -106,24 +106,36 @@ def intent_of(moments: Moments, *, gap_minutes: int, as_of: dt.datetime) -> Purc
     about: dict[str, Any] = {"version": VERSION, "as_of": as_of.isoformat(), "num_visits": moments.num_visits}
     about |= {"num_buying_visits": moments.num_bought, "gap_minutes": gap_minutes}
     reason = _why_none(moments)
-    stretch = _stretch(moments)
-    tested = None if reason else _fitted(moments, stretch < FIT, gap_minutes)
-    served = None if tested is None else _fitted(moments, stretch < SERVED_FIT, gap_minutes)
+    tested = None if reason else tested_model(moments, gap_minutes=gap_minutes)
+    served = None if tested is None else _fitted(moments, _stretch(moments) < SERVED_FIT, gap_minutes)
     if tested is None or served is None:
         reason = reason or _too_few(moments)
         logger.warning("purchase intent: none: %s", reason)
         return PurchaseIntent(model=None, reason=reason, about=about)
-    fitted = {
-        method: _calibrated(tested, moments, method, (stretch >= FIT) & (stretch < CALIBRATE)) for method in METHODS
-    }
-    chosen = _chosen(fitted, moments.where((stretch >= CALIBRATE) & (stretch < CHOOSE)))
-    final = _calibrated(tested, moments, chosen, (stretch >= FIT) & (stretch < CHOOSE))
-    about["test"] = test_of(final, moments.where(stretch >= CHOOSE))
+    test = test_of(tested, latest(moments))
     logger.info(
         "purchase intent: calibrated by %s; AUC %.3f, calibration error %.4f on the latest visits",
-        *(chosen, about["test"].get("auc", float("nan")), about["test"].get("ece", float("nan"))),
+        *(tested.calibration.method, test.get("auc", float("nan")), test.get("ece", float("nan"))),
     )
-    return PurchaseIntent(model=_calibrated(served, moments, chosen, stretch >= SERVED_FIT), about=about)
+    model = _calibrated(served, moments, tested.calibration.method, _stretch(moments) >= SERVED_FIT)
+    return PurchaseIntent(model=model, about=about | {"test": test})
+
+
+def tested_model(moments: Moments, *, gap_minutes: int) -> IntentModel | None:
+    """Return the model whose test is reported, which saw nothing of the ``latest`` visits; ``None`` with too few."""
+    stretch = _stretch(moments)
+    model = _fitted(moments, stretch < FIT, gap_minutes)
+    if model is None:
+        return None
+    early, late = (stretch >= FIT) & (stretch < CALIBRATE), (stretch >= CALIBRATE) & (stretch < CHOOSE)
+    maps = {method: _calibrated(model, moments, method, early).calibration for method in METHODS}
+    unseen = moments.where(late)
+    return _calibrated(model, moments, better_method(maps, model.log_odds(unseen.known), unseen.came), early | late)
+
+
+def latest(moments: Moments) -> Moments:
+    """Return the moments of the visits that the test is of."""
+    return moments.where(_stretch(moments) >= CHOOSE)
 
 
 def test_of(model: IntentModel, moments: Moments) -> dict[str, Any]:
@@ -239,9 +251,3 @@ def _calibrated(model: IntentModel, moments: Moments, method: Method, rows: Bool
     return IntentModel(
         logit=model.logit, calibration=found, pace=model.pace, gap_minutes=model.gap_minutes
     )  # fmt: skip
-
-
-def _chosen(fitted: dict[Method, IntentModel], moments: Moments) -> Method:
-    log_odds = fitted["none"].log_odds(moments.known)
-    maps = {method: model.calibration for method, model in fitted.items()}
-    return better_method(maps, log_odds, moments.came)

@@ -56,7 +56,7 @@ def fill_baskets(
     ends_at = visits.start + FIRST_VIEW_S
     np.maximum.at(ends_at, browsing.visit, viewed_at + dwell)
     can_buy = on_sale(world.items, day) & (state.stock > 0)
-    due_visit, due_item = _due(state, visits, day)
+    due_visit, due_item = due_needs(state, visits, day)
     lines = _draw_lines(
         world,
         visits,
@@ -109,7 +109,7 @@ def _view_times(visits: Visits, browsing: Browsing, rng: np.random.Generator) ->
     return visits.start[browsing.visit] + FIRST_VIEW_S + before - before[first], dwell
 
 
-def _due(state: State, visits: Visits, day: int) -> tuple[Ints, Ints]:
+def due_needs(state: State, visits: Visits, day: int) -> tuple[Ints, Ints]:
     """Return (visit, item) pairs whose need has come, among sessions with a login."""
     visit_of_user = np.full(len(state.last_focal), -1)
     named = np.flatnonzero(~visits.anonymous)
