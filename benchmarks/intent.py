@@ -194,6 +194,7 @@ def rows(
         )  # fmt: skip
         row = {
             "model": f"{name}, {shop}",
+            "surface": shop,  # a table of its own
             "metrics": metrics,
             "interval": {},
             "per_seed": {key: [one[key] for one in each] for key in each[0]} if len(each) > 1 else {},
@@ -241,7 +242,15 @@ def lookups(log: EventLog, intent: PurchaseIntent) -> list[dict[str, Any]]:
         median, high = (float(np.percentile(times, level)) for level in (50, 99))
         blank = {"interval": {}, "per_seed": {}, "fit_cpu_s": None, "fit_wall_s": None, "peak_mb": None, "config": {}}
         metrics = {"lookup_us": round(median, 1), "lookup_us_p99": round(high, 1)}
-        found.append({"model": f"lookup, {size} events", "metrics": metrics, "note": "median of 300", **blank})
+        found.append(
+            {
+                "model": f"lookup, {size} events",
+                "surface": "lookup",
+                "metrics": metrics,
+                "note": "median of 300",
+                **blank,
+            }
+        )
     return found
 
 
