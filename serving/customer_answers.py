@@ -114,7 +114,8 @@ class CustomerAnswers:
         """Return the labels and tags of several customers; those without a row are listed."""
         book = self._book
         asked = list(dict.fromkeys(request.user_ids))
-        known = [id_ for id_ in asked if id_ not in self._erased]
+        erased = self._erased.current()
+        known = [id_ for id_ in asked if id_ not in erased]
         allowed = self._consents.allowed(known, ANALYTICS)
         shown = [id_ for id_ in known if id_ in allowed]
         found = {
@@ -188,7 +189,8 @@ class CustomerAnswers:
         return [{_TAGS: names} for names in rules.tags.names_of(customers, now_us=rules.now_us(self._wall))]
 
     def _may_be_written_to(self, user_ids: Sequence[str]) -> set[str]:
-        return self._consents.allowed([id_ for id_ in user_ids if id_ not in self._erased], PERSONALISATION)
+        erased = self._erased.current()
+        return self._consents.allowed([id_ for id_ in user_ids if id_ not in erased], PERSONALISATION)
 
     def _reachable(self, book: CustomerBook) -> Flags:
         """Return whose profile may be read and who may be written to, by row of the customer table."""

@@ -47,3 +47,21 @@ def test_histories_when_asked_under_a_linked_id_then_the_customers_history() -> 
     found = Histories(users=users, sequences=sequences, codes=codes, links=links())
     assert found.of_user("d1").item.tolist() == found.of_user("ann").item.tolist() == [2]
     assert len(found.of_user("d2")) == 0
+
+
+def test_segments_when_asked_of_many_then_as_asked_of_each() -> None:
+    rows = pa.table(
+        {
+            "stage": ["new", None, "new"],
+            "tag_vip": [True, None, False],
+            "regions": pa.array([["north", "south"], None, []], pa.list_(pa.string())),
+            "device": pa.array(["app", None, "app"]).dictionary_encode(),
+            "share_by_hour": pa.array([[0.5], [0.5], None], pa.list_(pa.float64())),
+        }
+    )
+    book = CustomerBook(rows=rows, users=Vocabulary.from_ids(["ann", "bob", "cem"]), as_of=None)
+    asked = ["cem", "nobody", "ann", "bob"]
+    assert book.segments_of(asked) == [book.segments(user) for user in asked]
+    assert book.segments_of(["ann"]) == [
+        {"stage": "new", "tag_vip": True, "regions": ["north", "south"], "device": "app"}
+    ]
