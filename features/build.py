@@ -11,7 +11,11 @@ data/events.parquet ...   ->   out/identity/           which ids are one custome
                                out/customers.parquet   analytics only
                                out/panel/              analytics only
                                out/tags.yaml ...       the shop's own rules, where it has any
+                               out/sources.json        digests of what was read, by file and by day
                                out/manifest.json       settings, counts, sha256 of each file
+
+An earlier build at ``out`` is brought up to date where it can be (``features.refresh``); the files are the same as if
+everything had been built anew.
 """
 
 from __future__ import annotations
@@ -21,7 +25,6 @@ import dataclasses
 import datetime as dt
 import hashlib
 import logging
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,17 +35,26 @@ import duckdb
 import pandas as pd
 
 from features.catalog import ItemCatalog
-from features.contract.tables import ITEMS, SQL_TYPES
+from features.contract.read import copy_items
 from features.customers.table import CustomerTable
 from features.demand.stock import STOCK_FILE, write_stock
-from features.engine import memory_explained, private_connection, sql_name, sql_text
-from features.errors import DataError
+from features.engine import memory_explained, private_connection
 from features.event_log import EventLog
 from features.files import read_json, sha256_of_file, staged_directory, write_json
-from features.identity.build import build_identity
+from features.manifest import (
+    EVENT_LOG_FILE,
+    FEATURES_FORMAT,
+    IDENTITY_DIRECTORY,
+    MANIFEST_FILE,
+    read_manifest,
+    refuse_foreign_directory,
+)
 from features.panel.build import PanelSettings, build_panel
 from features.panel.demand_panel import DemandPanel
 from features.privacy.consents import CONSENTS_FILE, ConsentBook
+from features.refresh.linked_log import refreshed_identity, refreshed_log
+from features.refresh.plan import Refresh, code_digest, plan_refresh
+from features.refresh.sources import SOURCES_FILE
 from features.release.part import git_revision
 from features.rules.shop_files import RULE_FILES, copy_rule_files
 from features.sequence_build import build_sequences, build_users, build_vocabulary
@@ -50,10 +62,20 @@ from features.sequences import Sequences
 from features.settings import EngineSettings, ShopSettings
 from features.vocabulary import Vocabulary
 
-FEATURES_FORMAT: Final = 1
-MANIFEST_FILE: Final = "manifest.json"
-IDENTITY_DIRECTORY: Final = "identity"
-EVENT_LOG_FILE: Final = "event_log.parquet"
+__all__ = [
+    "CATALOG_FILE",
+    "CUSTOMERS_FILE",
+    "EVENT_LOG_FILE",
+    "IDENTITY_DIRECTORY",
+    "ITEMS_FILE",
+    "PANEL_DIRECTORY",
+    "SEQUENCES_DIRECTORY",
+    "USERS_FILE",
+    "VOCABULARY_FILE",
+    "FeatureSet",
+    "build_features",
+]
+
 VOCABULARY_FILE: Final = "vocabulary.parquet"
 USERS_FILE: Final = "users.parquet"
 CATALOG_FILE: Final = "catalog.parquet"
@@ -104,7 +126,7 @@ class FeatureSet:
             DataError: it is not one, or another version of Footfall wrote it.
         """
         out = Path(out)
-        about = _read_manifest(out)
+        about = read_manifest(out)
         log = EventLog.open(out / EVENT_LOG_FILE)
         return cls(
             directory=out,
@@ -127,16 +149,20 @@ def build_features(
     *,
     engine: EngineSettings = EngineSettings(),
     panel: PanelSettings | None = None,
+    rebuild: bool = False,
 ) -> dict[str, Any]:
     """Build all features of a data directory; ``out`` appears whole or not at all.
 
-    An earlier feature directory at ``out`` is replaced; anything else there is left alone.
+    An earlier feature directory at ``out`` is replaced; anything else there is left alone. Where the same code built it
+    with the same settings, only days whose events changed are read; where nothing changed at all, it stays. The
+    manifest's ``refresh`` says which, and why.
 
     Args:
         data: a data directory: contract tables and ``shop.yaml``.
         out: the feature directory to write.
         engine: memory limit, threads, where to spill.
         panel: which items and how many days ahead the demand panel holds.
+        rebuild: whether to read everything, whatever stands at ``out``.
 
     Returns:
         The manifest, as in ``out/manifest.json``.
@@ -146,15 +172,45 @@ def build_features(
         ConfigError: a setting of the shop is wrong, or the memory limit is too low.
     """
     data, out = Path(data), Path(out)
-    _refuse_foreign_directory(out)
-    shop = ShopSettings.load(data)
-    with staged_directory(out, replace=True) as staging, memory_explained(engine):
-        shop.save(staging)
-        copy_rule_files(data, staging)
-        builder = _Builder(data=data, out=staging, shop=shop, engine=engine, seconds={})
-        manifest = builder.build(panel or PanelSettings())
-        write_json(staging / MANIFEST_FILE, manifest)
+    refuse_foreign_directory(out)
+    shop, panel = ShopSettings.load(data), panel or PanelSettings()
+    try:
+        with staged_directory(out, replace=True) as staging, memory_explained(engine):
+            manifest = _build(data, out, staging, shop=shop, panel=panel, engine=engine, rebuild=rebuild)
+    except _NothingToDo as found:
+        return read_manifest(out) | {"refresh": found.refresh.described()}
     logger.info("features: written to %s in %.1f s", out, sum(manifest["seconds"].values()))
+    return manifest
+
+
+class _NothingToDo(Exception):
+    def __init__(self, refresh: Refresh) -> None:
+        super().__init__(refresh.why)
+        self.refresh = refresh
+
+
+def _build(
+    data: Path,
+    out: Path,
+    staging: Path,
+    *,
+    shop: ShopSettings,
+    panel: PanelSettings,
+    engine: EngineSettings,
+    rebuild: bool,
+) -> dict[str, Any]:
+    sources, refresh = plan_refresh(
+        data, out, settings=_settings(shop, panel), engine=engine, spill=staging, rebuild=rebuild
+    )
+    if refresh.mode == "unchanged":
+        raise _NothingToDo(refresh)
+    shop.save(staging)
+    copy_rule_files(data, staging)
+    write_json(staging / SOURCES_FILE, sources.to_json())
+    builder = _Builder(data=data, out=staging, shop=shop, engine=engine, refresh=refresh, seconds={})
+    manifest = builder.build(panel)
+    sources.expect_unchanged(data)
+    write_json(staging / MANIFEST_FILE, manifest)
     return manifest
 
 
@@ -166,25 +222,23 @@ class _Builder:
     out: Path
     shop: ShopSettings
     engine: EngineSettings
+    refresh: Refresh
     seconds: dict[str, float]
 
     def build(self, panel: PanelSettings) -> dict[str, Any]:
         with self._stage("identity"):
-            identity = build_identity(self.data, self.out / IDENTITY_DIRECTORY, shop=self.shop, engine=self.engine)
+            identity = refreshed_identity(self.data, self.out, self.refresh, shop=self.shop, engine=self.engine)
+        linked = self.out / IDENTITY_DIRECTORY if identity else None
         with self._stage("event_log"):
-            log = EventLog.build(
-                self.data,
-                self.out / EVENT_LOG_FILE,
-                shop=self.shop,
-                engine=self.engine,
-                identity=self.out / IDENTITY_DIRECTORY if identity else None,
+            log, refresh = refreshed_log(
+                self.data, self.out, self.refresh, identity=linked, shop=self.shop, engine=self.engine
             )
         with self._stage("consents"):
             consents = ConsentBook.build(
                 self.data,
                 shop=self.shop,
                 engine=self.engine,
-                identity=self.out / IDENTITY_DIRECTORY if identity else None,
+                identity=linked,
                 spill=self.out,
             )
             consents.save(self.out / CONSENTS_FILE)
@@ -211,10 +265,10 @@ class _Builder:
             "panel_items": demand.num_items,
             "panel_days": demand.num_periods,
         }
-        return self._manifest(log, counts, panel)
+        return self._manifest(log, counts, panel) | {"refresh": refresh.described()}
 
     def _build_sequences(self, connection: duckdb.DuckDBPyConnection, log: EventLog) -> dict[str, int]:
-        _copy_items(connection, self.data / ITEMS_FILE, self.out / ITEMS_FILE)
+        copy_items(connection, self.data / ITEMS_FILE, self.out / ITEMS_FILE)
         items = connection.read_parquet(str(self.out / ITEMS_FILE))
         vocabulary = build_vocabulary(connection, log, items, shop=self.shop)
         vocabulary.save(self.out / VOCABULARY_FILE)
@@ -247,11 +301,8 @@ class _Builder:
             "git_revision": git_revision(),
             "fingerprint": _fingerprint(log, files),
             "counts": counts,
-            "settings": {
-                "shop": dataclasses.asdict(self.shop),
-                "engine": dataclasses.asdict(self.engine),
-                "panel": dataclasses.asdict(panel),
-            },
+            "settings": _settings(self.shop, panel) | {"engine": dataclasses.asdict(self.engine)},
+            "code": code_digest(),
             "files": files,
             "seconds": self.seconds,
             "data": read_json(source) if source.exists() else {},
@@ -264,61 +315,16 @@ class _Builder:
         self.seconds[name] = round(time.perf_counter() - started, 3)
 
 
+def _settings(shop: ShopSettings, panel: PanelSettings) -> dict[str, Any]:
+    return {"shop": dataclasses.asdict(shop), "panel": dataclasses.asdict(panel)}
+
+
 def _fingerprint(log: EventLog, files: Mapping[str, str]) -> str:
     """Return 64 hex digits over the log's content and the other files.
 
     The log's alone would not do: one log with other items or other ``event_types`` gives other codes. What the rules
     of tags, audiences and triggers say changes none of what models read.
     """
-    unread = (EVENT_LOG_FILE, *RULE_FILES)
+    unread = (EVENT_LOG_FILE, SOURCES_FILE, *RULE_FILES)
     others = [f"{name} {digest}" for name, digest in sorted(files.items()) if name not in unread]
     return hashlib.sha256("\n".join([log.fingerprint, *others]).encode()).hexdigest()
-
-
-def _copy_items(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) -> None:
-    """Copy the items table; a shop without one gets an empty one."""
-    if source.is_file():
-        _check_items(connection, source)
-        shutil.copyfile(source, target)
-        return
-    columns = ", ".join(f"NULL::{SQL_TYPES[column.kind]} AS {sql_name(column.name)}" for column in ITEMS.columns)
-    connection.execute(f"COPY (SELECT {columns} WHERE false) TO {sql_text(target)} (FORMAT parquet)")
-
-
-def _check_items(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    try:
-        found = connection.read_parquet(str(path)).columns
-    except duckdb.Error as error:
-        raise DataError(f"{path}: expected a Parquet file, found something else ({error}).") from None
-    for name in ITEMS.column_names:
-        if name not in found:
-            raise DataError(f"{path}: expected column {name!r}, found {', '.join(found)}; import the data again.")
-
-
-def _refuse_foreign_directory(out: Path) -> None:
-    """Other tools write a manifest.json too: only one that names our files says that a directory may go."""
-    if not out.exists():
-        return
-    try:
-        ours = EVENT_LOG_FILE in read_json(out / MANIFEST_FILE)["files"]
-    except (DataError, OSError, KeyError, TypeError):
-        ours = False
-    if not ours:
-        raise DataError(
-            f"{out}: expected nothing or an earlier feature directory, found something else; choose another."
-        )
-
-
-def _read_manifest(out: Path) -> dict[str, Any]:
-    if not (out / MANIFEST_FILE).is_file():
-        raise DataError(f"{out}: expected a feature directory, found none; run `footfall features` first.")
-    about: dict[str, Any] = read_json(out / MANIFEST_FILE)
-    found = about.get("format") if isinstance(about, dict) else None
-    if found != FEATURES_FORMAT or "fingerprint" not in about:
-        raise DataError(
-            f"{out}: expected a feature directory of format {FEATURES_FORMAT}, found {found!r}; build the features again."
-        )
-    for name in about["files"]:
-        if not (out / name).is_file():
-            raise DataError(f"{out / name}: expected a file of these features here, found none; build them again.")
-    return about

@@ -7,12 +7,15 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
 from features.asides import scratch_directory
 from features.errors import ConfigError
 from features.settings import EngineSettings
+
+_DAY_US: Final = 86_400_000_000
 
 
 @contextlib.contextmanager
@@ -92,6 +95,15 @@ def sql_name(name: str) -> str:
     '"a""b"'
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+def utc_day(instant: str) -> str:
+    """Return SQL of the UTC day of an instant, counted from 1970-01-01.
+
+    >>> utc_day("ts")
+    '(epoch_us(ts) // 86400000000)::INT'
+    """
+    return f"(epoch_us({instant}) // {_DAY_US})::INT"
 
 
 def _options(settings: EngineSettings, *, directory: str) -> dict[str, str | bool | int | float | list[str]]:

@@ -16,25 +16,24 @@ import datetime as dt
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 
 from features import columns as c
-from features.contract.read import define_table
 from features.contract.tables import EVENTS
-from features.engine import private_connection, sql_text
+from features.engine import private_connection, sql_text, utc_day
 from features.errors import ConfigError, DataError
 from features.files import staged_file
-from features.identity.resolve import define_customers, resolved_events
+from features.identity.resolve import define_customers
+from features.log_rows import FLAGS, WAS, KeptLog, LogNotKept, define_log, read_events, row_content
 from features.privacy.consents import read_consents
 from features.settings import EngineSettings, ShopSettings
-from features.tables.local_time import SPARK_FUNCTIONS, local_time_columns
 
 LOG_COLUMNS: Final = (
     *EVENTS.column_names,
@@ -44,8 +43,8 @@ LOG_COLUMNS: Final = (
     c.FOR_PERSONALISATION,
     c.SOURCE_USER_ID,
 )
-FLAGS: Final = {c.ANALYTICS: c.FOR_ANALYTICS, c.PERSONALISATION: c.FOR_PERSONALISATION}
 _METADATA_KEY: Final = "footfall_event_log"
+_STATE_KEY: Final = "footfall_event_log_state"  # what bringing it up to date goes by
 _ORDER: Final = f"{c.USER_ID}, {c.TS}, {c.EVENT_ID}"  # ends in a unique key
 
 logger = logging.getLogger(__name__)
@@ -84,8 +83,12 @@ class EventLog:
         shop: ShopSettings,
         engine: EngineSettings = EngineSettings(),
         identity: Path | None = None,
+        previous: Path | None = None,
+        changed_days: Collection[int] = (),
     ) -> EventLog:
         """Read ``data/events.parquet`` (and ``data/consents.parquet``), write ``path`` whole or not at all.
+
+        With ``previous`` only the rows of ``changed_days`` are read, checked and given ids; the result is the same.
 
         Args:
             data: a data directory.
@@ -94,26 +97,30 @@ class EventLog:
             engine: memory limit, threads, where to spill.
             identity: directory that ``features.identity.build.build_identity`` wrote, whose customers become the users;
                 ``None`` leaves every user_id as it arrived.
+            previous: an event log that this code built with the same settings, with links if and only if ``identity``
+                is given, from data that differ in rows of ``changed_days`` alone.
+            changed_days: UTC days, counted from 1970-01-01.
 
         Raises:
             DataError: a file is missing, empty or breaks the contract.
+            LogNotKept: ``previous`` cannot be brought up to date; build without it.
         """
+        kept = None if previous is None else _kept(Path(previous), changed_days)
         with private_connection(engine, beside=Path(path).parent) as connection:
-            num_rows = _read_events(connection, Path(data) / "events.parquet")
+            num_rows = read_events(connection, Path(data) / "events.parquet", kept=kept)
             if identity is not None:
                 define_customers(connection, identity)
             consents = Path(data) / "consents.parquet"
             read_consents(connection, consents, by_customer=identity is not None)
             otherwise = not consents.exists() and shop.consent_default == "granted"
-            _define_log(connection, shop, otherwise=otherwise, linked=identity is not None)
-            summary = _summarise(connection, linked=identity is not None)
+            linked = identity is not None
+            decisive = define_log(connection, shop, otherwise=otherwise, linked=linked, kept=kept)
+            summary, sums = _summarise(connection, linked=linked, kept=kept)
+            state = {"sums": [str(number) for number in sums], "decisive_days": sorted(decisive)}
             with staged_file(Path(path)) as aside:
-                _write_sorted(connection, aside, summary)
+                _write_sorted(connection, aside, summary, state)
         log = cls.open(path)
-        logger.info(
-            "event log: %d rows in, %d repeated rows set aside, %d events of %d users from %s to %s",
-            *(num_rows, num_rows - log.num_events, log.num_events, log.num_users, log.first_day, log.last_day),
-        )
+        _tell(log, num_rows, kept)
         return log
 
     @classmethod
@@ -176,69 +183,53 @@ class _Summary:
     fingerprint: str
 
 
-def _read_events(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
-    define_table(connection, path, EVENTS, view="source_events")
-    checks = [
-        *(f"{column.name} IS NULL" for column in EVENTS.columns if column.required),
-        f"{c.EVENT_TYPE} NOT IN ({_literals(c.EVENT_TYPES)})",
-        f"{c.ITEM_ID} IS NULL AND {c.EVENT_TYPE} IN ({_literals(sorted(c.ITEM_EVENT_TYPES))})",
-        *(f"{column.name} < 0" for column in EVENTS.columns if column.kind in ("count", "money")),
-    ]
-    counts = ", ".join(f"count(*) FILTER ({check})" for check in checks)
-    num_rows, *broken = connection.execute(f"SELECT count(*), {counts} FROM source_events").fetchall()[0]
-    if num_rows == 0:
-        raise DataError(f"{path}: expected at least one event, found none.")
-    for check, count in zip(checks, broken, strict=True):
-        if count:
-            raise DataError(
-                f"{path}: expected rows that meet the contract, found {count} with {check}; import the data again, "
-                "which sets such rows aside with their reason."
-            )
-    return int(num_rows)
+def _kept(path: Path, changed_days: Collection[int]) -> KeptLog:
+    state = _state(path)
+    if state is None:
+        raise LogNotKept("the earlier event log was written before logs could be brought up to date")
+    return KeptLog(path=path, changed=frozenset(changed_days), decisive=frozenset(state["decisive_days"]))
 
 
-def _define_log(connection: duckdb.DuckDBPyConnection, shop: ShopSettings, *, otherwise: bool, linked: bool) -> None:
-    """Make view ``log``: one row an event, with id, local time and flags; ``otherwise`` where no consent row says."""
-    content = _content(column.name for column in EVENTS.columns if column.name != c.EVENT_ID)
-    others = ", ".join(name for name in EVENTS.column_names if name != c.EVENT_ID)
-    connection.execute(f"""
-        CREATE TEMP VIEW identified AS
-        SELECT {others}, event_id IS NULL AS derived, coalesce(event_id, 'h' || md5({content})) AS base_id
-        FROM source_events""")
-    # Almost no id repeats, so only those that may (equal 64-bit hash) pay for a window.
-    connection.execute("""
-        CREATE TEMP TABLE repeated AS
-        SELECT hash(base_id) AS id_hash FROM identified GROUP BY 1 HAVING count(*) > 1""")
-    connection.execute(f"""
-        CREATE TEMP VIEW distinct_events AS
-        SELECT {others}, base_id AS event_id FROM identified ANTI JOIN repeated ON hash(base_id) = id_hash
-        UNION ALL
-        SELECT {others}, CASE WHEN occurrence = 1 THEN base_id ELSE base_id || '.' || occurrence END AS event_id
-        FROM (
-            SELECT *, row_number() OVER (PARTITION BY base_id ORDER BY ts, user_id, md5({content})) AS occurrence
-            FROM identified SEMI JOIN repeated ON hash(base_id) = id_hash
-        ) WHERE derived OR occurrence = 1""")
-    flags = ", ".join(
-        f"coalesce(ts >= {purpose}_from, {str(otherwise).lower()}) AS {flag}" for purpose, flag in FLAGS.items()
+def _state(path: Path) -> dict[str, Any] | None:
+    found = pq.read_metadata(path).metadata.get(_STATE_KEY.encode())
+    return None if found is None else json.loads(found)
+
+
+def _tell(log: EventLog, num_rows: int, kept: KeptLog | None) -> None:
+    if kept is not None:
+        logger.info("event log: brought up to date by %d rows of %d days", num_rows, len(kept.changed))
+        num_rows = log.num_events
+    logger.info(
+        "event log: %d rows in, %d repeated rows set aside, %d events of %d users from %s to %s",
+        *(num_rows, num_rows - log.num_events, log.num_events, log.num_users, log.first_day, log.last_day),
     )
-    connection.execute(SPARK_FUNCTIONS)
-    own = f"SELECT *, {c.USER_ID} AS {c.SOURCE_USER_ID} FROM distinct_events"
-    connection.execute(f"""
-        CREATE TEMP VIEW log AS
-        SELECT {", ".join(EVENTS.column_names)}, {local_time_columns(shop.time_zone)}, {flags}, {c.SOURCE_USER_ID}
-        FROM ({resolved_events("distinct_events") if linked else own}) LEFT JOIN consent USING (user_id)""")
 
 
-def _summarise(connection: duckdb.DuckDBPyConnection, *, linked: bool) -> _Summary:
-    # Without links the last column, source_user_id, says nothing new; the fingerprint stays what it was without it.
-    content = _content(LOG_COLUMNS if linked else LOG_COLUMNS[:-1])
+def _summarise(
+    connection: duckdb.DuckDBPyConnection, *, linked: bool, kept: KeptLog | None
+) -> tuple[_Summary, tuple[int, int]]:
+    """Return what ``EventLog`` says of the log, and the sums that its fingerprint is made of.
+
+    The sums are over rows in any order, so a log that is brought up to date takes off what left and adds what came.
+    """
+    names = _fingerprinted(linked)
+    fresh = "was_user IS NULL OR " + " OR ".join(f"{was} <> {name}" for was, (name, _) in WAS.items())
+    old = {column: was for was, (column, _) in WAS.items()}
     rows = connection.execute(f"""
         SELECT count(*), count(DISTINCT user_id), epoch_us(min(ts)), epoch_us(max(ts)),
-               min({c.LOCAL_DAY}), max({c.LOCAL_DAY}),
-               sum(md5_number_lower(row_text)::HUGEINT), sum(md5_number_upper(row_text)::HUGEINT)
-        FROM (SELECT *, {content} AS row_text FROM log)""").fetchall()
-    num_events, num_users, first_us, last_us, first_day, last_day, lower, upper = rows[0]
-    return _Summary(
+               min({c.LOCAL_DAY}), max({c.LOCAL_DAY}), {_sums("row_text")}, {_sums("old_text")}
+        FROM (SELECT *, CASE WHEN {fresh} THEN {row_content(names)} END AS row_text,
+                     CASE WHEN was_user IS NOT NULL AND ({fresh}) THEN
+                         {row_content(old.get(name, name) for name in names)} END AS old_text
+              FROM log)""").fetchall()
+    num_events, num_users, first_us, last_us, first_day, last_day, *found = rows[0]
+    if num_events == 0:
+        raise LogNotKept("no events are left")
+    sums = [(new or 0) - (gone or 0) for new, gone in zip(found[:2], found[2:], strict=True)]
+    if kept is not None:
+        sums = [sum(three) for three in zip(sums, _kept_sums(connection, kept, names), strict=True)]
+    lower, upper = sums
+    summary = _Summary(
         num_events=num_events,
         num_users=num_users,
         first_at=_instant(first_us).isoformat(),
@@ -247,28 +238,35 @@ def _summarise(connection: duckdb.DuckDBPyConnection, *, linked: bool) -> _Summa
         last_day=last_day.isoformat(),
         fingerprint=hashlib.sha256(f"{num_events}:{lower}:{upper}".encode()).hexdigest(),
     )
+    return summary, (lower, upper)
 
 
-def _write_sorted(connection: duckdb.DuckDBPyConnection, path: Path, summary: _Summary) -> None:
-    metadata = sql_text(json.dumps(asdict(summary)))
+def _fingerprinted(linked: bool) -> tuple[str, ...]:
+    # Without links the last column, source_user_id, says nothing new; the fingerprint stays what it was without it.
+    return LOG_COLUMNS if linked else LOG_COLUMNS[:-1]
+
+
+def _kept_sums(connection: duckdb.DuckDBPyConnection, kept: KeptLog, names: tuple[str, ...]) -> list[int]:
+    """Return the earlier log's sums without its rows of the days that were read anew."""
+    before = [int(number) for number in (_state(kept.path) or {})["sums"]]
+    rows = connection.execute(f"""
+        SELECT {_sums("row_text")} FROM (
+            SELECT {row_content(names)} AS row_text FROM read_parquet({sql_text(kept.path)})
+            WHERE {utc_day(c.TS)} IN (SELECT unnest({sorted(kept.changed)}::INT[])))""").fetchall()
+    return [all_ - (gone or 0) for all_, gone in zip(before, rows[0], strict=True)]
+
+
+def _sums(text: str) -> str:
+    return f"sum(md5_number_lower({text})::HUGEINT), sum(md5_number_upper({text})::HUGEINT)"
+
+
+def _write_sorted(connection: duckdb.DuckDBPyConnection, path: Path, summary: _Summary, state: dict[str, Any]) -> None:
+    about = {_METADATA_KEY: asdict(summary), _STATE_KEY: state}
+    metadata = ", ".join(f"{key}: {sql_text(json.dumps(value))}" for key, value in about.items())
     connection.execute(f"""
         COPY (SELECT {", ".join(LOG_COLUMNS)} FROM log ORDER BY {_ORDER})
-        TO {sql_text(path)} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{_METADATA_KEY}: {metadata}}})""")
-
-
-def _content(names: Iterable[str]) -> str:
-    """One text a row that two rows share only if they are equal in these columns; NULL differs from ''."""
-    return f"concat_ws(chr(31), {', '.join(_as_text(name) for name in names)})"
-
-
-def _as_text(name: str) -> str:
-    value = f"epoch_us({name})" if name == c.TS else name  # a text that no session setting changes
-    return f"coalesce({value}::VARCHAR, chr(30))"
+        TO {sql_text(path)} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{metadata}}})""")
 
 
 def _instant(us: int) -> dt.datetime:
     return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=us)
-
-
-def _literals(values: Iterable[str]) -> str:
-    return ", ".join(map(sql_text, values))

@@ -11,19 +11,27 @@ from features.settings import EngineSettings
 
 
 def build(
-    data: Path, out: Path, panel: PanelSettings = PanelSettings(), engine: EngineSettings = EngineSettings()
+    data: Path,
+    out: Path,
+    panel: PanelSettings = PanelSettings(),
+    engine: EngineSettings = EngineSettings(),
+    rebuild: bool = False,
 ) -> dict[str, Any]:
     """Build the event log, vocabulary, catalogue, sequences, customer table and demand panel of a data directory.
 
+    Features that stand at `out` are brought up to date: only days whose events changed are read again, and nothing is
+    done where nothing changed. The answer's `refresh` says which, and why.
+
     Args:
         data: directory that `footfall data` wrote.
-        out: directory to write; an earlier feature directory there is replaced.
+        out: directory to write; an earlier feature directory there is brought up to date, or replaced.
         panel: which items the demand panel holds, and how far ahead it knows.
         engine: where tables are computed.
+        rebuild: read everything anew, whatever stands at `out`.
     """
     from features.build import build_features
 
-    return build_features(data, out, panel=panel, engine=engine)
+    return build_features(data, out, panel=panel, engine=engine, rebuild=rebuild)
 
 
 def run(argv: list[str]) -> dict[str, Any] | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import duckdb
 
-from features.contract.tables import SQL_TYPES, Table
-from features.engine import sql_name
+from features.contract.tables import ITEMS, SQL_TYPES, Table
+from features.engine import sql_name, sql_text
 from features.errors import DataError
 
 
@@ -38,3 +39,27 @@ def define_empty_table(connection: duckdb.DuckDBPyConnection, table: Table, *, v
     """Make a view with the contract's columns and no rows, for a shop without that table."""
     columns = ", ".join(f"NULL::{SQL_TYPES[column.kind]} AS {sql_name(column.name)}" for column in table.columns)
     connection.execute(f"CREATE TEMP VIEW {view} AS SELECT {columns} WHERE false")
+
+
+def copy_items(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) -> None:
+    """Copy the items table of a data directory; a shop without one gets an empty one.
+
+    Raises:
+        DataError: the file is no items table.
+    """
+    if source.is_file():
+        _check_items(connection, source)
+        shutil.copyfile(source, target)
+        return
+    columns = ", ".join(f"NULL::{SQL_TYPES[column.kind]} AS {sql_name(column.name)}" for column in ITEMS.columns)
+    connection.execute(f"COPY (SELECT {columns} WHERE false) TO {sql_text(target)} (FORMAT parquet)")
+
+
+def _check_items(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    try:
+        found = connection.read_parquet(str(path)).columns
+    except duckdb.Error as error:
+        raise DataError(f"{path}: expected a Parquet file, found something else ({error}).") from None
+    for name in ITEMS.column_names:
+        if name not in found:
+            raise DataError(f"{path}: expected column {name!r}, found {', '.join(found)}; import the data again.")

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,12 +21,12 @@ import duckdb
 from features import columns as c
 from features.arrow import arrow_table
 from features.contract.tables import IDENTITIES, SQL_TYPES
-from features.engine import private_connection, sql_name, sql_text
+from features.engine import private_connection, sql_name, sql_text, utc_day
 from features.errors import DataError
 from features.files import write_json
 from features.identity.denials import read_denials
 from features.identity.evidence import combined_links, log_links, stated_links
-from features.identity.graph import CUSTOMER_ID, ID_COLUMNS, IdentityGraph
+from features.identity.graph import CUSTOMER_ID, ID_COLUMNS, JUDGED_COLUMNS, IdentityGraph
 from features.identity.linking import OVERSIZED, PLACEHOLDER, SHARED, USED
 from features.identity.map import IdentityMap
 from features.identity.merge_log import merge_log
@@ -42,16 +44,39 @@ _EVENT_COLUMNS: Final = (c.USER_ID, c.DEVICE_ID, c.EVENT_TYPE, c.TS)
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class KnownLinks:
+    """What an earlier build linked, all of which holds still: since then rows were only added.
+
+    Args:
+        directory: that ``build_identity`` wrote, with the same settings and denials.
+        event_days: UTC days, counted from 1970-01-01, whose events are new.
+        identity_days: whose rows of ``identities`` are.
+    """
+
+    directory: Path
+    event_days: frozenset[int]
+    identity_days: frozenset[int]
+
+
 def build_identity(
-    data: Path, out: Path, *, shop: ShopSettings, engine: EngineSettings = EngineSettings()
+    data: Path,
+    out: Path,
+    *,
+    shop: ShopSettings,
+    engine: EngineSettings = EngineSettings(),
+    known: KnownLinks | None = None,
 ) -> dict[str, Any] | None:
     """Link the ids of a data directory and write ``out``.
+
+    With ``known`` links only what new rows touch is linked again; the result is the same.
 
     Args:
         data: a data directory: ``events``, and where there are any ``identities`` and denials.
         out: the directory to write; it must be empty or absent.
         shop: its ``identity`` settings.
         engine: memory limit, threads, where to spill.
+        known: of an earlier build.
 
     Returns:
         What ``about.json`` says; ``None``, and nothing written, where identity is off or nothing links two ids.
@@ -64,11 +89,12 @@ def build_identity(
         return None
     with private_connection(engine, beside=out.parent) as connection:
         events = _events(connection, data / "events.parquet")
-        links = _links(connection, events, data, shop.identity)
-        if not links.select("id_a").limit(1).fetchall():
+        links = _links(connection, events, data, shop.identity, known)
+        if known is None and not links.select("id_a").limit(1).fetchall():
             return None
         out.mkdir(parents=True, exist_ok=True)
-        graph = IdentityGraph.build(links, connection.from_arrow(arrow_table(read_denials(data))), shop.identity)
+        denials = connection.from_arrow(arrow_table(read_denials(data)))
+        graph = _graph(connection, links, denials, shop.identity, known)
         about = _write(connection, graph, events, out, shop.identity)
     write_json(out / ABOUT_FILE, about)
     _log(about)
@@ -82,13 +108,39 @@ def _events(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBP
         raise DataError(f"{path}: expected the events of a data directory ({error}); import the data again.") from None
 
 
+def _graph(
+    connection: duckdb.DuckDBPyConnection,
+    links: duckdb.DuckDBPyRelation,
+    denials: duckdb.DuckDBPyRelation,
+    settings: IdentitySettings,
+    known: KnownLinks | None,
+) -> IdentityGraph:
+    if known is None:
+        return IdentityGraph.build(links, denials, settings)
+    names = ((LINKS_FILE, JUDGED_COLUMNS), (MAP_FILE, ID_COLUMNS))
+    before = [connection.read_parquet(str(known.directory / file)).select(*columns) for file, columns in names]
+    return IdentityGraph(links=before[0], ids=before[1]).updated(links, denials, settings)
+
+
 def _links(
-    connection: duckdb.DuckDBPyConnection, events: duckdb.DuckDBPyRelation, data: Path, settings: IdentitySettings
+    connection: duckdb.DuckDBPyConnection,
+    events: duckdb.DuckDBPyRelation,
+    data: Path,
+    settings: IdentitySettings,
+    known: KnownLinks | None,
 ) -> duckdb.DuckDBPyRelation:
+    identities = _identities(connection, data / "identities.parquet")
+    if known is not None:
+        events = events.filter(_on_days(c.TS, known.event_days))
+        identities = identities.filter(_on_days("seen_at", known.identity_days))
     log_links(events, settings).create("links_of_log")
-    stated_links(_identities(connection, data / "identities.parquet"), settings).create("links_stated")
+    stated_links(identities, settings).create("links_stated")
     combined_links(connection.table("links_of_log"), connection.table("links_stated")).create("links")
     return connection.table("links")
+
+
+def _on_days(instant: str, days: Iterable[int]) -> str:
+    return f"{utc_day(instant)} IN ({', '.join(map(str, sorted(days))) or 'NULL'})"
 
 
 def _identities(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyRelation:

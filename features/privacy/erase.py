@@ -120,7 +120,7 @@ class Places:
     def rebuild(self, data: Path, features: Path) -> dict[str, Any]:
         """Build the features again with the settings that they were built with."""
         panel = FeatureSet.load(features).about["settings"]["panel"]
-        manifest = build_features(data, features, engine=self._engine, panel=PanelSettings(**panel))
+        manifest = build_features(data, features, engine=self._engine, panel=PanelSettings(**panel), rebuild=True)
         return {"rebuilt": str(features), "events": manifest["counts"]["events"]}
 
 
