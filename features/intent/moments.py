@@ -18,7 +18,8 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import duckdb
 import numpy as np
@@ -89,7 +90,7 @@ _ARRAYS: Final = ("known", "came", "next_seconds", "visit", "customer", "start_u
 
 def read_moments(
     log: EventLog,
-    items: Any,
+    items: Path,
     *,
     gap_minutes: int,
     forgotten: Callable[[str], bool] = lambda _: False,
@@ -126,15 +127,15 @@ def read_moments(
 
 
 def _rows(
-    connection: duckdb.DuckDBPyConnection, log: EventLog, items: Any, *, share: float
+    connection: duckdb.DuckDBPyConnection, log: EventLog, items: Path, *, share: float
 ) -> Iterator[tuple[str, int, str, str | None, str | None, int, int]]:
     """Yield customer, instant, type, item, category, hour and weekday; by customer and time, what leaves a cart last."""
-    events = log.relation(connection, purpose=c.PERSONALISATION)  # noqa: F841 - named in the SQL below
+    log.relation(connection, purpose=c.PERSONALISATION).create_view("consented")
     names, leaves = (", ".join(map(sql_text, texts)) for texts in (VISIT_EVENTS, LEAVES_CART))
     drawn = "" if share >= 1 else f"AND md5_number_lower(user_id) % 1000000 < {round(share * 1e6)}"
     result = connection.execute(f"""
         SELECT user_id, epoch_us(ts) AS at_us, event_type, item_id, category, {c.LOCAL_HOUR}, isodow({c.LOCAL_DAY})
-        FROM events LEFT JOIN (SELECT item_id, category FROM read_parquet({sql_text(items)})) USING (item_id)
+        FROM consented LEFT JOIN (SELECT item_id, category FROM read_parquet({sql_text(items)})) USING (item_id)
         WHERE event_type IN ({names}) {drawn}
         ORDER BY user_id, at_us, event_type IN ({leaves}), event_type, item_id""")
     while batch := result.fetchmany(_ROWS_A_BATCH):
