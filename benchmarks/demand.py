@@ -8,9 +8,11 @@ window, by a model that ends before them; then the network is fitted on everythi
 there on the row footfall goes with the time: its weights are updated a horizon apart, which is at each origin unless windows
 overlap, by a few small steps on the last four horizons before the update, and its calibration is fitted anew at each
 origin, on how its forecasts of earlier weeks missed (those before the first test window by the model that chose the steps,
-updated alike). In the row footfall_fitted_once the weights stay as fitted; the calibration goes with the time. Nothing at or
-after an origin is read. The boosted trees lightgbm_* are fitted once, on everything before the first test window, and only
-what they look back on moves on: they are compared with footfall_fitted_once. The rows lightgbm_*_refitted are fitted anew at
+updated alike). In the row footfall_fitted_once the weights stay as fitted; the calibration goes with the time. On walmart, whose
+panel shows the year twice, boosted trees of our own have a share in both, chosen on the windows that choose the steps and
+fitted with the network; footfall_network is the row without them. Nothing at or after an origin is read. The boosted trees
+lightgbm_* are fitted once, on everything before the first test window, and only what they look back on moves on: they are
+compared with footfall_fitted_once. The rows lightgbm_*_refitted are fitted anew at
 each origin, on everything before it; they, AutoETS (fitted anew at each origin too) and the baselines that are worked
 out from all that is known at each origin are compared with footfall.
 Known ahead are the holidays and, of the groceries, the plan (``hol, disp, mail``; weekday and season are computed from
@@ -67,11 +69,12 @@ TREES: Final[dict[str, Callable[[TreeFeatures, int, TreeConfig], Forecaster]]] =
     "lightgbm_quantiles": QuantileTrees.fit,
 }
 FITTED_ONCE: Final = f"{OURS}_fitted_once"
+NETWORK: Final = f"{OURS}_network"  # without the boosted trees' share, where they have one
 REFITTED: Final = "_refitted"  # marks the rows of trees that are fitted anew at each origin
 ENSEMBLE: Final = "lightgbm_ensemble"
 AUTOETS: Final = "autoets"
 CHEAP: Final = ("seasonal_naive", "empirical_quantiles", "croston_sba")
-MODELS: Final = (OURS, FITTED_ONCE, *CHEAP, AUTOETS, *TREES, ENSEMBLE)
+MODELS: Final = (OURS, FITTED_ONCE, NETWORK, *CHEAP, AUTOETS, *TREES, ENSEMBLE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,24 +106,28 @@ class Seeds:
     found: list[Backtest] = field(default_factory=list)
     followed: list[Followed] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
 
 
 def run_ours(problem: Problem, config: DemandConfig, seeds: list[int], wanted: set[str]) -> list[Measured]:
-    named = {name: Seeds() for name in (OURS, FITTED_ONCE) if name in wanted}
+    named = {name: Seeds() for name in (OURS, FITTED_ONCE, NETWORK) if name in wanted}
     for seed in seeds if named else ():
-        trained = train(problem.inputs, dataclasses.replace(config, seed=seed), problem.test)
-        print(f"seed {seed}: {trained.steps} steps, validation WQL {trained.validation_wql:.4f}", file=sys.stderr)
+        trained = train(problem.panel, problem.inputs, dataclasses.replace(config, seed=seed), problem.test)
+        chosen = f"{trained.steps} steps, boosted trees {trained.boosted_share:g}"
+        print(f"seed {seed}: {chosen}, validation WQL {trained.validation_wql:.4f}", file=sys.stderr)
+        followed = {OURS: trained.updated, FITTED_ONCE: trained.fitted_once, NETWORK: trained.network}
         for name, kept in named.items():
-            one = trained.updated if name == OURS else trained.fitted_once
+            one = followed[name]
             kept.followed.append(one)
             kept.steps.append(trained.steps)
+            kept.shares.append(trained.boosted_share)
             kept.found.append(problem.score(one.forecaster))
             print(f"{name}: {one.cpu_s:.0f} CPU-s", file=sys.stderr)
-    return [_ours(name, kept, seeds, config) for name, kept in named.items()]
+    return [_ours(name, kept, seeds, config) for name, kept in named.items() if name != NETWORK or any(kept.shares)]
 
 
 def _ours(name: str, kept: Seeds, seeds: list[int], config: DemandConfig) -> Measured:
-    how = "weights updated" if name == OURS else "weights left as fitted"
+    how = "weights left as fitted" if name == FITTED_ONCE else "weights updated"
     return Measured(
         model=name,
         found=tuple(kept.found),
@@ -129,8 +136,8 @@ def _ours(name: str, kept: Seeds, seeds: list[int], config: DemandConfig) -> Mea
         fit_wall_s=float(np.mean([one.wall_s for one in kept.followed])),
         threads=torch.get_num_threads(),
         config=dataclasses.asdict(config),
-        note=f"{kept.steps} steps; {how}, calibration of each origin; fit time a seed holds the choice of steps, the "
-        "final fit and all of these",
+        note=f"{kept.steps} steps, boosted trees' share {'left out' if name == NETWORK else kept.shares}; {how}, "
+        "calibration of each origin; fit time a seed holds the choice of steps and share, the final fit and all of these",
     )
 
 

@@ -235,7 +235,7 @@ def main() -> None:
     costs: dict[str, list[Followed]] = {name: [] for name in OURS}
     steps = []
     for seed in words.seeds:
-        trained = train(inputs, dataclasses.replace(DAILY.config, seed=seed), test)
+        trained = train(panel, inputs, dataclasses.replace(DAILY.config, seed=seed), test)
         steps.append(trained.steps)
         for name in OURS:
             followed = trained.fitted_once if name == FITTED_ONCE else trained.updated

@@ -33,11 +33,11 @@ from benchmarks.result import write_result
 from features.demand.calibration import PitBounds
 from features.release.layout import QUANTILES
 from training.demand.backtesting.metrics import pit80, wql
+from training.demand.boosted.pooled import AnyModel
 from training.demand.calibrate import pit_bounds
 from training.demand.forecast import distributions
 from training.demand.hierarchy import joint_samples, past_origins
 from training.demand.inputs.panel_inputs import PanelInputs
-from training.demand.network.model import DemandModel
 from training.demand.network.trainer import fit_model
 
 BEFORE, TESTED = 12, 8
@@ -49,7 +49,7 @@ Found = dict[
 ]  # (model, level): units [H + 1], quantiles [H + 1, 9]
 
 
-def windows_of(model: DemandModel, inputs: PanelInputs, origins: set[int]) -> dict[int, PitBounds]:
+def windows_of(model: AnyModel, inputs: PanelInputs, origins: set[int]) -> dict[int, PitBounds]:
     """Return where outcomes lay, by origin, ``[I, 1, H]`` each."""
     return {origin: pit_bounds(model, inputs, [origin])[0] for origin in sorted(origins)}
 
@@ -74,7 +74,7 @@ def quantiles_of(units: np.ndarray) -> np.ndarray:
 
 
 def try_window(
-    model: DemandModel, inputs: PanelInputs, origin: int, *, past: PitBounds, keys: dict[str, np.ndarray], found: Found
+    model: AnyModel, inputs: PanelInputs, origin: int, *, past: PitBounds, keys: dict[str, np.ndarray], found: Found
 ) -> None:
     single, _ = distributions(model, inputs, origin)
     each = single.quantiles(QUANTILES).numpy()  # [I, H, 9]

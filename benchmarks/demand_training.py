@@ -9,9 +9,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.panel.demand_panel import DemandPanel
+from training.demand.boosted.choose import with_best_share, with_share_of
+from training.demand.boosted.pooled import AnyModel, share_of
 from training.demand.config import DemandConfig
 from training.demand.inputs.panel_inputs import PanelInputs
-from training.demand.network.model import DemandModel
 from training.demand.network.trainer import fit_model
 from training.demand.rolling import RollingForecaster
 
@@ -41,21 +43,26 @@ class Trained:
     Args:
         updated: weights and calibration go with the time.
         fitted_once: the same fits, with their weights left alone; only the calibration goes with the time.
+        network: as ``updated``, without boosted trees; the same where they have no share.
         steps: optimiser steps, chosen on as many windows before the first test window as there are from it on.
+        boosted_share: of boosted trees in every forecast, chosen on the same windows.
         validation_wql: WQL on those windows, of the earlier fit.
     """
 
     updated: Followed
     fitted_once: Followed
+    network: Followed
     steps: int
+    boosted_share: float
     validation_wql: float
 
 
-def train(inputs: PanelInputs, config: DemandConfig, test: tuple[int, ...]) -> Trained:
+def train(panel: DemandPanel, inputs: PanelInputs, config: DemandConfig, test: tuple[int, ...]) -> Trained:
     """Choose steps on as many windows before the first test window, then fit on all before it.
 
     Args:
-        inputs: the panel.
+        panel: what ``inputs`` were laid out from.
+        inputs: with the same settings.
         config: settings; a horizon is a window.
         test: origins of the test windows.
     """
@@ -67,20 +74,30 @@ def train(inputs: PanelInputs, config: DemandConfig, test: tuple[int, ...]) -> T
         )
         assert chosen.score is not None
         log.info("chosen: %d steps, validation WQL %.4f", chosen.steps, chosen.score)
-        final = fit_model(inputs, config, fit_until=test[0], directory=Path(work) / "final", steps=chosen.steps)
+        model = with_best_share(
+            chosen.model, panel, inputs, until=validation[0], origins=validation, directory=Path(work) / "choose"
+        )
+        last = fit_model(inputs, config, fit_until=test[0], directory=Path(work) / "final", steps=chosen.steps)
+        final = with_share_of(model, last.model, panel, inputs, until=test[0], directory=Path(work) / "final")
     spent = (time.process_time() - cpu_from, time.perf_counter() - wall_from)
-    fits = (chosen.model, final.model)
-    alone = dataclasses.replace(config, update_steps=0)
+    fits, networks = (model, final), (chosen.model, last.model)
+    once = dataclasses.replace(config, update_steps=0)
+    updated = _followed(fits, inputs, config, first=validation[0], test=test, spent=spent)
+    alone = updated
+    if share_of(model):
+        alone = _followed(networks, inputs, config, first=validation[0], test=test, spent=spent)
     return Trained(
-        updated=_followed(fits, inputs, config, first=validation[0], test=test, spent=spent),
-        fitted_once=_followed(fits, inputs, alone, first=validation[0], test=test, spent=spent),
+        updated=updated,
+        fitted_once=_followed(fits, inputs, once, first=validation[0], test=test, spent=spent),
+        network=alone,
         steps=chosen.steps,
+        boosted_share=share_of(model),
         validation_wql=chosen.score,
     )
 
 
 def _followed(
-    fits: tuple[DemandModel, DemandModel],
+    fits: tuple[AnyModel, AnyModel],
     inputs: PanelInputs,
     config: DemandConfig,
     *,

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from features.build import build_features
+from features.build import FeatureSet, build_features
 from features.demand.calibration import DemandCalibration
 from features.errors import ConfigError, DataError
 from features.panel.build import PanelSettings
@@ -14,7 +14,10 @@ from features.release import Part, ReleaseStore, layout
 from features.settings import EngineSettings
 from tests.features.tiny_shop import event, utc, write_shop
 from tests.training.demand_worlds import NUM_ITEMS, poisson_panel, small_config
+from training.demand.boosted.pooled import PooledModel, share_of
+from training.demand.boosted.trees import BoostedTrees
 from training.demand.decisions.config import DecisionConfig
+from training.demand.evaluated import EvaluatedModel
 from training.demand.export import as_of, forecast_frame
 from training.demand.fit import Windows, train_demand
 from training.demand.forecast import Forecast
@@ -164,6 +167,23 @@ def test_train_demand_when_it_broke_after_choosing_then_resume_goes_on_and_ends_
         for store, done in (trained, (tmp_path, resumed))
     ]
     pd.testing.assert_frame_equal(*frames)
+
+
+def test_train_demand_when_boosted_trees_join_then_part_and_kept_model_hold_their_share(features, tmp_path):
+    config = dataclasses.replace(CONFIG, boosted_trees="always", max_steps=4)
+    result = train_demand(features, tmp_path, config)
+    part = Part.open(tmp_path / "parts" / "demand" / result["part"])
+    share = part.about["boosted_share"]
+    assert 0 < share <= 1  # four steps of a network are no match
+    (kept,) = (tmp_path / "runs" / result["run_id"] / "evaluated" / "parts" / "demand").iterdir()
+    found = FeatureSet.load(features)
+    model = EvaluatedModel.open(Part.open(kept), found.panel)
+    assert share_of(model.model) == share
+    origin = Windows.of(found.panel.num_periods, config).test[0]
+    grown = BoostedTrees.fit(found.panel, model.inputs, until=Windows.of(found.panel.num_periods, config).fit_until)
+    assert isinstance(model.model, PooledModel)
+    np.testing.assert_array_equal(model.model.trees.quantiles(origin), grown.quantiles(origin))
+    assert np.isfinite(model.forecast(origin).quantiles).all()
 
 
 def test_resume_when_there_is_nothing_to_resume_then_says_so(features, trained):

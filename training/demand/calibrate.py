@@ -11,10 +11,10 @@ from torch import Tensor
 from features.demand.calibration import DemandCalibration, PitBounds
 from training.demand.backtesting import metrics
 from training.demand.backtesting.backtest import Backtest
+from training.demand.boosted.pooled import AnyModel
 from training.demand.forecast import distributions
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.distributions import CountMixture
-from training.demand.network.model import DemandModel
 
 
 def before_and_after(raw: Backtest, calibrated: Backtest, calibration: DemandCalibration) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _service(found: Backtest) -> dict[str, float]:
     return values
 
 
-def pit_bounds(model: DemandModel, inputs: PanelInputs, origins: Sequence[int]) -> tuple[PitBounds, PitBounds]:
+def pit_bounds(model: AnyModel, inputs: PanelInputs, origins: Sequence[int]) -> tuple[PitBounds, PitBounds]:
     """Return where outcomes lay in the model's raw forecasts of periods and of totals, ``[I, W, H]`` both."""
     period, total = [], []
     for origin in origins:

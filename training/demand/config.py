@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from features.errors import ConfigError
 from training.demand.decisions.config import DecisionConfig
@@ -44,6 +44,8 @@ class DemandConfig:
         update_steps: steps that bring the weights up to date at an origin, on windows just before it; 0 for none.
         update_learning_rate: of the first of these steps; it falls in a line to 0.
         update_horizons: the windows of these steps begin in the last so many horizons.
+        boosted_trees: whether LightGBM's trees may have a share of the forecast, which the validation windows choose:
+            ``auto`` where the panel has shown the year twice and LightGBM is installed, ``always`` or ``never``.
         seed: of weights and windows.
         num_threads: torch threads; 0 leaves torch's own choice.
         lead_time_days: for items whose own lead time is unknown.
@@ -82,6 +84,7 @@ class DemandConfig:
     update_steps: int = 40
     update_learning_rate: float = 5e-4
     update_horizons: int = 4
+    boosted_trees: Literal["auto", "always", "never"] = "auto"
     seed: int = 0
     num_threads: int = 0
     lead_time_days: int = 7
@@ -108,6 +111,7 @@ class DemandConfig:
             "num_threads",
         ):
             self._expect(getattr(self, name) >= 0, name, "0 or more")
+        self._expect(self.boosted_trees in ("auto", "always", "never"), "boosted_trees", "auto, always or never")
         self._expect(len(self.spans) > 0 and min(self.spans) >= 1, "spans", "one or more spans of 1 or more periods")
         self._expect(all(0 < level < 1 for level in self.service_levels), "service_levels", "shares in (0, 1)")
         for name in ("dropout", "hidden_history_share"):

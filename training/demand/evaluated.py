@@ -2,8 +2,9 @@
 
 store/runs/<run id>/evaluated/parts/demand/<version>/
 weights.safetensors    the network's
+boosted/               LightGBM's trees, where they have a share
 calibration.json       where one was fitted
-about                  settings; ``seen_until_us``; ``layout``: what the network's inputs are called
+about                  settings; ``seen_until_us``; ``layout``: what the network's inputs are called; ``boosted_share``
 
 The part that is served holds forecasts. Its network has learnt from everything, so only this one can be scored. It is asked
 as it was in its own report: at each origin its weights are first updated with what was known there, which follows from
@@ -27,6 +28,8 @@ from features.demand.calibration import DemandCalibration
 from features.errors import ConfigError, ReleaseError
 from features.panel.demand_panel import DemandPanel
 from features.release import Part, ReleaseStore, layout, write_part
+from training.demand.boosted.pooled import AnyModel, PooledModel
+from training.demand.boosted.trees import BoostedTrees
 from training.demand.config import DemandConfig
 from training.demand.forecast import Forecast, forecast
 from training.demand.inputs.input_layout import InputLayout
@@ -37,6 +40,7 @@ from training.demand.network.update import updated
 from training.evaluation.window import Window
 
 EVALUATED: Final = "evaluated"
+BOOSTED: Final = "boosted"
 _Config = TypeVar("_Config")
 
 
@@ -50,7 +54,7 @@ class EvaluatedModel:
         calibration: ``None`` where none was fitted.
     """
 
-    model: DemandModel
+    model: AnyModel
     inputs: PanelInputs
     calibration: DemandCalibration | None
 
@@ -67,11 +71,11 @@ class EvaluatedModel:
             DataError: the panel cannot be laid out as the model reads it.
             ReleaseError: the part lacks a file, or its weights are not those of today's network.
         """
-        config = config_of(part)
-        inputs = InputLayout.from_dict(part.about["layout"]).inputs_from(panel, config)
-        model = DemandModel(inputs.sizes, config)
+        config, kept = config_of(part), InputLayout.from_dict(part.about["layout"])
+        inputs = kept.inputs_from(panel, config)
+        network = DemandModel(inputs.sizes, config)
         try:
-            model.load_state_dict(load_file(part.path(WEIGHTS_FILE)))
+            network.load_state_dict(load_file(part.path(WEIGHTS_FILE)))
         except RuntimeError as error:
             raise ReleaseError(
                 f"{part.directory}: expected the weights of today's network, found others "
@@ -79,7 +83,11 @@ class EvaluatedModel:
             ) from None
         fitted = layout.DEMAND_CALIBRATION in part.files
         calibration = DemandCalibration.load(part.path(layout.DEMAND_CALIBRATION)) if fitted else None
-        return cls(model=model.eval(), inputs=inputs, calibration=calibration)
+        model: AnyModel = network.eval()
+        if share := float(part.about.get("boosted_share", 0)):
+            trees = BoostedTrees.load(part.directory / BOOSTED, kept.narrowed(panel), inputs)
+            model = PooledModel(network=network, trees=trees, share=share)
+        return cls(model=model, inputs=inputs, calibration=calibration)
 
 
 def keep_evaluated(kept: EvaluatedModel, features: FeatureSet, run: Path, *, seen_until: int, steps: int) -> Part:
@@ -97,7 +105,12 @@ def keep_evaluated(kept: EvaluatedModel, features: FeatureSet, run: Path, *, see
         return found
     config = kept.inputs.config
     with write_part(store.root, "demand", data_fingerprint=features.fingerprint, run_id=run.name) as draft:
-        save_file(kept.model.state_dict(), draft.directory / WEIGHTS_FILE)
+        network = kept.model
+        if isinstance(network, PooledModel):
+            network.trees.save(draft.directory / BOOSTED)
+            draft.about.update(boosted_share=network.share)
+            network = network.network
+        save_file(network.state_dict(), draft.directory / WEIGHTS_FILE)
         if kept.calibration is not None:
             kept.calibration.save(draft.directory / layout.DEMAND_CALIBRATION)
         draft.about.update(trained_on="fit", steps=steps, settings=dataclasses.asdict(config))

@@ -12,17 +12,17 @@ import pandas as pd
 from features import columns as c
 from features.panel.demand_panel import DemandPanel
 from features.release import layout
+from training.demand.boosted.pooled import AnyModel
 from training.demand.decisions.alerts import KINDS, alert_frame
 from training.demand.decisions.item_facts import ItemFacts
 from training.demand.decisions.orders import decision_frame, period_days
 from training.demand.decisions.what_if import write_what_if
 from training.demand.forecast import Forecast
 from training.demand.inputs.panel_inputs import PanelInputs
-from training.demand.network.model import DemandModel
 
 
 def write_files(
-    directory: Path, *, features: Path, panel: DemandPanel, inputs: PanelInputs, model: DemandModel, future: Forecast
+    directory: Path, *, features: Path, panel: DemandPanel, inputs: PanelInputs, model: AnyModel, future: Forecast
 ) -> dict[str, Any]:
     """Write every file of ``features.release.layout`` for a demand part but its calibration.
 

@@ -21,6 +21,8 @@ from features.errors import ConfigError, DataError
 from features.files import read_json, write_json
 from features.release import ReleaseStore, layout, write_part
 from features.release.part import Part
+from training.demand.boosted.choose import with_best_share, with_share_of
+from training.demand.boosted.pooled import AnyModel, share_of
 from training.demand.config import DemandConfig
 from training.demand.evaluated import EvaluatedModel, keep_evaluated, window_of
 from training.demand.export import write_files
@@ -28,7 +30,6 @@ from training.demand.forecast import forecast
 from training.demand.hierarchy import write_totals
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.measured import headline, measured_on
-from training.demand.network.model import DemandModel
 from training.demand.network.trainer import Fitted, fit_model
 from training.demand.rolling import RollingForecaster
 from training.evaluation.window import AttemptLedger
@@ -115,24 +116,38 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
             run.log_params(dataclasses.asdict(config))
         run.log_tags({"footfall.kind": "demand", "footfall.data_fingerprint": found.fingerprint})
         chosen = _choose(inputs, config, windows, work, run)
-        rolling = RollingForecaster.of(chosen.model, inputs, config, first=windows.fit_until, until=panel.num_periods)
+        model = with_best_share(
+            chosen.model,
+            panel,
+            inputs,
+            until=windows.fit_until,
+            origins=windows.validation,
+            directory=work / CHOOSE,
+        )
+        rolling = RollingForecaster.of(model, inputs, config, first=windows.fit_until, until=panel.num_periods)
         report = measured_on(rolling, windows.test, found)
         metrics = {"validation_wql": float(chosen.score or 0.0), "steps": float(chosen.steps), **headline(report)}
         run.log_metrics(metrics)
         # The level is of a moment: whoever asks the kept model about another one must do without.
         spread = dataclasses.replace(rolling.calibration(windows.seen_until), level=0.0)
-        kept = EvaluatedModel(model=chosen.model, inputs=inputs, calibration=spread)
+        kept = EvaluatedModel(model=model, inputs=inputs, calibration=spread)
         evaluated = keep_evaluated(kept, found, work, seen_until=windows.seen_until, steps=chosen.steps)
         if windows.test:  # whoever reads the report may promote the best of many
             AttemptLedger(root=store, kind="demand").record(window_of(found, windows.test), evaluated)
         refit = fit_model(
             inputs, config, fit_until=panel.num_periods, directory=work / REFIT, steps=chosen.steps, logger=run.logger
         )
-        about = {"steps": chosen.steps, "refitted_on": f"all {panel.num_periods} periods", "report": report}
+        whole = with_share_of(model, refit.model, panel, inputs, until=panel.num_periods, directory=work / REFIT)
+        about = {
+            "steps": chosen.steps,
+            "boosted_share": share_of(model),
+            "refitted_on": f"all {panel.num_periods} periods",
+            "report": report,
+        }
         # An earlier attempt may have been cut off after its export.
         part = ReleaseStore(root=store).part_of_run("demand", run.run_id) or _export(
             found,
-            refit.model,
+            whole,
             inputs,
             store,
             rolling.calibration(panel.num_periods),
@@ -189,7 +204,7 @@ def _choose(inputs: PanelInputs, config: DemandConfig, windows: Windows, work: P
 
 def _export(
     found: FeatureSet,
-    model: DemandModel,
+    model: AnyModel,
     inputs: PanelInputs,
     store: Path,
     calibration: DemandCalibration,

@@ -11,6 +11,7 @@ import torch
 
 from features.demand.calibration import DemandCalibration
 from features.release.layout import QUANTILES
+from training.demand.boosted.pooled import AnyModel
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.distributions import CountMixture
 from training.demand.network.model import DemandModel
@@ -77,7 +78,7 @@ class MixtureTotals:
 
 
 def forecast(
-    model: DemandModel, inputs: PanelInputs, origin: int, *, calibration: DemandCalibration | None = None
+    model: AnyModel, inputs: PanelInputs, origin: int, *, calibration: DemandCalibration | None = None
 ) -> Forecast:
     """Return the forecasts of all items from ``origin``; nothing at or after it is read but plan and calendar.
 
@@ -102,8 +103,10 @@ def forecast(
     )
 
 
-def distributions(model: DemandModel, inputs: PanelInputs, origin: int) -> tuple[CountMixture, CountMixture]:
+def distributions(model: AnyModel, inputs: PanelInputs, origin: int) -> tuple[CountMixture, CountMixture]:
     """Return what the model itself says of single periods and of totals of the first 1 .. H, ``[I, H]`` both."""
+    if not isinstance(model, DemandModel):
+        return model.pooled(*distributions(model.network, inputs, origin), origin=origin)
     was_training = model.training
     model.eval()
     with torch.inference_mode():

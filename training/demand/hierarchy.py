@@ -34,12 +34,12 @@ from features.demand.calibration import DemandCalibration, PitBounds
 from features.errors import DataError
 from features.panel.demand_panel import DemandPanel
 from features.release import layout
+from training.demand.boosted.pooled import AnyModel
 from training.demand.calibrate import pit_bounds
 from training.demand.decisions.orders import period_days
 from training.demand.forecast import distributions
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.distributions import CountMixture
-from training.demand.network.model import DemandModel
 
 NUM_SAMPLES: Final = 400
 ROUND: Final = 50  # samples that share one draw of where past counts lay in their forecasts
@@ -141,7 +141,7 @@ def _levels(past: PitBounds, num_samples: int, rng: np.random.Generator) -> Floa
 
 
 def joint_forecast(
-    model: DemandModel,
+    model: AnyModel,
     inputs: PanelInputs,
     origin: int,
     *,
@@ -166,7 +166,7 @@ def joint_forecast(
 
 
 def write_totals(
-    directory: Path, model: DemandModel, panel: DemandPanel, inputs: PanelInputs, calibration: DemandCalibration
+    directory: Path, model: AnyModel, panel: DemandPanel, inputs: PanelInputs, calibration: DemandCalibration
 ) -> None:
     """Write the totals of the panel's next horizon, ``layout.TOTALS``."""
     samples = joint_forecast(model, inputs, panel.num_periods, calibration=calibration)
@@ -175,7 +175,7 @@ def write_totals(
     log.info("totals: %d of %d levels, from %d samples", frame["key"].nunique(), frame["level"].nunique(), NUM_SAMPLES)
 
 
-def _past(model: DemandModel, inputs: PanelInputs, origins: Sequence[int]) -> PitBounds:
+def _past(model: AnyModel, inputs: PanelInputs, origins: Sequence[int]) -> PitBounds:
     if origins:
         return pit_bounds(model, inputs, origins)[0]
     nothing = np.zeros((inputs.num_items, 0, inputs.config.horizon))

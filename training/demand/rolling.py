@@ -24,17 +24,17 @@ import numpy as np
 import numpy.typing as npt
 
 from features.demand.calibration import DemandCalibration, LevelMap, PitBounds
+from training.demand.boosted.pooled import AnyModel
 from training.demand.calibrate import bounds_at, stacked
 from training.demand.config import DemandConfig
 from training.demand.forecast import Forecast, distributions, forecast
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.level import WeekRatio, level_after
-from training.demand.network.model import DemandModel
 from training.demand.network.update import UpToDate
 
 log = logging.getLogger(__name__)
 
-Models = Callable[[int], DemandModel]  # by origin: has learnt from nothing at or after it
+Models = Callable[[int], AnyModel]  # by origin: has learnt from nothing at or after it
 
 _WEEK: Final = {"D": 7, "W": 1}  # periods: the shortest stretch that holds every day of the week
 
@@ -138,7 +138,7 @@ class RollingForecaster:
 
     @classmethod
     def of(
-        cls, model: DemandModel, inputs: PanelInputs, config: DemandConfig, *, first: int, until: int
+        cls, model: AnyModel, inputs: PanelInputs, config: DemandConfig, *, first: int, until: int
     ) -> RollingForecaster:
         """Follow a fitted model.
 
@@ -153,7 +153,7 @@ class RollingForecaster:
         calibration = RollingCalibration.of(models, inputs, first=first, until=until)
         return cls(inputs=inputs, config=config, models=models, calibration=calibration)
 
-    def going_on(self, model: DemandModel, *, first: int, until: int) -> RollingForecaster:
+    def going_on(self, model: AnyModel, *, first: int, until: int) -> RollingForecaster:
         """Return the forecaster of a model fitted anew on everything before ``first``; the calibration goes on."""
         models = UpToDate(fitted=model, inputs=self.inputs, config=self.config, first=first)
         calibration = self.calibration.going_on(models, self.inputs, first=first, until=until)
@@ -168,7 +168,7 @@ class RollingForecaster:
         return forecast(self.models(origin), self.inputs, origin)
 
 
-def _window(model: DemandModel, inputs: PanelInputs, origin: int, *, week: int, level: float) -> PastWindow:
+def _window(model: AnyModel, inputs: PanelInputs, origin: int, *, week: int, level: float) -> PastWindow:
     single, total = distributions(model, inputs, origin)
     units = inputs.targets_at(origin).double()
     first = units[:, :week].numpy().sum(axis=1)

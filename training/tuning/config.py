@@ -24,6 +24,7 @@ _ASKED: Final = "trials would be asked other questions, so that their scores cou
 _AFTER: Final = "it decides what follows from a forecast, and no score would change"
 _SPEED: Final = "it changes how fast a training runs and nothing that it learns"
 _LATER: Final = "it moves weights after their fit, and a trial is scored as it was fitted"
+_BESIDE: Final = "it is chosen after the network, and a trial is a network alone"
 _FIXED: Final[Mapping[type, Mapping[str, str]]] = {
     RetrievalConfig: {
         "schedule.validation_users": _ASKED,
@@ -34,6 +35,7 @@ _FIXED: Final[Mapping[type, Mapping[str, str]]] = {
         **dict.fromkeys(("lead_time_days", "service_levels", "decisions"), _AFTER),
         **dict.fromkeys(("num_threads", "checkpoint_every_steps"), _SPEED),
         **dict.fromkeys(("update_steps", "update_learning_rate", "update_horizons"), _LATER),
+        "boosted_trees": _BESIDE,
         "validate_every_steps": "it decides at which points trials are compared",
         "item_vectors": "it names data and is no number",
         "seed": "the luckiest seed is not a better setting",

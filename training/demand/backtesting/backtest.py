@@ -19,9 +19,9 @@ from training.demand.backtesting import metrics
 from training.demand.baselines.carts import CartRegression
 from training.demand.baselines.croston import CrostonSba
 from training.demand.baselines.simple import EmpiricalQuantiles, SeasonalNaive
+from training.demand.boosted.pooled import AnyModel
 from training.demand.forecast import Forecast, forecast
 from training.demand.inputs.panel_inputs import PanelInputs
-from training.demand.network.model import DemandModel
 
 Floats = npt.NDArray[np.floating]
 Forecaster = Callable[[int], Forecast]  # from an origin; reads nothing of units at or after it
@@ -165,7 +165,7 @@ def _pit(found: Forecast, units: Floats) -> tuple[npt.NDArray[np.float64], npt.N
 
 
 def model_forecaster(
-    model: DemandModel, inputs: PanelInputs, *, calibration: DemandCalibration | Calibrations | None = None
+    model: AnyModel, inputs: PanelInputs, *, calibration: DemandCalibration | Calibrations | None = None
 ) -> Forecaster:
     """Return the model as a forecaster; its weights stay, its context moves with the origin.
 

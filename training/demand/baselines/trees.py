@@ -176,19 +176,26 @@ class QuantileTrees:
 
     features: TreeFeatures
     boosters: tuple[Any, ...]
+    levels: tuple[float, ...] = QUANTILES
     name: str = "lightgbm_quantiles"
 
     @classmethod
-    def fit(cls, features: TreeFeatures, until: int, config: TreeConfig) -> QuantileTrees:
+    def fit(
+        cls, features: TreeFeatures, until: int, config: TreeConfig, *, levels: tuple[float, ...] = QUANTILES
+    ) -> QuantileTrees:
         """Learn from everything before ``until``."""
         lessons = _lessons(features, until, config)  # binned once for all levels
-        boosters = tuple(_booster(lessons, config, objective="quantile", alpha=level) for level in QUANTILES)
-        return cls(features=features, boosters=boosters)
+        boosters = tuple(_booster(lessons, config, objective="quantile", alpha=level) for level in levels)
+        return cls(features=features, boosters=boosters, levels=levels)
+
+    def level_quantiles(self, origin: int) -> npt.NDArray[np.float32]:
+        """Return units at each level from an origin, in order, ``[I, H, Q]``."""
+        found = [_predicted(booster, self.features, origin) for booster in self.boosters]
+        return np.sort(np.stack(found, axis=2), axis=2).astype(np.float32)
 
     def __call__(self, origin: int) -> Forecast:
-        """Return the forecast from an origin."""
-        levels = [_predicted(booster, self.features, origin) for booster in self.boosters]
-        quantiles = np.sort(np.stack(levels, axis=2), axis=2).astype(np.float32)
+        """Return the forecast from an origin; of models of ``layout.QUANTILES``."""
+        quantiles = self.level_quantiles(origin)
         mean = quantiles.mean(axis=2)
         scale = (quantiles[..., -1] - quantiles[..., 0]) / (2 * NormalDist().inv_cdf(QUANTILES[-1]))
         return Forecast(mean=mean, quantiles=quantiles, totals=NormalTotals(mean=mean, scale=scale))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,8 @@ from features import columns as c
 from features.demand.plan_columns import PLANNED_PRICE, PlanColumn, PlanColumns
 from features.panel.demand_panel import DemandPanel
 from features.release import layout
+from training.demand.boosted.pooled import AnyModel, PooledModel, pool, tree_components
+from training.demand.forecast import distributions
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.inputs.plan_features import with_plan
 from training.demand.inputs.windows import Windows
@@ -33,7 +36,16 @@ log = logging.getLogger(__name__)
 
 USUAL: Final = "usual_plan"
 INPUTS: Final = (*(one.name for one in dataclasses.fields(Windows)), USUAL)
+# What boosted trees say under the plan as it is, and the network's mean there; only where they have a share.
+TREES: Final = (
+    "trees_log_mean",
+    "trees_log_size",
+    "trees_total_log_mean",
+    "trees_total_log_size",
+    "as_planned_log_mean",
+)
 OUTPUTS: Final = tuple(f"{of}_{name}" for of in ("period", "total") for name in ("log_weight", "log_mean", "log_size"))
+_LEAST: Final = 1e-6  # units; what a logarithm of a mean is kept away from 0 by
 _REALISED_PRICE: Final = "realised_price"
 
 
@@ -61,7 +73,46 @@ class PlannedDemand(nn.Module):
         return (*_tensors(period), *_tensors(total))
 
 
-def write_what_if(directory: Path, model: DemandModel, panel: DemandPanel, inputs: PanelInputs) -> None:
+class PooledDemand(nn.Module):
+    """The same with the share of boosted trees, which follow the network: a plan moves their means as it moves the network's.
+
+    Args:
+        model: network and trees.
+    """
+
+    def __init__(self, model: PooledModel) -> None:
+        super().__init__()
+        self.network, self.share = model.network, model.share
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return both mixtures, ``[B, H, K + 1]`` three times for periods and three times for totals.
+
+        Args:
+            inputs: in the order of ``INPUTS`` and ``TREES``.
+        """
+        said = PlannedDemand(self.network)(*inputs[: len(INPUTS)])
+        trees = dict(zip(TREES, inputs[len(INPUTS) :], strict=True))
+        period, total = (
+            CountMixture(log_weight=weight, log_mean=mean, log_size=size) for weight, mean, size in (said[:3], said[3:])
+        )
+        # The announced plan's mean ends in the same place as this one's where nothing is changed.
+        moved = torch.log(period.mean + _LEAST) - trees["as_planned_log_mean"]
+        before = torch.exp(trees["trees_log_mean"])
+        moved_total = torch.log((before * torch.exp(moved)).cumsum(1)) - torch.log(before.cumsum(1))
+        return (
+            *_tensors(pool(period, _component(trees, "trees_", moved), self.share)),
+            *_tensors(pool(total, _component(trees, "trees_total_", moved_total), self.share)),
+        )
+
+
+def _component(trees: Mapping[str, Tensor], prefix: str, moved: Tensor) -> CountMixture:
+    log_mean = (trees[f"{prefix}log_mean"] + moved)[..., None]
+    return CountMixture(
+        log_weight=torch.zeros_like(log_mean), log_mean=log_mean, log_size=trees[f"{prefix}log_size"][..., None]
+    )
+
+
+def write_what_if(directory: Path, model: AnyModel, panel: DemandPanel, inputs: PanelInputs) -> None:
     """Write the network, its inputs at the panel's end, and what was planned before; nothing where no plan can vary.
 
     Args:
@@ -75,7 +126,11 @@ def write_what_if(directory: Path, model: DemandModel, panel: DemandPanel, input
         log.info("demand: no column of the plan can be varied; the part answers no what-if")
         return
     found = what_if_inputs(inputs)
-    export_network(model, [found[name][:2] for name in INPUTS], directory / layout.WHAT_IF_MODEL)
+    if isinstance(model, DemandModel):
+        network: nn.Module = PlannedDemand(model)
+    else:
+        network, found = PooledDemand(model), found | tree_inputs(model, inputs)
+    export_network(network, {name: tensor[:2] for name, tensor in found.items()}, directory / layout.WHAT_IF_MODEL)
     target = directory / layout.WHAT_IF
     target.mkdir()
     for name, tensor in found.items():
@@ -95,15 +150,25 @@ def what_if_inputs(inputs: PanelInputs) -> dict[str, Tensor]:
         }
 
 
-def export_network(model: DemandModel, example: list[Tensor], path: Path) -> None:
-    """Write a model as one ONNX file with dynamic batch; ``example`` holds two items' inputs."""
+def tree_inputs(model: PooledModel, inputs: PanelInputs) -> dict[str, Tensor]:
+    """Return ``TREES`` of each item at the panel's end, float32 ``[I, H]`` by name."""
+    origin = inputs.num_periods
+    single, total = distributions(model.network, inputs, origin)
+    quantiles = torch.from_numpy(model.trees.quantiles(origin)).double()
+    found = tree_components(quantiles, single, total)
+    values = [getattr(one, name)[..., 0] for one in found for name in ("log_mean", "log_size")]
+    return dict(zip(TREES, [*values, torch.log(single.mean + _LEAST)], strict=True))
+
+
+def export_network(model: nn.Module, example: Mapping[str, Tensor], path: Path) -> None:
+    """Write a model as one ONNX file with dynamic batch; ``example`` holds two items' inputs by name, in the model's order."""
     batch = torch.export.Dim("batch")
     with quiet_export(), torch.no_grad():
         program = torch.onnx.export(
-            PlannedDemand(model).eval(),
-            tuple(one.clone() for one in example),
+            model.eval(),
+            tuple(one.clone() for one in example.values()),
             dynamo=True,
-            input_names=list(INPUTS),
+            input_names=list(example),
             output_names=list(OUTPUTS),
             dynamic_shapes=(tuple({0: batch} for _ in example),),
             verbose=False,

@@ -81,7 +81,7 @@ class InputLayout:
         """
         if panel.frequency != self.frequency:
             raise DataError(f"expected a panel of frequency {self.frequency}, found {panel.frequency}")
-        narrowed = self._narrowed(panel)
+        narrowed = self.narrowed(panel)
         inputs = PanelInputs.from_panel(narrowed, config)
         if not self.last_year:  # it learnt from a panel that was shorter
             inputs = dataclasses.replace(inputs, last_year=None)
@@ -98,7 +98,7 @@ class InputLayout:
             static_sizes=tuple(len(names) for names in self.static.values()),
         )
 
-    def _narrowed(self, panel: DemandPanel) -> DemandPanel:
+    def narrowed(self, panel: DemandPanel) -> DemandPanel:
         """Keep the columns that the network reads, in its order."""
         ahead = [name for name in self.plan if name]
         planned = tuple(name for name in panel.planned if name in ahead)

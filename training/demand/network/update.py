@@ -8,6 +8,7 @@ each week.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.demand.boosted.pooled import AnyModel
 from training.demand.config import DemandConfig
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.model import DemandModel
@@ -27,10 +29,11 @@ LARGEST_GRADIENT: Final = 1.0  # norm that longer ones are clipped to
 _STREAM: Final = 3  # of random numbers: those of training are 1 and 2
 
 
-def updated(model: DemandModel, inputs: PanelInputs, *, origin: int, config: DemandConfig) -> DemandModel:
+def updated(model: AnyModel, inputs: PanelInputs, *, origin: int, config: DemandConfig) -> AnyModel:
     """Return a copy of the model that has taken ``update_steps`` on the windows just before ``origin``.
 
-    The steps are AdamW's, at a rate that falls in a line to 0. They are a pure function of the weights, the seed and the origin.
+    Trees that have a share in it stay as they were grown. The steps are AdamW's, at a rate that falls in a line to 0. They
+    are a pure function of the weights, the seed and the origin.
 
     Args:
         model: trained; left as it is.
@@ -41,6 +44,10 @@ def updated(model: DemandModel, inputs: PanelInputs, *, origin: int, config: Dem
     steps = config.update_steps
     if not steps:
         return model
+    if not isinstance(model, DemandModel):
+        network = updated(model.network, inputs, origin=origin, config=config)
+        assert isinstance(network, DemandModel)
+        return dataclasses.replace(model, network=network)
     found, items = copy.deepcopy(model).train(), known_items(inputs, before=origin)
     optimizer = torch.optim.AdamW(
         found.parameters(), lr=config.update_learning_rate, weight_decay=config.weight_decay, foreach=True
@@ -80,13 +87,13 @@ class UpToDate:
         first: first period forecast; from a horizon later on the weights are updated.
     """
 
-    fitted: DemandModel
+    fitted: AnyModel
     inputs: PanelInputs
     config: DemandConfig
     first: int
-    _made: dict[int, DemandModel] = field(default_factory=dict, init=False, repr=False)
+    _made: dict[int, AnyModel] = field(default_factory=dict, init=False, repr=False)
 
-    def __call__(self, origin: int) -> DemandModel:
+    def __call__(self, origin: int) -> AnyModel:
         """Return the model as it stands at an origin: fitted, or as of the last update at or before it."""
         at = origin - (origin - self.first) % self.config.horizon
         if at <= self.first:
