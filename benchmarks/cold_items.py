@@ -52,8 +52,8 @@ LEARNED: Final = "footfall, vectors as learned"
 NOT_SHOWN: Final = "newcomers not shown"
 UNHIDDEN: Final = "footfall, ids never hidden, first draw"
 CONTENT_EVENTS: Final = 2.0
-NEW_ITEM_LENGTH: Final = 0.95
-OTHER_LENGTHS: Final = (0.9, 1.0)
+NEW_ITEM_LENGTH: Final = 1.0  # the longest that cost known items nothing beyond chance
+OTHER_LENGTHS: Final = (0.95, 1.05, 1.1)
 NOTES: Final = {
     "cold": "target withheld, all items ranked",
     "among cold": "target withheld, withheld items ranked",
