@@ -123,6 +123,13 @@ def _updates(part: Part) -> bool:
     return bool(part.about.get("settings", {}).get("update_steps", 0))
 
 
+def _forecasters(part: Part) -> str:
+    share = float(part.about.get("boosted_share", 0))
+    if not share:
+        return "the network"
+    return f"the network and boosted trees, whose share of {share:.0%} the validation windows chose"
+
+
 def _protocol(panel: DemandPanel, part: Part, measured: Mapping[str, Any]) -> dict[str, Any]:
     origins, horizon = list(measured.get("origins", ())), int(part.about["horizon"])
     period, step = _PERIOD[panel.frequency], pd.Timedelta(days=panel.period_days)
@@ -133,6 +140,7 @@ def _protocol(panel: DemandPanel, part: Part, measured: Mapping[str, Any]) -> di
         "Protocol": f"rolling origin: {len(origins)} windows of {horizon} {period}s, none of which overlap",
         "Windows begin": ", ".join(starts) or "no window was held out",
         "What the scored model learned from": f"everything before the first validation window; {moves} move on with each window",
+        "What forecasts": _forecasters(part),
         "The model that is served": str(part.about.get("refitted_on", "the same")),
         "Intervals": f"95%, {draws}",
     }
