@@ -95,7 +95,8 @@ def read_planned(path: Path, *, but: Path | None = None) -> pd.DataFrame:
 
     Args:
         path: Parquet or CSV file that ``footfall triggers`` wrote, or a directory of such files.
-        but: a file there that is about to be replaced.
+        but: a file that is about to be written; what stands there now is not read. On the first morning its directory
+            need not be there.
 
     Returns:
         user_id or pseudonym, trigger, item_id, send_at, medium; what a file does not say is missing.
@@ -103,8 +104,7 @@ def read_planned(path: Path, *, but: Path | None = None) -> pd.DataFrame:
     Raises:
         DataError: there is no such file, or it holds something else.
     """
-    files = sorted(one for one in path.iterdir() if one.suffix in SUFFIXES) if path.is_dir() else [path]
-    files = [one for one in files if but is None or one.resolve() != but.resolve()]
+    files = [one for one in _files(path, but) if but is None or one.resolve() != but.resolve()]
     frames = [_read(one) for one in files]
     names = (c.USER_ID, "pseudonym", "trigger", c.ITEM_ID, "send_at", "medium")
     joined = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
@@ -126,6 +126,13 @@ def rows_of_plan(planned: pd.DataFrame, medium: str) -> dict[str, list[Row]]:
         row: Row = ("message_sent", instant_us(one["send_at"]), by, str(one["trigger"]), item)
         found.setdefault(str(one[c.USER_ID]), []).append(row)
     return found
+
+
+def _files(path: Path, but: Path | None) -> list[Path]:
+    if path.is_dir():
+        return sorted(one for one in path.iterdir() if one.suffix in SUFFIXES)
+    is_to_come = but is not None and not path.exists() and path.resolve() == but.resolve().parent
+    return [] if is_to_come else [path]
 
 
 def _read(path: Path) -> pd.DataFrame:

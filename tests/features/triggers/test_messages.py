@@ -98,8 +98,7 @@ def test_triggers_when_planned_then_each_goes_once_and_the_others_are_counted_by
 def test_triggers_when_asked_again_then_what_was_planned_is_not_sent_twice(
     features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    box, key = tmp_path / "sent", tmp_path / "key"
-    box.mkdir()
+    box, key = tmp_path / "sent", tmp_path / "key"  # the first file makes the directory
     KeyRing.create(key)
     to = [
         "--pseudonyms_for",
@@ -143,6 +142,8 @@ def test_triggers_when_consent_is_withdrawn_or_someone_is_erased_then_nobody_wri
     wrong = run(features, tmp_path / "out.csv", "--only", "cart_lef", capsys=capsys, code=2)
     assert "Did you mean 'cart_left'?" in wrong["error"]
     assert "ends in .parquet or .csv" in run(features, tmp_path / "out.txt", capsys=capsys, code=2)["error"]
+    nowhere = run(features, tmp_path / "out.csv", "--sent", tmp_path / "nowhere", capsys=capsys, code=3)
+    assert "expected messages that `footfall triggers` planned" in nowhere["error"]
 
 
 def test_triggers_when_asked_of_an_earlier_day_then_nothing_later_is_known(
