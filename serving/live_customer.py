@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import pandas as pd
 
 from features import columns as c
+from features.intent.visit import LEAVES_CART
 from features.rules.known_fields import EVENT_FIELDS
 from features.rules.live import LiveCustomer, LiveEvent
 from features.rules.rows import AT_US
@@ -25,7 +26,6 @@ from serving.rule_book import RuleBook
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _HOURS: Final = ("best_hour", "quiet_from", "quiet_until")
-_LEAVES_CART: Final = ("purchase", "remove_from_cart")
 LiveRow = tuple[int, str, str | None]  # ts_us, event_type, item_id
 
 
@@ -132,7 +132,7 @@ class LiveReader:
             if event.at_us <= customer.now_us and item is not None:
                 if event.event_type == "cart":
                     since[item] = event
-                elif event.event_type in _LEAVES_CART:
+                elif event.event_type in LEAVES_CART:
                     since.pop(item, None)
         return [
             CartItem(item_id=item, title=self._title(item), since=to_instant(event.at_us), live=_key(event) in customer.live)
