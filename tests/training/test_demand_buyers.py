@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 import numpy as np
@@ -48,6 +49,14 @@ def test_buyers_when_a_window_begins_then_shares_are_of_units_before_it(features
     }
     for one in found.values():
         assert one.share.sum(axis=1) == pytest.approx(1)
+
+
+def test_buyers_when_somebody_buys_other_items_alone_then_not_counted(features) -> None:
+    names = np.where(features.panel.item_ids == "b", "b", "elsewhere").astype(object)  # of b, fresh is the only buyer
+    narrow = dataclasses.replace(features, panel=dataclasses.replace(features.panel, item_ids=names))
+    growth = next(one for one in buyers_before(narrow, 44) if one.title == "Growth stage")
+    counts = dict(zip(growth.labels, growth.num_customers, strict=True))
+    assert counts == dict.fromkeys(growth.labels, 0) | {"newcomer": 1}
 
 
 def test_buyers_when_nobody_has_bought_yet_then_no_share(features) -> None:

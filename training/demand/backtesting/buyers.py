@@ -36,7 +36,7 @@ class Buyers:
         title: such as "Growth stage".
         labels: of the G groups.
         share: ``[I, G]``, rows add up to 1, or to 0 where nobody known bought the item.
-        num_customers: of each group who bought anything, ``[G]``.
+        num_customers: of each group who bought any of the items, ``[G]``.
     """
 
     title: str
@@ -64,8 +64,11 @@ def buyers_before(
         bought = rows.filter(f"{c.EVENT_TYPE} = '{c.PURCHASE}' AND {c.LOCAL_DAY} <= DATE '{last}'")
         bought.aggregate("item_id, user_id, sum(coalesce(quantity, 1)) AS units").create_view("bought")
         connection.register("groups", groups)
+        connection.register("forecast", pd.DataFrame({c.ITEM_ID: panel.item_ids}))
         for name, (title, labels) in GROUPINGS.items():
-            known = f"FROM bought JOIN groups USING (user_id) WHERE {name} IS NOT NULL"
+            known = (
+                f"FROM bought JOIN groups USING (user_id) SEMI JOIN forecast USING (item_id) WHERE {name} IS NOT NULL"
+            )
             units = connection.sql(f"SELECT item_id, {name} AS label, sum(units) AS units {known} GROUP BY ALL").df()
             count = connection.sql(f"SELECT {name} AS label, count(DISTINCT user_id) AS n {known} GROUP BY ALL").df()
             table = units.pivot_table(index=c.ITEM_ID, columns="label", values="units", fill_value=0.0)
