@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -120,6 +120,7 @@ def export(
     *,
     file_format: FileFormat = "parquet",
     pseudonyms: Pseudonyms | None = None,
+    erased: Container[str] = (),
 ) -> int:
     """Write every member to one file, whole or not at all, and return how many there are.
 
@@ -131,8 +132,10 @@ def export(
         path: the file.
         file_format: Parquet or CSV.
         pseudonyms: names that stand for ids; rows are then in the order of the names, which tells nothing of the ids.
+        erased: who has been forgotten since the features were built, and is left out.
     """
     held = session.holders(audience)[[c.USER_ID, "start_us", "end_us"]]
+    held = held[[user not in erased for user in held[c.USER_ID]]].reset_index(drop=True)
     until = held["end_us"].where(held["end_us"] < FOREVER).astype("Int64")
     frame = pd.DataFrame(
         {

@@ -88,6 +88,7 @@ def export(
     format: Literal["parquet", "csv"] = "parquet",  # noqa: A002 (an option of this name)
     pseudonyms_for: str = "",
     key: Path | None = None,
+    store: Path | None = None,
     parameters: Parameters = None,
     purpose: Purpose = "personalisation",
     engine: EngineSettings = EngineSettings(),
@@ -102,17 +103,21 @@ def export(
         format: parquet or csv.
         pseudonyms_for: recipient or use; ids are then replaced by keyed pseudonyms of this scope.
         key: key file for them; the variable FOOTFALL_PSEUDONYM_KEY where left out.
+        store: release store; nobody on its erasure list is written down.
         parameters: what $name in the rule stands for.
         purpose: which rows of the log may count.
         engine: where rules are computed.
     """
     from features.audiences import members
     from features.privacy.pseudonyms import KeyRing
+    from features.release.erasure import ErasedUsers
+    from features.release.release import ReleaseStore
 
+    erased = ErasedUsers() if store is None else ReleaseStore(root=store).erasures.load()
     names = KeyRing.load(key).pseudonyms(pseudonyms_for) if pseudonyms_for else None
     with opened_features(features, purpose=purpose, engine=engine) as opened:
         audience = opened.audience(rules, name, parameters)
-        count = members.export(opened.session, audience, out, file_format=format, pseudonyms=names)
+        count = members.export(opened.session, audience, out, file_format=format, pseudonyms=names, erased=erased)
     return {"audience": name, "version": audience.version, "members": count, "out": str(out)}
 
 

@@ -21,6 +21,7 @@ def moves(
     was: str = "",
     now: str = "",
     consents: Path | None = None,
+    store: Path | None = None,
     purpose: Literal["analytics", "personalisation"] = "personalisation",
     pseudonyms_for: str = "",
     key: Path | None = None,
@@ -36,6 +37,7 @@ def moves(
         was: only those who were this; (none) for those who were not known yet.
         now: only those who are this.
         consents: data directory whose consents are newer than those of the features.
+        store: release store; nobody on its erasure list is written down.
         purpose: what customers must consent to at this moment; personalisation for whomever one writes to.
         pseudonyms_for: recipient or use; ids are then replaced by keyed pseudonyms of this scope.
         key: key file for them; the variable FOOTFALL_PSEUDONYM_KEY where left out.
@@ -49,6 +51,8 @@ def moves(
     from features.exports import export_rows, format_of
     from features.privacy.lookup import consents_of_features
     from features.privacy.pseudonyms import KeyRing
+    from features.release.erasure import ErasedUsers
+    from features.release.release import ReleaseStore
     from features.settings import ShopSettings
 
     file_format = format_of(out)
@@ -60,6 +64,8 @@ def moves(
     found = moved(steps_between(earlier, table, column=column), was=was, now=now)
     book = consents_of_features(features, shop=shop, newer=consents, engine=engine)
     now_us = int(dt.datetime.now(dt.UTC).timestamp() * 1_000_000)
+    erased = ErasedUsers() if store is None else ReleaseStore(root=store).erasures.load()
+    found = found[[user not in erased for user in found[c.USER_ID]]]
     allowed = book.holding(found[c.USER_ID].to_numpy(object), purpose, now_us)
     export_rows(found[allowed], out, file_format=file_format, pseudonyms=names)
     return {

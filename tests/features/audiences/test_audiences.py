@@ -112,6 +112,12 @@ def test_export_when_pseudonymised_then_no_id_is_in_the_file(session: RuleSessio
     assert found["pseudonym"].tolist() == sorted(names.of(f"u{n:02}") for n in range(4))
 
 
+def test_export_when_somebody_was_forgotten_since_then_they_are_left_out(session: RuleSession, tmp_path: Path) -> None:
+    audience = ready(session, "category_buyers", category="food")
+    assert export(session, audience, tmp_path / "out", erased={"u01"}) == 3
+    assert pd.read_parquet(tmp_path / "out")["user_id"].tolist() == ["u00", "u02", "u03"]
+
+
 def test_compare_when_tastes_differ_then_the_lift_says_so(session: RuleSession) -> None:
     a, b = [f"u{n:02}" for n in range(10)], [f"u{n:02}" for n in range(8, 20)]  # u08 and u09 are in both
     table = compare(a, b, attributes(session), minimum_group=3).set_index(["kind", "value"])

@@ -17,6 +17,7 @@ from features.customers.pages.inputs import read_places, read_validation
 from features.customers.pages.year_page import YearPage, write_year_page
 from features.errors import ConfigError, ConsentMissing, DataError
 from features.privacy.pseudonyms import KeyRing, Pseudonyms
+from features.release import ReleaseStore
 from tests.features.customers import page_world as world
 from tests.features.tiny_shop import utc, write_shop
 
@@ -153,6 +154,10 @@ def test_moves_when_exported_then_as_counted_on_the_page_and_only_of_those_who_c
     assert len(chosen)
     assert set(named["pseudonym"]) == set(map(KeyRing.load(key).pseudonyms("ads").of, chosen["user_id"]))
     assert list(named) == ["pseudonym", "was", "now"]
+    forgotten = str(found["user_id"].iloc[0])
+    ReleaseStore(root=tmp_path / "store").erasures.add(forgotten)
+    assert footfall.main([*words, "--store", str(tmp_path / "store")]) == 0
+    assert set(pd.read_csv(out)["user_id"]) == set(found["user_id"]) - {forgotten}
 
 
 def test_year_page_when_written_then_its_figures_are_the_customers(features: Path, tmp_path: Path) -> None:
