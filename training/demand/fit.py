@@ -21,6 +21,7 @@ from features.errors import ConfigError, DataError
 from features.files import read_json, write_json
 from features.release import ReleaseStore, layout, write_part
 from features.release.part import Part
+from training.demand.baselines.trees import library
 from training.demand.boosted.choose import with_best_share, with_share_of
 from training.demand.boosted.pooled import AnyModel, share_of
 from training.demand.config import DemandConfig
@@ -98,7 +99,8 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
         part, run, steps, and the metrics of the model and its baselines on the test windows.
 
     Raises:
-        ConfigError: the run to resume had other settings or data, or left nothing to resume.
+        ConfigError: the run to resume had other settings or data, or left nothing to resume; or boosted trees are asked
+            for and LightGBM is not installed.
         DataError: the panel is empty or too short.
     """
     found = FeatureSet.load(Path(features))
@@ -108,6 +110,8 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
     inputs = PanelInputs.from_panel(panel, config)
     windows = Windows.of(panel.num_periods, config)
     store, about_run = Path(store), _about_run(config, found.fingerprint)
+    if config.boosted_trees == "always":
+        library("lightgbm")
     if resume is not None:  # before the run is opened, so that a mistake leaves it as it was
         _check_resumed(store / "runs" / resume, about_run)
     with tracked_training(store, EXPERIMENT, name="demand", resume=resume) as run:
@@ -126,7 +130,12 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
         )
         rolling = RollingForecaster.of(model, inputs, config, first=windows.fit_until, until=panel.num_periods)
         report = measured_on(rolling, windows.test, found)
-        metrics = {"validation_wql": float(chosen.score or 0.0), "steps": float(chosen.steps), **headline(report)}
+        metrics = {
+            "validation_wql": float(chosen.score or 0.0),  # of the network alone
+            "steps": float(chosen.steps),
+            "boosted_share": share_of(model),
+            **headline(report),
+        }
         run.log_metrics(metrics)
         # The level is of a moment: whoever asks the kept model about another one must do without.
         spread = dataclasses.replace(rolling.calibration(windows.seen_until), level=0.0)

@@ -12,7 +12,7 @@ import numpy as np
 from features.panel.demand_panel import DemandPanel
 from features.release.layout import QUANTILES
 from training.demand.backtesting import metrics
-from training.demand.baselines.trees import library, trees_are_installed
+from training.demand.baselines.trees import trees_are_installed
 from training.demand.boosted.pooled import AnyModel, PooledModel
 from training.demand.boosted.trees import BoostedTrees
 from training.demand.forecast import distributions
@@ -65,14 +65,8 @@ def with_share_of(
 
 
 def wanted(inputs: PanelInputs) -> bool:
-    """Return whether trees are tried: by the setting, and by default where a panel has shown the year twice.
-
-    Raises:
-        ConfigError: they are asked for, and LightGBM is not installed.
-    """
+    """Return whether trees are tried: by the setting, and by default where a panel has shown the year twice."""
     asked = inputs.config.boosted_trees
-    if asked == "always":
-        library("lightgbm")
     if asked != "auto":
         return asked == "always"
     if inputs.last_year is not None and not trees_are_installed():
