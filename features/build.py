@@ -14,7 +14,7 @@ data/events.parquet ...   ->   out/identity/           which ids are one custome
                                out/sources.json        digests of what was read, by file and by day
                                out/manifest.json       settings, counts, sha256 of each file
 
-An earlier build at ``out`` is brought up to date where it can be (``features.refresh``); the files are the same as if
+An earlier build at ``out`` is brought up to date where it can be (``features.refresh``); their rows are the same as if
 everything had been built anew.
 """
 
