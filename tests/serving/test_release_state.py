@@ -24,10 +24,8 @@ FILES = [
     *(f"retrieval/{name}" for name in (layout.USER_TOWER, layout.FAVOURITES, "manifest.json")),
     *(f"retrieval/{name}" for name in (layout.BOUGHT_TOGETHER, layout.TRENDING, layout.REPURCHASE)),
     *(f"customers/{name}" for name in (layout.CUSTOMERS, layout.USERS, layout.HISTORY_VOCABULARY, "manifest.json")),
-    *(
-        f"customers/{name}"
-        for name in (layout.TAGS, layout.AUDIENCES, layout.RULE_EVENTS, layout.ITEM_FACTS, layout.RULES)
-    ),
+    *(f"customers/{name}" for name in (layout.TAGS, layout.AUDIENCES, layout.RULE_EVENTS, layout.ITEM_FACTS)),
+    *(f"customers/{name}" for name in (layout.RULES, layout.INTENT)),
     *(f"customers/{layout.HISTORIES}/{name}.npy" for name in ("offsets", "item", "event_type", "ts", "price_band")),
     *(f"demand/{name}" for name in (layout.FORECASTS, layout.DECISIONS, "manifest.json")),
     *(f"demand/{name}" for name in (layout.ALERTS, layout.WHAT_IF_MODEL)),
