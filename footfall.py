@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import logging
+import os
 import sys
 from typing import Final
 
@@ -44,6 +46,8 @@ Exit codes: 0 done, 1 the system refused, 2 usage, 3 data, 4 release, 130 interr
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the process's exit code."""
     words = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        atexit.register(_leave_quietly)
     if not words or words[0] in ("-h", "--help"):
         listing = "\n".join(f"  {verb:<10}{text}" for verb, (_, text) in VERBS.items())
         print(_USAGE.format(verbs=listing), end="")
@@ -70,6 +74,15 @@ def main(argv: list[str] | None = None) -> int:
     if result is not None:
         print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
     return 0
+
+
+def _leave_quietly() -> None:
+    """Point stderr nowhere for what native libraries say after Python has ended.
+
+    In a process that has loaded torch, DuckDB's types outlive the interpreter, and its binding lists them as leaks.
+    """
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 if __name__ == "__main__":
