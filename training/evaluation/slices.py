@@ -109,7 +109,7 @@ def _by_events_of_item(task: Task, counts: Ints) -> Iterator[tuple[str, str, Boo
 def _by_group(task: Task, grouping: Grouping) -> Iterator[tuple[str, str, Bools]]:
     label = grouping.of_user[task.users][task.relevant.question]
     for name in grouping.labels:
-        yield grouping.title, name, label == name
+        yield grouping.title, name.replace("_", " "), label == name
 
 
 def _by_novelty(task: Task) -> Iterator[tuple[str, str, Bools]]:

@@ -100,9 +100,14 @@ def _cuts(report: Row, table: Row, styles: Mapping[str, Look]) -> list[dict[str,
     groups = dict.fromkeys(part["group"] for part in shown)
     parts = {group: [part for part in shown if part["group"] == group] for group in groups}
     return [
-        {"svg": figures.slices(cuts, styles, drawn), "caption": f"The same lists, cut by {group.lower()}."}
+        {"svg": figures.slices(cuts, styles, drawn), "caption": f"The same lists, cut by {_within(group)}."}
         for group, cuts in parts.items()
     ]
+
+
+def _within(title: str) -> str:
+    """Return a title as it stands within a sentence: "Growth stage" small, "RFM segment" as it is."""
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
 
 
 def drawn_in_cuts(report: Row, table: Row) -> list[str]:
