@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import duckdb
@@ -15,10 +14,8 @@ import pytest
 
 from features import columns as c
 from features.contract.tables import COUPONS, EVENTS, ITEMS, PLAN
-from features.engine import connect
-from features.settings import EngineSettings
 from features.tables import answers, hours, order_habits, orders, price_sensitivity, prices, shares, visits
-from tests.features.engines import assert_equal_tables, canonical, start_spark
+from tests.features.engines import assert_equal_tables, canonical
 from tests.features.tiny_shop import arrow_table, event, utc
 
 pytestmark = pytest.mark.xdist_group("spark")
@@ -161,19 +158,6 @@ TABLES: dict[str, tuple[Callable[[dict[str, Any]], Any], list[str]]] = {
     "shrunk_rates": (_rates, ["user_id", "arm"]),
     "best_answers": (lambda f: answers.best_answers(_rates(f), min_chances=2), ["user_id"]),
 }
-
-
-@pytest.fixture(scope="module")
-def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(EngineSettings(memory_limit="500MB", threads=1), spill=tmp_path_factory.mktemp("spill")) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def spark(java: Path) -> Iterator[Any]:
-    session = start_spark()
-    yield session
-    session.stop()
 
 
 @pytest.fixture(scope="module")

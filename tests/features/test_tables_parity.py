@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,9 +15,8 @@ import pytest
 
 from features import columns as c
 from features.contract.tables import EVENTS, ITEMS
-from features.engine import connect
 from features.errors import ConfigError
-from features.settings import EngineSettings, LifecycleSettings
+from features.settings import LifecycleSettings
 from features.tables import (
     favourite_category,
     interactions,
@@ -29,7 +27,7 @@ from features.tables import (
     rfm,
     with_local_time,
 )
-from tests.features.engines import assert_equal_tables, canonical, start_spark
+from tests.features.engines import assert_equal_tables, canonical
 from tests.features.tiny_shop import arrow_table, event, utc
 
 pytestmark = pytest.mark.xdist_group("spark")
@@ -71,19 +69,6 @@ TABLES: dict[str, Callable[[Any, Any], Any]] = {
     "last_region": lambda events, items: last_seen(events, c.REGION),
 }
 KEYS = {"item_days": [c.ITEM_ID, c.LOCAL_DAY]}
-
-
-@pytest.fixture(scope="module")
-def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(EngineSettings(memory_limit="500MB", threads=1), spill=tmp_path_factory.mktemp("spill")) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def spark(java: Path) -> Iterator[Any]:
-    session = start_spark()
-    yield session
-    session.stop()
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import duckdb
@@ -19,9 +18,7 @@ from features.customers.growth import growth_stage
 from features.customers.moves import steps
 from features.customers.settings import GrowthSettings
 from features.customers.value.purchase_days import buyers, came, purchase_days
-from features.engine import connect
-from features.settings import EngineSettings
-from tests.features.engines import assert_equal_tables, canonical, start_spark
+from tests.features.engines import assert_equal_tables, canonical
 from tests.features.tiny_shop import arrow_table, event, utc
 
 pytestmark = pytest.mark.xdist_group("spark")
@@ -90,19 +87,6 @@ OF_CUSTOMERS: dict[str, Callable[[Any, Any], Any]] = {
     **{group.name: _group(group.name) for group in GROUPS},
 }
 KEYS = {"purchase_days": [c.USER_ID, "day_number"]}
-
-
-@pytest.fixture(scope="module")
-def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(EngineSettings(memory_limit="500MB", threads=1), spill=tmp_path_factory.mktemp("spill")) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def spark(java: Path) -> Iterator[Any]:
-    session = start_spark()
-    yield session
-    session.stop()
 
 
 def _compare(make: Callable[[Any, Any], Any], tables: tuple[pa.Table, pa.Table], engine: Any, keys: list[str]) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,14 +12,12 @@ import pyarrow as pa
 import pytest
 
 from features.contract.tables import EVENTS, IDENTITIES
-from features.engine import connect
 from features.identity.evidence import combined_links, log_links, stated_links
 from features.identity.graph import IdentityGraph
 from features.identity.merge_log import merge_log
 from features.identity.settings import IdentitySettings
 from features.identity.visits import visits_of_accounts
-from features.settings import EngineSettings
-from tests.features.engines import assert_equal_tables, canonical, start_spark
+from tests.features.engines import assert_equal_tables, canonical
 from tests.features.identity.identity_worlds import denials_frame
 from tests.features.tiny_shop import arrow_table, event, utc
 
@@ -34,19 +30,6 @@ KEYS = {
     "merges": ["action", *PAIR],
     "visits": ["device_id", "ts"],
 }
-
-
-@pytest.fixture(scope="module")
-def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(EngineSettings(memory_limit="500MB", threads=1), spill=tmp_path_factory.mktemp("spill")) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def spark(java: Path) -> Iterator[Any]:
-    session = start_spark()
-    yield session
-    session.stop()
 
 
 def events() -> pa.Table:

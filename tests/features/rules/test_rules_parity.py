@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,13 +12,10 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from features.engine import connect
 from features.rules.compile import BY_USER, BY_USER_AND_ITEM, Compiler
 from features.rules.parse import RuleParser
 from features.rules.place import Place
 from features.rules.rows import rule_rows
-from features.settings import EngineSettings
-from tests.features.engines import start_spark
 from tests.features.rules import rule_worlds as worlds
 from tests.features.rules.slow_rules import day_of
 from tests.features.tiny_shop import event
@@ -47,19 +42,6 @@ def _rows() -> list[dict[str, Any]]:
         item = None if kind == "search" else f"i{generator.randrange(6)}"
         rows.append(event(generator.choice(("ann", "bob", "cem")), kind, at, item, **more))
     return rows
-
-
-@pytest.fixture(scope="module")
-def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(EngineSettings(memory_limit="500MB", threads=1), spill=tmp_path_factory.mktemp("spill")) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def spark(java: Path) -> Iterator[Any]:
-    session = start_spark()
-    yield session
-    session.stop()
 
 
 def spells(rule: str, events: Any, items: Any, customers: Any, by: Any) -> list[tuple[Any, ...]]:
