@@ -61,12 +61,12 @@ def test_pool_when_asked_for_a_probability_then_the_weighted_mean_of_both(seed, 
 def test_tree_components_when_read_from_quantiles_then_their_mean_and_spread():
     rng = np.random.default_rng(0)
     single, total = mixture(rng, 5, 3, 2), mixture(rng, 5, 3, 2)
-    quantiles = torch.from_numpy(np.sort(rng.gamma(2.0, 20.0, (5, 3, len(LEVELS))), axis=2))
+    quantiles = np.sort(rng.gamma(2.0, 20.0, (5, 3, len(LEVELS))), axis=2)
     period, sums = tree_components(quantiles, single, total)
     np.testing.assert_allclose(period.mean, quantiles.mean(-1), rtol=1e-5)
     np.testing.assert_allclose(sums.mean, quantiles.mean(-1).cumsum(1), rtol=1e-5)
-    sd = (quantiles[..., -1] - quantiles[..., 0]).numpy() / (2 * 1.2815515655446004)
-    np.testing.assert_allclose(period.variance, np.maximum(sd**2, 1.02 * quantiles.mean(-1).numpy()), rtol=1e-3)
+    sd = (quantiles[..., -1] - quantiles[..., 0]) / (2 * 1.2815515655446004)
+    np.testing.assert_allclose(period.variance, np.maximum(sd**2, 1.02 * quantiles.mean(-1)), rtol=1e-3)
 
 
 def test_tree_components_when_trees_say_what_the_network_says_then_the_total_is_as_wide():
@@ -78,7 +78,7 @@ def test_tree_components_when_trees_say_what_the_network_says_then_the_total_is_
         log_weight=torch.zeros(2, 4, 1), log_mean=log_mean + torch.log(steps), log_size=log_size + torch.log(steps) / 2
     )
     half = 1.2815515655446004 * single.variance.sqrt()
-    quantiles = torch.stack([single.mean - half, single.mean, single.mean + half], dim=-1).double()
+    quantiles = torch.stack([single.mean - half, single.mean, single.mean + half], dim=-1).numpy()
     _, sums = tree_components(quantiles, single, total)
     np.testing.assert_allclose(sums.variance, total.variance, rtol=1e-3)
 

@@ -29,7 +29,7 @@ from features.errors import ConfigError, ReleaseError
 from features.panel.demand_panel import DemandPanel
 from features.release import Part, ReleaseStore, layout, write_part
 from training.demand.boosted.pooled import AnyModel, PooledModel
-from training.demand.boosted.trees import BoostedTrees
+from training.demand.boosted.trees import DIRECTORY, BoostedTrees
 from training.demand.config import DemandConfig
 from training.demand.forecast import Forecast, forecast
 from training.demand.inputs.input_layout import InputLayout
@@ -40,7 +40,6 @@ from training.demand.network.update import updated
 from training.evaluation.window import Window
 
 EVALUATED: Final = "evaluated"
-BOOSTED: Final = "boosted"
 _Config = TypeVar("_Config")
 
 
@@ -85,7 +84,7 @@ class EvaluatedModel:
         calibration = DemandCalibration.load(part.path(layout.DEMAND_CALIBRATION)) if fitted else None
         model: AnyModel = network.eval()
         if share := float(part.about.get("boosted_share", 0)):
-            trees = BoostedTrees.load(part.directory / BOOSTED, kept.narrowed(panel), inputs)
+            trees = BoostedTrees.load(part.directory / DIRECTORY, kept.narrowed(panel), inputs)
             model = PooledModel(network=network, trees=trees, share=share)
         return cls(model=model, inputs=inputs, calibration=calibration)
 
@@ -107,7 +106,7 @@ def keep_evaluated(kept: EvaluatedModel, features: FeatureSet, run: Path, *, see
     with write_part(store.root, "demand", data_fingerprint=features.fingerprint, run_id=run.name) as draft:
         network = kept.model
         if isinstance(network, PooledModel):
-            network.trees.save(draft.directory / BOOSTED)
+            network.trees.save(draft.directory / DIRECTORY)
             draft.about.update(boosted_share=network.share)
             network = network.network
         save_file(network.state_dict(), draft.directory / WEIGHTS_FILE)

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from features.panel.demand_panel import DemandPanel
 from features.release.layout import QUANTILES
 from training.demand.backtesting import metrics
 from training.demand.baselines.trees import trees_are_installed
-from training.demand.boosted.pooled import AnyModel, PooledModel
-from training.demand.boosted.trees import BoostedTrees
+from training.demand.boosted.pooled import AnyModel, PooledModel, pool, tree_components
+from training.demand.boosted.trees import DIRECTORY, BoostedTrees
 from training.demand.forecast import distributions
 from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.model import DemandModel
 
 SHARES: Final = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
-DIRECTORY: Final = "boosted"  # beside the network's weights
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,7 @@ def with_best_share(
     if not wanted(inputs):
         return network
     trees = fitted(panel, inputs, until=until, directory=directory)
-    losses = {0.0: _wql(network, inputs, origins)}
-    losses |= {share: _wql(PooledModel(network=network, trees=trees, share=share), inputs, origins) for share in SHARES}
+    losses = _wql_by_share(network, trees, inputs, origins)
     share = min(losses, key=lambda one: losses[one])
     log.info("demand: boosted trees have a share of %g; WQL by share: %s", share, losses)
     return PooledModel(network=network, trees=trees, share=share) if share else network
@@ -83,7 +82,16 @@ def fitted(panel: DemandPanel, inputs: PanelInputs, *, until: int, directory: Pa
     return BoostedTrees.load(kept, panel, inputs)
 
 
-def _wql(model: AnyModel, inputs: PanelInputs, origins: Sequence[int]) -> float:
-    said = [distributions(model, inputs, origin)[0].quantiles(QUANTILES).numpy() for origin in origins]
-    came = [inputs.targets_at(origin).numpy() for origin in origins]
-    return float(metrics.wql(np.stack(came, axis=1), np.stack(said, axis=1)))
+def _wql_by_share(
+    network: DemandModel, trees: BoostedTrees, inputs: PanelInputs, origins: Sequence[int]
+) -> dict[float, float]:
+    """Return the WQL over the windows from ``origins`` with each share; both are asked once a window."""
+    said: dict[float, list[npt.NDArray[np.float32]]] = {share: [] for share in (0.0, *SHARES)}
+    for origin in origins:
+        single, total = distributions(network, inputs, origin)
+        of_trees, _ = tree_components(trees.quantiles(origin), single, total)
+        for share, quantiles in said.items():
+            found = pool(single, of_trees, share) if share else single
+            quantiles.append(found.quantiles(QUANTILES).numpy())
+    came = np.stack([inputs.targets_at(origin).numpy() for origin in origins], axis=1)
+    return {share: float(metrics.wql(came, np.stack(quantiles, axis=1))) for share, quantiles in said.items()}

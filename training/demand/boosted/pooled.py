@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -45,8 +47,7 @@ class PooledModel:
 
     def pooled(self, single: CountMixture, total: CountMixture, *, origin: int) -> tuple[CountMixture, CountMixture]:
         """Return the network's distributions from an origin, ``[I, H]`` both, with the trees' share in them."""
-        quantiles = torch.from_numpy(self.trees.quantiles(origin)).double()
-        trees = tree_components(quantiles, single, total)
+        trees = tree_components(self.trees.quantiles(origin), single, total)
         return pool(single, trees[0], self.share), pool(total, trees[1], self.share)
 
 
@@ -58,7 +59,9 @@ def share_of(model: AnyModel) -> float:
     return model.share if isinstance(model, PooledModel) else 0.0
 
 
-def tree_components(quantiles: Tensor, single: CountMixture, total: CountMixture) -> tuple[CountMixture, CountMixture]:
+def tree_components(
+    quantiles: npt.NDArray[np.floating], single: CountMixture, total: CountMixture
+) -> tuple[CountMixture, CountMixture]:
     """Return what trees say as negative binomials of periods and of totals, ``[I, H, 1]`` both.
 
     Args:
@@ -66,8 +69,9 @@ def tree_components(quantiles: Tensor, single: CountMixture, total: CountMixture
         single: of the network, ``[I, H]``.
         total: of the network, of the first 1 .. H periods.
     """
-    mean = quantiles.mean(-1).clamp(min=_LEAST_MEAN)
-    variance = ((quantiles[..., -1] - quantiles[..., 0]) / _WIDTH).square()
+    units = torch.from_numpy(np.asarray(quantiles, np.float64))
+    mean = units.mean(-1).clamp(min=_LEAST_MEAN)
+    variance = ((units[..., -1] - units[..., 0]) / _WIDTH).square()
     variance = torch.maximum(variance, mean * _LEAST_EXCESS)
     total_mean = mean.cumsum(1)
     # Relative spread of periods, theirs by the network's, each period as heavy as its variance is.

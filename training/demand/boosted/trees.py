@@ -22,6 +22,7 @@ from training.demand.baselines.tree_features import TreeFeatures
 from training.demand.baselines.trees import STRIDES, QuantileTrees, TreeConfig, library
 from training.demand.inputs.panel_inputs import PanelInputs
 
+DIRECTORY: Final = "boosted"  # beside the network's weights
 LEVELS: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
 _FILE: Final = "q{level}.txt"  # LightGBM's own text format
 

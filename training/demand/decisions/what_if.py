@@ -154,8 +154,7 @@ def tree_inputs(model: PooledModel, inputs: PanelInputs) -> dict[str, Tensor]:
     """Return ``TREES`` of each item at the panel's end, float32 ``[I, H]`` by name."""
     origin = inputs.num_periods
     single, total = distributions(model.network, inputs, origin)
-    quantiles = torch.from_numpy(model.trees.quantiles(origin)).double()
-    found = tree_components(quantiles, single, total)
+    found = tree_components(model.trees.quantiles(origin), single, total)
     values = [getattr(one, name)[..., 0] for one in found for name in ("log_mean", "log_size")]
     return dict(zip(TREES, [*values, torch.log(single.mean + _LEAST)], strict=True))
 
