@@ -52,7 +52,7 @@ from features.sources.synthetic.settings import SHOP, Size
 from features.sources.synthetic.visit_chances import VisitTruth, run_with_visits
 from features.sources.synthetic.world import draw_world
 from features.tables.visits import VISIT_EVENTS
-from serving.live_intent import followed
+from serving.customers.live_intent import followed
 
 Floats = npt.NDArray[np.floating]
 

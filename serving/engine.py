@@ -9,10 +9,7 @@ from typing import Final
 import numpy as np
 
 from features.columns import ANALYTICS
-from serving.access import CustomerRights
-from serving.consents import ConsentWatch
-from serving.customer_answers import CustomerAnswers
-from serving.customer_schemas import (
+from serving.api.customer_schemas import (
     AudiencesAnswer,
     CustomerAnswer,
     MembersAnswer,
@@ -22,15 +19,9 @@ from serving.customer_schemas import (
     SegmentsAnswer,
     SegmentsRequest,
 )
-from serving.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
-from serving.erasures import ErasureWatch
-from serving.errors import RequestError, missing_part
-from serving.ingest import ingest
-from serving.known_events import KnownEvents
-from serving.live_consents import LiveConsents
-from serving.live_events import LiveEvents
-from serving.release_state import ReleaseState
-from serving.schemas import (
+from serving.api.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
+from serving.api.errors import RequestError, missing_part
+from serving.api.schemas import (
     ConsentAnswer,
     ConsentRequest,
     CustomersAnswer,
@@ -43,6 +34,15 @@ from serving.schemas import (
     RecommendedItem,
     RecommendRequest,
 )
+from serving.customers.answers import CustomerAnswers
+from serving.history.known_events import KnownEvents
+from serving.live.consents import LiveConsents
+from serving.live.events import LiveEvents
+from serving.live.ingest import ingest
+from serving.privacy.consents import ConsentWatch
+from serving.privacy.erasures import ErasureWatch
+from serving.privacy.rights import CustomerRights
+from serving.release.state import ReleaseState
 from serving.surfaces.answers import answer
 from serving.surfaces.clock import wall_clock_us
 from serving.surfaces.preparing import Preparation

@@ -32,8 +32,8 @@ def serve(
         deadline_seconds: a request that takes longer is answered with an error.
         max_body_bytes: larger request bodies are refused.
     """
-    from serving.launch import serve as launch
-    from serving.settings import ServeSettings
+    from serving.process.launch import serve as launch
+    from serving.process.settings import ServeSettings
 
     if alias:
         from serving.commands.alias import release_of_alias

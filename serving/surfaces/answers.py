@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from serving.histories import to_sequences
-from serving.release_state import ReleaseState
-from serving.schemas import Surface
+from serving.api.schemas import Surface
+from serving.history.stored import to_sequences
+from serving.release.state import ReleaseState
 from serving.surfaces import cold
 from serving.surfaces.bought_together import bought_together
 from serving.surfaces.buy_it_again import buy_it_again

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from serving.release_state import ReleaseState
-from serving.schemas import Strategy
+from serving.api.schemas import Strategy
+from serving.release.state import ReleaseState
 from serving.surfaces.neighbours import item_of, similar
 from serving.surfaces.pairs import BoughtTogether
 from serving.surfaces.question import Question, Ranked

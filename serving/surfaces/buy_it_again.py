@@ -8,8 +8,8 @@ import numpy as np
 
 from features.recommendations import Recommendations
 from features.repeats.repurchase import Kind
-from serving.histories import to_sequences
-from serving.release_state import ReleaseState
+from serving.history.stored import to_sequences
+from serving.release.state import ReleaseState
 from serving.surfaces.question import Question, Ranked, purchase_instants
 from serving.surfaces.words import bought_before
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from features.surfaces import DAY_US
-from serving.histories import UserEvents
+from serving.history.stored import UserEvents
 
 # A release whose data ended longer ago is one of old data, such as a public data set.
 REPLAY_AFTER_DAYS: Final = 90

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from serving.fallback import Favourites
-from serving.release_state import ReleaseState
-from serving.schemas import Strategy
+from serving.api.schemas import Strategy
+from serving.release.state import ReleaseState
+from serving.retrieval.favourites import Favourites
 from serving.surfaces.question import Question, Ranked
 from serving.surfaces.segments import Group
 

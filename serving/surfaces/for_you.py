@@ -8,9 +8,9 @@ import numpy as np
 
 from features.recommendations import Recommendations
 from features.repeats.blend import NUM_NEW, ForYouBlend
-from serving.item_index import Ask
-from serving.release_state import ReleaseState
-from serving.schemas import Repeat, Strategy
+from serving.api.schemas import Repeat, Strategy
+from serving.release.state import ReleaseState
+from serving.retrieval.item_index import Ask
 from serving.surfaces.buy_it_again import known_items, why
 from serving.surfaces.question import Floats, Ints, Question, Ranked
 from serving.surfaces.words import met_before

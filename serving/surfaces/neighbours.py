@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serving.release_state import ReleaseState
+from serving.release.state import ReleaseState
 from serving.surfaces.question import NO_ITEMS, NO_SCORES, Question, Ranked
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from features.vocabulary import FIRST
-from serving.release_state import ReleaseState
+from serving.release.state import ReleaseState
 from serving.surfaces.question import NO_ITEMS, NO_SCORES, Floats, Question, Ranked
 from serving.surfaces.words import day_of
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from features.columns import ANALYTICS, PERSONALISATION
 from features.vocabulary import UNKNOWN
-from serving.consents import ConsentWatch, UserConsent
-from serving.errors import RequestError
-from serving.histories import UserEvents
-from serving.known_events import KnownEvents
-from serving.release_state import ReleaseState
-from serving.schemas import RecommendRequest
+from serving.api.errors import RequestError
+from serving.api.schemas import RecommendRequest
+from serving.history.known_events import KnownEvents
+from serving.history.stored import UserEvents
+from serving.privacy.consents import ConsentWatch, UserConsent
+from serving.release.state import ReleaseState
 from serving.surfaces.answers import ABOUT_AN_ITEM
 from serving.surfaces.clock import Clock, wall_clock_us
 from serving.surfaces.question import Question

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.columns import EVENT_TYPE_CODES, PURCHASE
-from serving.histories import UserEvents
-from serving.item_index import Ask
-from serving.schemas import RecommendRequest, Repeat, Strategy
+from serving.api.schemas import RecommendRequest, Repeat, Strategy
+from serving.history.stored import UserEvents
+from serving.retrieval.item_index import Ask
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float32]

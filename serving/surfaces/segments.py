@@ -13,8 +13,8 @@ import pandas as pd
 from features.columns import EVENT_TYPE_CODES, PURCHASE
 from features.surfaces import DAY_US
 from features.vocabulary import FIRST
-from serving.customers import CustomerBook
-from serving.histories import Histories
+from serving.customers.book import CustomerBook
+from serving.history.stored import Histories
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float32]

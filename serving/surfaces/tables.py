@@ -11,11 +11,11 @@ from features.release import Part, layout
 from features.repeats.blend import ForYouBlend
 from features.repeats.repurchase import RepurchaseModel
 from features.surfaces import SurfaceItems
-from serving.customers import CustomerBook
-from serving.errors import RequestError
-from serving.fallback import Favourites
-from serving.histories import Histories
-from serving.schemas import Repeat, Surface
+from serving.api.errors import RequestError
+from serving.api.schemas import Repeat, Surface
+from serving.customers.book import CustomerBook
+from serving.history.stored import Histories
+from serving.retrieval.favourites import Favourites
 from serving.surfaces.pairs import BoughtTogether
 from serving.surfaces.segments import Segments
 

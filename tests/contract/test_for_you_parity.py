@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from features.repeats.blend import NUM_NEW
+from serving.api.schemas import RecommendAnswer, RecommendRequest
 from serving.engine import Engine
-from serving.erasures import ErasureWatch
-from serving.live_events import LiveEvents
-from serving.release_state import ReleaseState
-from serving.schemas import RecommendAnswer, RecommendRequest
+from serving.live.events import LiveEvents
+from serving.privacy.erasures import ErasureWatch
+from serving.release.state import ReleaseState
 from tests.serving.tiny_release import AS_OF_US, build, plain_blend
 from training.retrieval.for_you import ForYouRecommender
 

@@ -18,7 +18,7 @@ from features.sequences import Sequences
 from features.settings import EngineSettings
 from features.sources.synthetic import generate
 from features.splits import Split
-from serving.user_tower import UserTower
+from serving.retrieval.user_tower import UserTower
 from training.retrieval.config import RetrievalConfig, ScheduleConfig, SplitConfig, TowerConfig
 from training.retrieval.fit import split_for, train_retrieval
 from training.retrieval.for_you import BuyItAgain, ForYouRecommender

@@ -11,7 +11,7 @@ import pytest
 from features.intent.moments import read_moments
 from features.intent.visit import KNOWN
 from features.rules.live import LiveEvent
-from serving.live_intent import followed
+from serving.customers.live_intent import followed
 from tests.features.intent_world import CATEGORIES, GAP_S, START, build_log, random_events, rows_of
 
 DAY = dt.date(2024, 3, 4)

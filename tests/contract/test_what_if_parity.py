@@ -10,8 +10,8 @@ import pytest
 
 from features.demand.calibration import DemandCalibration, LevelMap
 from features.release import ReleaseStore, layout, write_part
-from serving.demand import DemandBook
-from serving.demand_schemas import DemandRequest, PlanChange
+from serving.api.demand_schemas import DemandRequest, PlanChange
+from serving.demand.book import DemandBook
 from tests.training.demand_worlds import HORIZON, NUM_PERIODS, poisson_panel, small_config
 from training.demand.decisions.item_facts import ItemFacts
 from training.demand.decisions.orders import decision_frame

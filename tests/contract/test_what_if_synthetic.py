@@ -14,8 +14,8 @@ from features.panel.build import PanelSettings
 from features.release import ReleaseStore, write_part
 from features.settings import EngineSettings
 from features.sources.synthetic import generate
-from serving.demand import DemandBook
-from serving.demand_schemas import AlertsRequest, DemandRequest, PlanChange
+from serving.api.demand_schemas import AlertsRequest, DemandRequest, PlanChange
+from serving.demand.book import DemandBook
 from tests.training.demand_worlds import small_config
 from training.demand.export import write_files
 from training.demand.forecast import forecast

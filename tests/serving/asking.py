@@ -8,12 +8,12 @@ import numpy as np
 
 from features.columns import EVENT_TYPE_CODES
 from features.vocabulary import FIRST
+from serving.api.errors import RequestError
+from serving.api.schemas import RecommendAnswer, RecommendRequest
 from serving.engine import Engine
-from serving.erasures import ErasureWatch
-from serving.errors import RequestError
-from serving.live_events import LiveEvents
-from serving.release_state import ReleaseState
-from serving.schemas import RecommendAnswer, RecommendRequest
+from serving.live.events import LiveEvents
+from serving.privacy.erasures import ErasureWatch
+from serving.release.state import ReleaseState
 from tests.serving.tiny_release import AS_OF_US, TinyRelease
 
 PURCHASE = EVENT_TYPE_CODES["purchase"]

@@ -11,8 +11,8 @@ import pytest
 
 from features.repeats.blend import ForYouBlend
 from serving.engine import Engine
-from serving.release_state import ReleaseState
-from serving.settings import ServeSettings
+from serving.process.settings import ServeSettings
+from serving.release.state import ReleaseState
 from tests.serving.asking import engine_over
 from tests.serving.server_process import Server, free_port
 from tests.serving.tiny_release import TinyRelease, build

@@ -15,14 +15,14 @@ import httpx
 import msgspec
 import psutil
 
-from serving.settings import ServeSettings
+from serving.process.settings import ServeSettings
 
 ROOT = Path(__file__).parents[2]
 _SERVE = """
 import sys, msgspec
 from features.errors import FootfallError
-from serving.launch import serve
-from serving.settings import ServeSettings
+from serving.process.launch import serve
+from serving.process.settings import ServeSettings
 try:
     sys.exit(serve(msgspec.json.decode(sys.argv[1], type=ServeSettings)))
 except FootfallError as error:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serving.batching import MicroBatcher
+from serving.http.batching import MicroBatcher
 
 
 def test_ask_when_questions_come_together_then_each_gets_its_own_answer() -> None:

@@ -18,13 +18,13 @@ from features.identity.graph import ID_COLUMNS
 from features.identity.map import IdentityMap
 from features.privacy.consents import ConsentBook
 from features.vocabulary import Vocabulary
-from serving.customer_schemas import SegmentsRequest
+from serving.api.customer_schemas import SegmentsRequest
+from serving.api.errors import RequestError
+from serving.api.schemas import ConsentRequest, EventsRequest, ExportRequest, RecommendRequest
 from serving.engine import Engine
-from serving.errors import RequestError
-from serving.histories import to_instant
-from serving.live_consents import ConsentChange, LiveConsents
-from serving.release_state import ReleaseState
-from serving.schemas import ConsentRequest, EventsRequest, ExportRequest, RecommendRequest
+from serving.history.stored import to_instant
+from serving.live.consents import ConsentChange, LiveConsents
+from serving.release.state import ReleaseState
 from tests.serving.asking import ask, engine_over, ids
 from tests.serving.tiny_release import AS_OF_US, DAY_US, START_US, TinyRelease
 

@@ -10,11 +10,11 @@ import pytest
 from features.rules.comparisons import value_passes
 from features.rules.parse import RuleParser
 from features.rules.place import Place
-from serving.customer_schemas import MembersRequest, PreviewRequest, SegmentsRequest
+from serving.api.customer_schemas import MembersRequest, PreviewRequest, SegmentsRequest
+from serving.api.errors import RequestError
+from serving.api.schemas import ConsentRequest, EventsRequest
 from serving.engine import Engine
-from serving.errors import RequestError
-from serving.release_state import ReleaseState
-from serving.schemas import ConsentRequest, EventsRequest
+from serving.release.state import ReleaseState
 from tests.serving.tiny_release import AS_OF_US, DAY_US, TinyRelease
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serving.api.schemas import Filters
 from serving.engine import Engine
-from serving.release_state import ReleaseState
-from serving.schemas import Filters
+from serving.release.state import ReleaseState
 from serving.surfaces.clock import Clock
 from serving.surfaces.question import Ranked
 from tests.serving.asking import PURCHASE, ask, engine_over, ids, reasons, strategies

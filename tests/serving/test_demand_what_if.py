@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from serving.demand_schemas import AlertsRequest, DemandAnswer, DemandRequest, PlanChange
+from serving.api.demand_schemas import AlertsRequest, DemandAnswer, DemandRequest, PlanChange
+from serving.api.errors import RequestError
+from serving.demand.plan_changes import PlanCalendar
 from serving.engine import Engine
-from serving.errors import RequestError
-from serving.plan_changes import PlanCalendar
-from serving.release_state import ReleaseState
+from serving.release.state import ReleaseState
 from tests.serving.asking import engine_over
 from tests.serving.tiny_release import build
 

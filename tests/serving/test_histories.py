@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.histories import UserEvents, to_sequences
+from serving.history.stored import UserEvents, to_sequences
 
 ROWS = st.lists(st.tuples(st.integers(2, 4), st.integers(1, 2), st.integers(0, 6), st.just(1)), max_size=8).map(
     lambda rows: sorted(rows, key=lambda row: row[2])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from features.vocabulary import FIRST
-from serving.item_index import Ask, ItemIndex
+from serving.retrieval.item_index import Ask, ItemIndex
 
 
 def make(kind: str, *, num_items: int = 3000, dim: int = 16, seed: int = 1) -> tuple[ItemIndex, np.ndarray, np.ndarray]:

@@ -10,8 +10,8 @@ from features.identity.graph import ID_COLUMNS
 from features.identity.map import IdentityMap
 from features.sequences import EVENT_ARRAYS, Sequences
 from features.vocabulary import Vocabulary
-from serving.customers import CustomerBook
-from serving.histories import Histories
+from serving.customers.book import CustomerBook
+from serving.history.stored import Histories
 
 
 def links() -> IdentityMap:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.live_events import LiveEvent, LiveEvents, content_id
+from serving.live.events import LiveEvent, LiveEvents, content_id
 
 
 def row(number: int, *, user: str = "u", ts: int = 0, event_id: str = "") -> LiveEvent:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from features.intent.fit import PurchaseIntent
-from serving.customer_schemas import PurchaseIntentNow
+from serving.api.customer_schemas import PurchaseIntentNow
+from serving.api.schemas import ConsentRequest, EventsRequest
 from serving.engine import Engine
-from serving.release_state import ReleaseState
-from serving.schemas import ConsentRequest, EventsRequest
+from serving.release.state import ReleaseState
 from tests.serving.asking import engine_over
 from tests.serving.tiny_release import AS_OF_US, TinyRelease
 

@@ -10,13 +10,13 @@ import pytest
 
 from features.errors import ReleaseError
 from features.release import ReleaseStore, layout
-from serving.customer_schemas import SegmentsRequest
-from serving.demand_schemas import AlertsRequest, DemandRequest
+from serving.api.customer_schemas import SegmentsRequest
+from serving.api.demand_schemas import AlertsRequest, DemandRequest
+from serving.api.errors import RequestError
 from serving.engine import Engine
-from serving.erasures import ErasureWatch
-from serving.errors import RequestError
-from serving.live_events import LiveEvents
-from serving.release_state import ReleaseState, open_release
+from serving.live.events import LiveEvents
+from serving.privacy.erasures import ErasureWatch
+from serving.release.state import ReleaseState, open_release
 from tests.serving.tiny_release import TinyRelease, build
 
 FILES = [

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.bodies import decode_body
-from serving.errors import RequestError
-from serving.schemas import EventsRequest, RecommendRequest
+from serving.api.decoding import decode_body
+from serving.api.errors import RequestError
+from serving.api.schemas import EventsRequest, RecommendRequest
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from features.errors import ConfigError
-from serving.settings import ServeSettings
+from serving.process.settings import ServeSettings
 
 
 @pytest.mark.parametrize(

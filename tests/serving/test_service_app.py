@@ -12,13 +12,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from features.release import ReleaseStore
-from serving.app import ServiceApp
 from serving.engine import Engine
-from serving.erasures import ErasureWatch
-from serving.live_events import LiveEvents
-from serving.metrics import ServiceMetrics
-from serving.release_state import ReleaseState
-from serving.settings import ServeSettings
+from serving.http.app import ServiceApp
+from serving.live.events import LiveEvents
+from serving.privacy.erasures import ErasureWatch
+from serving.process.metrics import ServiceMetrics
+from serving.process.settings import ServeSettings
+from serving.release.state import ReleaseState
 
 
 def call(app: ServiceApp, method: str, path: str, body: object = None) -> httpx.Response:

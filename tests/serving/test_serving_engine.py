@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from features.columns import EVENT_TYPE_CODES
 from features.sequences import Sequences
 from features.vocabulary import FIRST
-from serving.customer_schemas import SegmentsRequest
-from serving.demand_schemas import DemandRequest
-from serving.engine import Engine
-from serving.errors import RequestError
-from serving.schemas import (
+from serving.api.customer_schemas import SegmentsRequest
+from serving.api.demand_schemas import DemandRequest
+from serving.api.errors import RequestError
+from serving.api.schemas import (
     EventsRequest,
     Filters,
     InlineEvent,
     RecommendAnswer,
     RecommendRequest,
 )
+from serving.engine import Engine
 from tests.serving.tiny_release import TinyRelease
 
 

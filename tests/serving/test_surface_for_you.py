@@ -10,13 +10,13 @@ import pytest
 from features.columns import EVENT_TYPE_CODES
 from features.recommendations import Recommendations
 from features.vocabulary import FIRST
+from serving.api.errors import RequestError
+from serving.api.schemas import EventsRequest, Filters, RecommendAnswer, RecommendRequest
 from serving.engine import Engine
-from serving.erasures import ErasureWatch
-from serving.errors import RequestError
-from serving.histories import to_instant
-from serving.live_events import LiveEvents
-from serving.release_state import ReleaseState
-from serving.schemas import EventsRequest, Filters, RecommendAnswer, RecommendRequest
+from serving.history.stored import to_instant
+from serving.live.events import LiveEvents
+from serving.privacy.erasures import ErasureWatch
+from serving.release.state import ReleaseState
 from tests.serving.tiny_release import AS_OF_US, DAY_US, TinyRelease, build, plain_blend
 
 PURCHASE = EVENT_TYPE_CODES["purchase"]

@@ -9,10 +9,10 @@ import pytest
 
 from features.surfaces import new_arrivals, upgrade_items
 from features.vocabulary import FIRST
+from serving.api.schemas import EventsRequest, Filters, InlineEvent
 from serving.engine import Engine
-from serving.histories import to_instant
-from serving.release_state import ReleaseState
-from serving.schemas import EventsRequest, Filters, InlineEvent
+from serving.history.stored import to_instant
+from serving.release.state import ReleaseState
 from serving.surfaces.words import bought_before
 from tests.serving.asking import ask, bought_of, ids, nearest, reasons, strategies
 from tests.serving.tiny_release import AS_OF_US, DAY_US, TinyRelease

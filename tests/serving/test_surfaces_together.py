@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serving.api.errors import RequestError
+from serving.api.schemas import Filters, RecommendRequest
 from serving.engine import Engine
-from serving.errors import RequestError
-from serving.release_state import ReleaseState
-from serving.schemas import Filters, RecommendRequest
+from serving.release.state import ReleaseState
 from tests.serving.asking import ask, bought_of, engine_over, ids, reasons, strategies
 from tests.serving.tiny_release import TinyRelease, build
 

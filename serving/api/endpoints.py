@@ -1,0 +1,136 @@
+"""The calls of the service, as they are documented."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from serving.api.customer_schemas import (
+    AudiencesAnswer,
+    CustomerAnswer,
+    MembersAnswer,
+    MembersRequest,
+    PreviewAnswer,
+    PreviewRequest,
+    SegmentsAnswer,
+    SegmentsRequest,
+)
+from serving.api.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
+from serving.api.openapi import Endpoint
+from serving.api.schemas import (
+    ConsentAnswer,
+    ConsentRequest,
+    CustomersAnswer,
+    ErasureAnswer,
+    EventsAnswer,
+    EventsRequest,
+    ExportAnswer,
+    ExportRequest,
+    RecommendAnswer,
+    RecommendRequest,
+)
+
+CUSTOMER: Final = "/v1/customers/{user_id}"
+AUDIENCE: Final = "/v1/audiences/{name}"
+EXPORT: Final = "/v1/customers/{user_id}/export"
+_WRONG: Final = (400, 413, 422)
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/v1/recommend",
+        summary="What to show a user or a session, on a surface of the app",
+        request=RecommendRequest,
+        answer=RecommendAnswer,
+        errors=(*_WRONG, 409),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/events",
+        summary="Send events; the next recommend call sees them",
+        request=EventsRequest,
+        answer=EventsAnswer,
+        errors=_WRONG,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/consents",
+        summary="A customer's yes or no to a purpose; the next answer follows it",
+        request=ConsentRequest,
+        answer=ConsentAnswer,
+        errors=_WRONG,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/customers",
+        summary="Some customers with a history, to start from",
+        answer=CustomersAnswer,
+    ),
+    Endpoint(
+        method="GET",
+        path=EXPORT,
+        summary="All that is stored about a customer, for their right of access; who asked is recorded",
+        query=ExportRequest,
+        answer=ExportAnswer,
+        errors=(404, 422),
+    ),
+    Endpoint(
+        method="GET",
+        path=CUSTOMER,
+        summary="A customer as they are now: profile, segments, tags, open triggers, cart and history",
+        answer=CustomerAnswer,
+        errors=(403, 404),
+    ),
+    Endpoint(
+        method="DELETE",
+        path=CUSTOMER,
+        summary="Forget a customer, in this release and all others",
+        answer=ErasureAnswer,
+        errors=(422,),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/segments",
+        summary="Segments and tags of many customers",
+        request=SegmentsRequest,
+        answer=SegmentsAnswer,
+        errors=_WRONG,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/audiences",
+        summary="The shop's audiences and their sizes",
+        answer=AudiencesAnswer,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/audiences/preview",
+        summary="How many customers a rule means, before it is saved",
+        request=PreviewRequest,
+        answer=PreviewAnswer,
+        errors=_WRONG,
+    ),
+    Endpoint(
+        method="GET",
+        path=AUDIENCE,
+        summary="Members of an audience, page by page",
+        query=MembersRequest,
+        answer=MembersAnswer,
+        errors=(404, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/demand",
+        summary="Demand of items: quantiles by day, orders, and what another plan would sell",
+        request=DemandRequest,
+        answer=DemandAnswer,
+        errors=(*_WRONG, 404),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/demand/alerts",
+        summary="What to order, protect, mark down or stock up on, and why",
+        query=AlertsRequest,
+        answer=AlertsAnswer,
+        errors=(422,),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Who a customer is now: profile, segments, tags, audiences, open triggers, cart and intent."""

@@ -1,0 +1,1 @@
+"""Forecasts, orders, alerts and what another plan would sell."""

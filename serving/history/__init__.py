@@ -1,0 +1,1 @@
+"""What a user did: stored in the release, sent here since, and sent with the request."""

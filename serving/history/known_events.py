@@ -1,0 +1,128 @@
+"""What is known of a user's behaviour: stored in the release, sent here since, and sent with the request."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Container, Sequence
+from typing import Final
+
+import numpy as np
+
+from features import columns as c
+from features.vocabulary import UNKNOWN
+from serving.api.errors import RequestError
+from serving.api.schemas import HistoryEvent, RecommendRequest
+from serving.history.stored import UserEvents, to_instant, to_microseconds
+from serving.live.events import LiveEvents
+from serving.privacy.consents import ConsentWatch, UserConsent
+from serving.privacy.erasures import ErasureWatch
+from serving.release.state import ReleaseState
+
+_EVENT_TYPE_NAMES: Final = {code: name for name, code in c.EVENT_TYPE_CODES.items()}
+_SHOWN_EVENTS: Final = 50
+
+
+class KnownEvents:
+    """Reads users' events in the release's codes; an erased user has none.
+
+    Args:
+        state: stored histories and codes.
+        live: events sent to this service.
+        erased: the erasure list.
+        consents: what may serve what.
+    """
+
+    def __init__(self, state: ReleaseState, live: LiveEvents, erased: ErasureWatch, consents: ConsentWatch) -> None:
+        self._state = state
+        self._live = live
+        self._erased = erased
+        self._consents = consents
+
+    def reads(self, event_type: str) -> bool:
+        """Whether the release's tower was trained on an event type."""
+        return bool(self._state.knows_event_type[c.EVENT_TYPE_CODES[event_type]])
+
+    def stored(self, user_id: str | None, consent: UserConsent | None = None) -> UserEvents:
+        """Return a user's events in the release that may serve personalisation; unknown items are UNKNOWN."""
+        histories = self._state.histories
+        if user_id is None or histories is None or user_id in self._erased:
+            return UserEvents.from_rows([])
+        events = histories.of_user(user_id)
+        consent = consent or self._consents.of(user_id)
+        return events.where(consent.mask(c.PERSONALISATION, events.ts))
+
+    def live(
+        self,
+        user_id: str | None,
+        consent: UserConsent | None = None,
+        *,
+        purposes: Sequence[str] = (c.PERSONALISATION,),
+    ) -> UserEvents:
+        """Return a user's events that were sent to this service, may serve a purpose, and are of known items.
+
+        Those of the customer's other ids are the user's: what was looked at before the login, on the same phone.
+        """
+        if user_id is None or user_id in self._erased:
+            return UserEvents.from_rows([])
+        sent = [row for id_ in self._consents.ids_of(user_id) for row in self._live.of_user(id_)]
+        rows = [(kind, item, ts) for ts, kind, item in sorted(sent, key=lambda row: row[0]) if item is not None]
+        if not rows:
+            return UserEvents.from_rows([])
+        consent = consent or self._consents.of(user_id)
+        return self._encoded([row for row in rows if any(consent.holds(purpose, row[2]) for purpose in purposes)])
+
+    def inline(self, request: RecommendRequest) -> tuple[UserEvents, list[str]]:
+        """Return the request's events and its unknown items; events without an instant are now.
+
+        Raises:
+            RequestError: nobody is named, and the release knows none of the items.
+        """
+        if not request.events:
+            return UserEvents.from_rows([]), []
+        now = to_microseconds(dt.datetime.now(dt.UTC))
+        rows = [(e.event_type, e.item_id, now if e.ts is None else to_microseconds(e.ts)) for e in request.events]
+        rows.sort(key=lambda row: row[2])
+        unknown = sorted({item for _, item, _ in rows if item not in self._state.item_codes})
+        encoded = self._encoded(rows)
+        if not len(encoded) and request.user_id is None:
+            raise RequestError(
+                422,
+                "unknown_item",
+                f"events: expected at least one item of the release, found none, such as {unknown[0]!r}; "
+                "check the ids, or leave the events out for the shop's favourites.",
+            )
+        return encoded, unknown
+
+    def stored_history(self, user_id: str) -> list[HistoryEvent]:
+        """Return all events of a user in the release, newest first, whatever may be done with them."""
+        histories = self._state.histories
+        if histories is None or user_id in self._erased:
+            return []
+        return self._shown(histories.of_user(user_id), set())
+
+    def history(self, user_id: str) -> list[HistoryEvent]:
+        """Return a user's newest events, newest first."""
+        stored, live = self.stored(user_id), self.live(user_id, purposes=c.PURPOSES)
+        both = UserEvents.merged(stored, live)
+        was_live = set(zip(live.ts.tolist(), live.item.tolist(), strict=True))
+        was_live -= set(zip(stored.ts.tolist(), stored.item.tolist(), strict=True))
+        return self._shown(both, was_live)[:_SHOWN_EVENTS]
+
+    def _shown(self, events: UserEvents, live: Container[tuple[int, int]]) -> list[HistoryEvent]:
+        """Return events of known items as they are shown, newest first; ``live`` holds (ts, item) of those sent here."""
+        return [
+            HistoryEvent(
+                event_type=_EVENT_TYPE_NAMES.get(int(events.event_type[row]), "unknown"),
+                item_id=self._state.item_ids[events.item[row]],
+                ts=to_instant(events.ts[row]),
+                title=self._state.catalog.title[events.item[row]] or None,
+                live=(int(events.ts[row]), int(events.item[row])) in live,
+            )
+            for row in np.flatnonzero(events.item > UNKNOWN)[::-1]
+        ]
+
+    def _encoded(self, rows: Sequence[tuple[str, str, int]]) -> UserEvents:
+        """Encode ``(event_type, item_id, ts)``, oldest first; items that the release does not know are left out."""
+        codes, bands = self._state.item_codes, self._state.catalog.price_band
+        known = [(codes[item], c.EVENT_TYPE_CODES[kind], ts) for kind, item, ts in rows if item in codes]
+        return UserEvents.from_rows([(code, kind, ts, int(bands[code])) for code, kind, ts in known])

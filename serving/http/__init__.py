@@ -1,0 +1,1 @@
+"""The ASGI app: routes, bodies, batches and pages around the engine."""

@@ -1,0 +1,1 @@
+"""Consent, access and erasure, as every answer respects them."""

@@ -1,0 +1,138 @@
+"""Consent at lookup: what the newest customers part says, joined with what was said to this service since."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from features import columns as c
+from features.identity.graph import CUSTOMER_ID
+from features.identity.map import IdentityMap
+from features.privacy.consents import ALWAYS, Consent, ConsentBook
+from features.vocabulary import FIRST, Vocabulary
+from serving.live.consents import ConsentChange, LiveConsents
+from serving.surfaces.clock import wall_clock_us
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserConsent:
+    """One customer's consents as they stand now.
+
+    Args:
+        by_purpose: of each purpose.
+        now_us: the present, UTC microseconds.
+        is_named: whether the customer ever said anything.
+    """
+
+    by_purpose: dict[str, Consent]
+    now_us: int
+    is_named: bool
+
+    def allows(self, purpose: str) -> bool:
+        """Whether a purpose may be served now."""
+        return self.by_purpose[purpose].holds(self.now_us)
+
+    def holds(self, purpose: str, ts_us: int) -> bool:
+        """Whether an event may serve a purpose; one of an unknown instant (0) does while nothing was withdrawn."""
+        consent = self.by_purpose[purpose]
+        if not ts_us:
+            return consent.holds(self.now_us) and consent.withdrawn_us == ALWAYS
+        return consent.holds(ts_us)
+
+    def mask(self, purpose: str, ts_us: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """Return what ``holds`` returns of many instants, bool ``[N]``."""
+        consent = self.by_purpose[purpose]
+        if consent.from_us == ALWAYS:
+            return np.ones(len(ts_us), bool)
+        unknown = consent.holds(self.now_us) and consent.withdrawn_us == ALWAYS
+        return np.where(ts_us == 0, unknown, ts_us >= consent.from_us)
+
+    def may_serve(self, ts_us: int) -> bool:
+        """Whether an event may serve anything at all."""
+        return any(self.holds(purpose, ts_us) for purpose in c.PURPOSES)
+
+
+class ConsentWatch:
+    """A view of consents that is never older than the question put to it.
+
+    Args:
+        book: of the newest customers part, whichever release is served: a rollback brings back no consent.
+        live: what was said to this service.
+        links: whose ids are whose.
+        wall: the present, UTC microseconds.
+    """
+
+    def __init__(
+        self,
+        book: ConsentBook,
+        live: LiveConsents,
+        *,
+        links: IdentityMap,
+        wall: Callable[[], int] = wall_clock_us,
+    ) -> None:
+        self._book = book
+        self._live = live
+        self._links = links
+        self._wall = wall
+        self._linked: dict[str, list[str]] = defaultdict(list)
+        for id_, customer in zip(links.frame["id"], links.frame[CUSTOMER_ID], strict=True):
+            self._linked[customer].append(str(id_))
+
+    def ids_of(self, user_id: str) -> list[str]:
+        """Return all ids of a customer, the one asked for and the customer's own among them."""
+        customer = self._customer_of(user_id)
+        return sorted({user_id, customer, *self._linked.get(customer, ())})
+
+    def of(self, user_id: str) -> UserConsent:
+        """Return one customer's consents."""
+        ids = self.ids_of(user_id)
+        said = self._live.of_users(ids)
+        return self._joined(user_id, [change for id_ in ids for change in said.get(id_, ())])
+
+    def allowed(self, user_ids: Sequence[str], purpose: str) -> set[str]:
+        """Return those of many customers whom a purpose may be served with now."""
+        ids = {user_id: self.ids_of(user_id) for user_id in user_ids}
+        said = self._live.of_users({id_ for linked in ids.values() for id_ in linked})
+        held = self._book.holding([self._customer_of(user_id) for user_id in ids], purpose, self._wall())
+        found = dict(zip(ids, held.tolist(), strict=True))
+        for user_id, linked in ids.items() if said else ():
+            if changes := [change for id_ in linked for change in said.get(id_, ())]:
+                found[user_id] = self._joined(user_id, changes).allows(purpose)
+        return {user_id for user_id, is_held in found.items() if is_held}
+
+    def held(self, customers: Vocabulary, purpose: str) -> npt.NDArray[np.bool_]:
+        """Return, of every customer of a table, what ``allowed`` says, bool by row; only those who spoke are looked up."""
+        found = self._book.holding(customers.ids, purpose, self._wall())
+        for customer in {self._customer_of(user_id) for user_id in self._live.users()}:
+            code = customers.code_of(customer)
+            if code >= FIRST:
+                found[code - FIRST] = self.of(customer).allows(purpose)
+        return found
+
+    def add(self, change: ConsentChange) -> UserConsent:
+        """Keep a change, on disk when this returns; return what holds with it."""
+        self._live.add(change)
+        return self.of(change.user_id)
+
+    def changes(self, user_ids: Iterable[str]) -> list[ConsentChange]:
+        """Return what customers said to this service."""
+        return [change for changes in self._live.of_users(user_ids).values() for change in changes]
+
+    def delete_user(self, user_id: str) -> None:
+        """Delete what a customer said to this service."""
+        self._live.delete_user(user_id)
+
+    def _joined(self, user_id: str, changes: Iterable[ConsentChange]) -> UserConsent:
+        said, customer = list(changes), self._customer_of(user_id)
+        by_purpose = {purpose: self._book.of(customer, purpose) for purpose in c.PURPOSES}
+        for purpose in {change.purpose for change in said}:
+            rows = [(change.at_us, change.granted) for change in said if change.purpose == purpose]
+            by_purpose[purpose] = by_purpose[purpose].after(rows)
+        return UserConsent(by_purpose=by_purpose, now_us=self._wall(), is_named=bool(said) or customer in self._book)
+
+    def _customer_of(self, user_id: str) -> str:
+        return self._links.resolve([user_id])[0] if self._linked else user_id

@@ -1,0 +1,1 @@
+"""The service as processes: settings, start, workers, logs and metrics."""

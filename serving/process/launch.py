@@ -1,0 +1,127 @@
+"""Starts the service as a foreground process: a supervisor and its workers."""
+
+from __future__ import annotations
+
+import importlib
+import ipaddress
+import logging
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import serving
+from features.errors import ConfigError
+from features.release import ReleaseStore
+from serving.live.consents import LiveConsents
+from serving.live.events import LiveEvents
+from serving.privacy.erasures import ErasureWatch
+from serving.process.settings import SUPERVISOR_VARIABLE, ServeSettings
+from serving.release.state import ReleaseState, open_release
+
+_log = logging.getLogger(__name__)
+_GRACE_SECONDS: Final = 10
+# FAISS, ONNX Runtime and BLAS each bring a thread pool; pools that compete in one worker are slower than none.
+_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def serve(settings: ServeSettings) -> int:
+    """Serve until interrupted; return the process's exit code.
+
+    The release is checked and read once here, so that a damaged one is refused before any worker starts.
+
+    Raises:
+        ReleaseError: the release is missing, damaged or does not fit; the message names the file.
+        ConfigError: the address cannot be listened on.
+    """
+    pinned = _pinned(settings)
+    _check_address(pinned)
+    _warn_if_reachable(pinned.host)
+    os.environ.update(_ONE_THREAD)
+    _check_release(pinned)
+    with tempfile.TemporaryDirectory(prefix="footfall-serve-") as home:
+        # BentoML keeps its metrics files under its home and empties them at start: one home a server.
+        os.environ.update(pinned.to_environment() | {"BENTOML_HOME": home, "BENTOML_DO_NOT_TRACK": "True"})
+        _run(pinned)
+    return 0
+
+
+def _pinned(settings: ServeSettings) -> ServeSettings:
+    """Name the release and the store outright, so that every worker, also one started later, serves the same."""
+    store = Path(settings.store).resolve()
+    release = open_release(ReleaseStore(root=store), settings.release_id)
+    return msgspec.structs.replace(
+        settings,
+        store=str(store),
+        release_id=release.release_id,
+        host=_address_of(settings.host),
+        live_events=str(settings.live_events_path.resolve()),
+        data=str(Path(settings.data).resolve()) if settings.data else "",
+    )
+
+
+def _check_release(settings: ServeSettings) -> None:
+    """Load the release as a worker will, and finish deletions that a crash cut short."""
+    store = ReleaseStore(root=Path(settings.store))
+    ReleaseState.load(store, settings.release_id)
+    live = LiveEvents(settings.live_events_path, max_events=settings.max_live_events)
+    consents = LiveConsents(settings.live_events_path)
+    erased = ErasureWatch(store.erasures)
+    for held in (live, consents):
+        for user_id in held.users():
+            if user_id in erased:
+                held.delete_user(user_id)
+        held.close()
+
+
+def _address_of(host: str) -> str:
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError:
+        raise ConfigError(f"host: expected an address of this machine such as 127.0.0.1, found {host!r}.") from None
+
+
+def _warn_if_reachable(host: str) -> None:
+    if not ipaddress.ip_address(host.split("%", maxsplit=1)[0]).is_loopback:
+        _log.warning(
+            "%s: other machines can reach this address, and the service asks nobody who they are; "
+            "put a proxy with a login in front that lets only the shop's app through.",
+            host,
+        )
+
+
+def _check_address(settings: ServeSettings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ConfigError(
+                f"{settings.host}:{settings.port}: cannot listen there ({error.strerror}); choose another port or host."
+            ) from None
+
+
+def _run(settings: ServeSettings) -> None:
+    os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
+    # The process manager tells of its sockets and loops; who serves wants to hear of trouble only.
+    logging.getLogger("circus").setLevel(logging.WARNING)
+    # Imported late: BentoML reads its home, and our service its settings, from the environment.
+    importlib.import_module("serving.process.service").FootfallService.inject_config()
+    serve_http = importlib.import_module("_bentoml_impl.server").serve_http
+    _log.info(
+        "serving release %s on http://%s:%d with %d workers",
+        *(settings.release_id, settings.host, settings.port, settings.workers),
+    )
+    # Where the packages are: a worker imports the service by name from its working directory.
+    root = Path(serving.__file__).parent.parent
+    serve_http(
+        "serving.process.service:FootfallService",
+        working_dir=str(root),
+        host=settings.host,
+        port=settings.port,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )

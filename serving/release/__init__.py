@@ -1,0 +1,1 @@
+"""A release in memory, checked before anything reads it."""

@@ -1,0 +1,72 @@
+"""Which items a request's filters leave."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from features.catalog import ItemCatalog
+from features.errors import did_you_mean
+from features.vocabulary import FIRST
+from serving.api.errors import RequestError
+from serving.api.schemas import Filters
+
+Ints = npt.NDArray[np.integer]
+
+
+class CatalogFilter:
+    """Answers filters over one catalogue; recent answers are kept.
+
+    Args:
+        catalog: attributes by item code.
+    """
+
+    def __init__(self, catalog: ItemCatalog) -> None:
+        self._price = catalog.price
+        self._category, self._categories = _factorised(catalog.category)
+        self._brand, self._brands = _factorised(catalog.brand)
+        self._answers = lru_cache(maxsize=128)(self._select)
+
+    def codes(self, filters: Filters) -> Ints:
+        """Return the item codes that a filter leaves, rising.
+
+        Raises:
+            RequestError: the catalogue knows no such category or brand.
+        """
+        return self._answers(filters)
+
+    def _select(self, filters: Filters) -> Ints:
+        keep = np.arange(len(self._price)) >= FIRST
+        if filters.category is not None:
+            keep &= np.isin(self._category, self._under(filters.category))
+        if filters.brand is not None:
+            keep &= self._brand == self._known_brand(filters.brand)
+        if filters.min_price is not None or filters.max_price is not None:
+            highest = np.iinfo(np.int64).max if filters.max_price is None else filters.max_price
+            keep &= (self._price >= (filters.min_price or 0)) & (self._price <= highest)
+        return np.flatnonzero(keep)
+
+    def _under(self, category: str) -> list[int]:
+        """Return the rows of ``category`` itself and of all below it."""
+        wanted = category.strip("/")
+        rows = [row for name, row in self._categories.items() if name == wanted or name.startswith(f"{wanted}/")]
+        if not rows or not wanted:
+            raise _unknown("category", category, self._categories)
+        return rows
+
+    def _known_brand(self, brand: str) -> int:
+        if brand not in self._brands or not brand:
+            raise _unknown("brand", brand, self._brands)
+        return self._brands[brand]
+
+
+def _factorised(text: npt.NDArray[np.object_]) -> tuple[Ints, dict[str, int]]:
+    names, rows = np.unique(text.astype(str), return_inverse=True)
+    return rows, {str(name): row for row, name in enumerate(names)}
+
+
+def _unknown(what: str, found: str, known: dict[str, int]) -> RequestError:
+    hint = did_you_mean(found, [name for name in known if name])
+    return RequestError(422, f"unknown_{what}", f"filters.{what}: the catalogue knows no {what} {found!r}.{hint}")
