@@ -10,27 +10,29 @@ from features.commands.parsing import run_command
 def serve(
     store: Path,
     *,
-    release: str = "",
+    config: Path | None = None,
+    release: str | None = None,
     alias: str = "",
-    host: str = "127.0.0.1",
-    port: int = 3000,
-    workers: int = 2,
+    host: str | None = None,
+    port: int | None = None,
+    workers: int | None = None,
     data: Path | None = None,
-    deadline_seconds: float = 10.0,
-    max_body_bytes: int = 1 << 20,
+    deadline_seconds: float | None = None,
+    max_body_bytes: int | None = None,
 ) -> None:
     """Serve recommendations, customers and demand over HTTP until interrupted.
 
     Args:
         store: release store.
+        config: YAML file of settings, such as serving.yaml; docs/serving.md lists them. What is given here beside it wins.
         release: id of the release to serve; the store's current one where left out.
         alias: serve the release that this alias of the registry's footfall-release marks, such as `serving`.
-        host: address to listen on; only this machine can reach the default.
-        port: TCP port.
-        workers: processes; with two or more, one may die without an outage.
+        host: address to listen on; 127.0.0.1, which only this machine can reach, where left out.
+        port: TCP port; 3000 where left out.
+        workers: processes, 2 where left out; with two or more, one may die without an outage.
         data: the shop's data directory, whose rows `GET /v1/customers/{id}/export` answers too.
-        deadline_seconds: a request that takes longer is answered with an error.
-        max_body_bytes: larger request bodies are refused.
+        deadline_seconds: a request that takes longer is answered with an error; 10 where left out.
+        max_body_bytes: larger request bodies are refused; 1 MiB where left out.
     """
     from serving.process.launch import serve as launch
     from serving.process.settings import ServeSettings
@@ -39,17 +41,17 @@ def serve(
         from serving.commands.alias import release_of_alias
 
         release = release_of_alias(store, alias)
-    settings = ServeSettings(
-        store=str(store.resolve()),
-        release_id=release,
-        host=host,
-        port=port,
-        workers=workers,
-        data="" if data is None else str(data),
-        deadline_seconds=deadline_seconds,
-        max_body_bytes=max_body_bytes,
-    )
-    raise SystemExit(launch(settings))
+    given = {
+        "store": str(store.resolve()),
+        "release_id": release,
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "data": None if data is None else str(data.resolve()),
+        "deadline_seconds": deadline_seconds,
+        "max_body_bytes": max_body_bytes,
+    }
+    raise SystemExit(launch(ServeSettings.read(config, {name: one for name, one in given.items() if one is not None})))
 
 
 def run(argv: list[str]) -> None:

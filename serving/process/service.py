@@ -14,6 +14,7 @@ import bentoml
 
 from features.release import ReleaseStore
 from serving.engine import Engine
+from serving.engines import Engines
 from serving.http.app import ServiceApp
 from serving.live.events import LiveEvents
 from serving.privacy.erasures import ErasureWatch
@@ -53,7 +54,7 @@ class FootfallService:
     def __init__(self) -> None:
         log_to_stderr()
         _stop_with_parent()
-        app.attach(build_engine(settings), ServiceMetrics())
+        app.attach(Engines(build_engine(settings)), ServiceMetrics())
 
     def __is_ready__(self) -> bool:
         """Tell ``/readyz`` whether a release is loaded."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+import yaml
 
 from features.errors import ConfigError
+from serving.api.decoding import explain
 
 SETTINGS_VARIABLE: Final = "FOOTFALL_SERVE"
 SUPERVISOR_VARIABLE: Final = "FOOTFALL_SUPERVISOR_PID"
@@ -68,6 +71,19 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return {SETTINGS_VARIABLE: msgspec.json.encode(self).decode()}
 
     @classmethod
+    def read(cls, path: Path | None, given: Mapping[str, Any]) -> ServeSettings:
+        """Read settings from a YAML file; what is given beside it wins.
+
+        Raises:
+            ConfigError: the file is missing or no YAML, or a setting is unknown or does not fit.
+        """
+        held = {} if path is None else _content(path)
+        try:
+            return msgspec.convert(held | dict(given), cls)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{path or 'settings'}: {explain(str(error), held | dict(given), cls)}") from None
+
+    @classmethod
     def from_environment(cls) -> ServeSettings:
         """Read what ``to_environment`` wrote; defaults hold where it is absent.
 
@@ -79,3 +95,15 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             return msgspec.json.decode(text, type=cls)
         except msgspec.MsgspecError as error:
             raise ConfigError(f"{SETTINGS_VARIABLE}: expected settings of the service as JSON ({error}).") from None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: expected settings of the service as YAML ({error}).") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected settings such as `port: 3000`, found {type(content).__name__}.")
+    return content

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from features.release import ReleaseStore
 from serving.engine import Engine
+from serving.engines import Engines
 from serving.http.app import ServiceApp
 from serving.live.events import LiveEvents
 from serving.privacy.erasures import ErasureWatch
@@ -37,7 +38,7 @@ def attached(state: ReleaseState, root: Path, settings: ServeSettings) -> Servic
     app = ServiceApp(settings, version="test")
     live = LiveEvents(root / "live.sqlite", max_events=5)
     engine = Engine(state, live, ErasureWatch(ReleaseStore(root=root).erasures))
-    app.attach(engine, ServiceMetrics(CollectorRegistry()))
+    app.attach(Engines(engine), ServiceMetrics(CollectorRegistry()))
     return app
 
 

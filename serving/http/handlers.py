@@ -1,0 +1,169 @@
+"""The calls: a body is decoded, the engine answers on the thread that such work has, the answer is written."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from typing import Final, TypeVar
+
+import msgspec
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from serving.api.customer_schemas import MembersRequest, PreviewRequest, SegmentsRequest
+from serving.api.decoding import decode_body, decode_query
+from serving.api.demand_schemas import AlertsRequest, DemandRequest
+from serving.api.endpoints import AUDIENCE, CUSTOMER, EXPORT
+from serving.api.errors import RequestError
+from serving.api.schemas import Answer, ConsentRequest, EventsRequest, ExportRequest, RecommendAnswer, RecommendRequest
+from serving.engine import Engine
+from serving.engines import Engines, Routed, recommend_routed
+from serving.http.batching import MicroBatcher
+from serving.http.bodies import read_body
+from serving.process.metrics import ServiceMetrics
+from serving.process.settings import ServeSettings
+
+T = TypeVar("T")
+Batcher = MicroBatcher[Routed, RecommendAnswer | RequestError]
+Handler = Callable[[HttpRequest], Awaitable[Response]]
+_encoder: Final = msgspec.json.Encoder()
+
+
+class Handlers:
+    """Answers the documented calls from engines that are attached once a worker has loaded the release.
+
+    Args:
+        settings: limits.
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._settings = settings
+        self.engines: Engines | None = None
+        self.metrics: ServiceMetrics | None = None
+        self._batcher: Batcher | None = None
+        # One thread computes: FAISS and ONNX Runtime hold one thread each, and batches gather meanwhile.
+        self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
+        self._storage = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
+        self._planning = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planning")
+
+    def attach(self, engines: Engines, metrics: ServiceMetrics) -> None:
+        """Answer from these engines from now on."""
+        self.engines, self.metrics = engines, metrics
+        self._batcher = MicroBatcher(recommend_routed, max_batch=self._settings.max_batch, executor=self._compute)
+
+    @property
+    def by_call(self) -> Mapping[tuple[str, str], Handler]:
+        """Handlers by method and path, one a documented call."""
+        return {
+            ("POST", "/v1/recommend"): self._recommend,
+            ("POST", "/v1/events"): self._events,
+            ("GET", "/v1/customers"): self._customers,
+            ("POST", "/v1/consents"): self._consent,
+            ("GET", EXPORT): self._export,
+            ("GET", CUSTOMER): self._customer,
+            ("DELETE", CUSTOMER): self._erase,
+            ("POST", "/v1/segments"): self._segments,
+            ("GET", "/v1/audiences"): self._audiences,
+            ("POST", "/v1/audiences/preview"): self._preview,
+            ("GET", AUDIENCE): self._audience,
+            ("POST", "/v1/demand"): self._demand,
+            ("GET", "/v1/demand/alerts"): self._alerts,
+        }
+
+    async def exposition(self, _: HttpRequest) -> Response:
+        """Answer what Prometheus scrapes."""
+        if self.metrics is None:
+            raise _still_starting()
+        content = await self._in(self._storage, self.metrics.exposition)
+        return Response(content, headers={"content-type": self.metrics.content_type})
+
+    @property
+    def _ready_engine(self) -> Engine:
+        if self.engines is None:
+            raise _still_starting()
+        return self.engines.current
+
+    async def _body(self, http: HttpRequest, kind: type[T]) -> T:
+        return decode_body(await read_body(http, limit=self._settings.max_body_bytes), kind)
+
+    async def _recommend(self, http: HttpRequest) -> Response:
+        started = time.perf_counter()
+        request = await self._body(http, RecommendRequest)
+        if self.engines is None or self._batcher is None:
+            raise _still_starting()
+        answer = await self._batcher.ask(self.engines.route(request))
+        if isinstance(answer, RequestError):
+            raise answer
+        if self.metrics is not None:
+            self.metrics.observe_recommendation(request.surface, answer.strategy, time.perf_counter() - started)
+        return to_json(answer)
+
+    async def _events(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, await self._body(http, EventsRequest)
+        answer = await self._in(self._storage, partial(engine.add_events, request))
+        if self.metrics is not None:
+            self.metrics.count_events(
+                accepted=answer.accepted, duplicates=answer.duplicates, rejected=len(answer.rejected)
+            )
+        return to_json(answer)
+
+    async def _customers(self, _: HttpRequest) -> Response:
+        return to_json(await self._in(self._compute, self._ready_engine.customers))
+
+    async def _customer(self, http: HttpRequest) -> Response:
+        engine = self._ready_engine
+        return to_json(await self._in(self._planning, partial(engine.customer, http.path_params["user_id"])))
+
+    async def _consent(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, await self._body(http, ConsentRequest)
+        return to_json(await self._in(self._storage, partial(engine.add_consent, request)))
+
+    async def _export(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, decode_query(http.query_params, ExportRequest)
+        return to_json(await self._in(self._planning, partial(engine.export, http.path_params["user_id"], request)))
+
+    async def _erase(self, http: HttpRequest) -> Response:
+        engine, user_id = self._ready_engine, http.path_params["user_id"]
+        if not user_id:
+            raise RequestError(422, "invalid_request", f"user_id: expected one at the end of {CUSTOMER}, found none.")
+        return to_json(await self._in(self._storage, partial(engine.erase, user_id)))
+
+    async def _segments(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, await self._body(http, SegmentsRequest)
+        # Elsewhere than recommendations, which ten thousand ids would hold up; written as JSON there too.
+        return await self._in(self._planning, lambda: to_json(engine.segments(request)))
+
+    async def _audiences(self, _: HttpRequest) -> Response:
+        return to_json(await self._in(self._planning, self._ready_engine.audiences))
+
+    async def _audience(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, decode_query(http.query_params, MembersRequest)
+        return to_json(await self._in(self._planning, partial(engine.audience, http.path_params["name"], request)))
+
+    async def _preview(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, await self._body(http, PreviewRequest)
+        return to_json(await self._in(self._planning, partial(engine.preview, request)))
+
+    async def _demand(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, await self._body(http, DemandRequest)
+        # Elsewhere than recommendations, which a thousand items would hold up; written as JSON there too.
+        return await self._in(self._planning, lambda: to_json(engine.demand(request)))
+
+    async def _alerts(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, decode_query(http.query_params, AlertsRequest)
+        return to_json(await self._in(self._planning, partial(engine.alerts, request)))
+
+    async def _in(self, executor: Executor, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, call)
+
+
+def to_json(answer: Answer, status: int = 200) -> Response:
+    """Return an answer as a JSON response."""
+    return Response(_encoder.encode(answer), status_code=status, media_type="application/json")
+
+
+def _still_starting() -> RequestError:
+    return RequestError(503, "starting", "The release is still being loaded; try again in a moment.")
