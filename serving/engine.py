@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
-import numpy as np
-
-from features.columns import ANALYTICS
 from serving.api.customer_schemas import (
     AudiencesAnswer,
     CustomerAnswer,
@@ -21,10 +17,12 @@ from serving.api.customer_schemas import (
 )
 from serving.api.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
 from serving.api.errors import RequestError, missing_part
+from serving.api.item_schemas import ItemsAnswer, ItemSearch, ItemsRequest
 from serving.api.schemas import (
     ConsentAnswer,
     ConsentRequest,
     CustomersAnswer,
+    CustomersRequest,
     ErasureAnswer,
     EventsAnswer,
     EventsRequest,
@@ -35,7 +33,9 @@ from serving.api.schemas import (
     RecommendRequest,
 )
 from serving.customers.answers import CustomerAnswers
+from serving.customers.listing import listed
 from serving.history.known_events import KnownEvents
+from serving.items.answers import ItemAnswers
 from serving.live.consents import LiveConsents
 from serving.live.events import LiveEvents
 from serving.live.ingest import ingest
@@ -47,8 +47,6 @@ from serving.surfaces.answers import answer
 from serving.surfaces.clock import wall_clock_us
 from serving.surfaces.preparing import Preparation
 from serving.surfaces.question import Question, Ranked
-
-_SHOWN_CUSTOMERS: Final = 12
 
 
 class Engine:
@@ -80,6 +78,7 @@ class Engine:
             state, self._known, is_erased=erased.__contains__, consents=self._consents, wall=wall
         )
         self._customers = CustomerAnswers(state, live, self._known, erased, self._consents, wall=wall)
+        self._items = ItemAnswers(state)
         self._rights = CustomerRights(state, live, erased, self._consents, data=data)
 
     @property
@@ -94,16 +93,17 @@ class Engine:
         ranked = iter(answer(self._state, questions))
         return [one if isinstance(one, RequestError) else self._answer(one, next(ranked)) for one in prepared]
 
-    def customers(self) -> CustomersAnswer:
-        """Return some customers with a history, spread over the table."""
-        histories = self._state.histories
-        if histories is None:
-            raise missing_part("customers")
-        rows = np.flatnonzero(histories.sequences.lengths)
-        chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SHOWN_CUSTOMERS)).astype(int)]
-        known = [id_ for id_ in histories.users.ids[chosen] if id_ not in self._erased]
-        allowed = self._consents.allowed(known, ANALYTICS)
-        return CustomersAnswer(user_ids=[id_ for id_ in known if id_ in allowed])
+    def customers(self, request: CustomersRequest) -> CustomersAnswer:
+        """Return some customers with a history, or whose ids begin alike."""
+        return listed(self._state, request, erased=self._erased, consents=self._consents, live=self._live.users)
+
+    def items(self, request: ItemsRequest) -> ItemsAnswer:
+        """Return what is known of several items."""
+        return self._items.items(request)
+
+    def search_items(self, request: ItemSearch) -> ItemsAnswer:
+        """Return items by words of their ids and titles."""
+        return self._items.search(request)
 
     def customer(self, user_id: str) -> CustomerAnswer:
         """Return what is known of a customer."""

@@ -15,11 +15,13 @@ from serving.api.customer_schemas import (
     SegmentsRequest,
 )
 from serving.api.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
+from serving.api.item_schemas import ItemsAnswer, ItemSearch, ItemsRequest
 from serving.api.openapi import Endpoint
 from serving.api.schemas import (
     ConsentAnswer,
     ConsentRequest,
     CustomersAnswer,
+    CustomersRequest,
     ErasureAnswer,
     EventsAnswer,
     EventsRequest,
@@ -62,8 +64,26 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/v1/customers",
-        summary="Some customers with a history, to start from",
+        summary="Some customers with a history, or those whose ids begin alike",
+        query=CustomersRequest,
         answer=CustomersAnswer,
+        errors=(422,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/items",
+        summary="Items by words of their ids and titles",
+        query=ItemSearch,
+        answer=ItemsAnswer,
+        errors=(422,),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/items",
+        summary="What is known of several items",
+        request=ItemsRequest,
+        answer=ItemsAnswer,
+        errors=_WRONG,
     ),
     Endpoint(
         method="GET",

@@ -239,6 +239,15 @@ class ExportAnswer(Answer, frozen=True, kw_only=True):
     exported_at: dt.datetime
 
 
+class CustomersRequest(Request, frozen=True, kw_only=True):
+    """Which ids of customers to list."""
+
+    prefix: Annotated[
+        str | None, Meta(min_length=1, max_length=256, description="how they begin; spread over all where left out")
+    ] = None
+    limit: Annotated[int, Meta(ge=1, le=100)] = 12
+
+
 class CustomersAnswer(Answer, frozen=True, kw_only=True):
     """Ids of some customers."""
 

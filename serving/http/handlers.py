@@ -18,7 +18,16 @@ from serving.api.decoding import decode_body, decode_query
 from serving.api.demand_schemas import AlertsRequest, DemandRequest
 from serving.api.endpoints import AUDIENCE, CUSTOMER, EXPORT
 from serving.api.errors import RequestError
-from serving.api.schemas import Answer, ConsentRequest, EventsRequest, ExportRequest, RecommendAnswer, RecommendRequest
+from serving.api.item_schemas import ItemSearch, ItemsRequest
+from serving.api.schemas import (
+    Answer,
+    ConsentRequest,
+    CustomersRequest,
+    EventsRequest,
+    ExportRequest,
+    RecommendAnswer,
+    RecommendRequest,
+)
 from serving.engine import Engine
 from serving.engines import Engines, Routed, recommend_routed
 from serving.http.batching import MicroBatcher
@@ -61,6 +70,8 @@ class Handlers:
             ("POST", "/v1/recommend"): self._recommend,
             ("POST", "/v1/events"): self._events,
             ("GET", "/v1/customers"): self._customers,
+            ("GET", "/v1/items"): self._search_items,
+            ("POST", "/v1/items"): self._items,
             ("POST", "/v1/consents"): self._consent,
             ("GET", EXPORT): self._export,
             ("GET", CUSTOMER): self._customer,
@@ -110,8 +121,17 @@ class Handlers:
             )
         return to_json(answer)
 
-    async def _customers(self, _: HttpRequest) -> Response:
-        return to_json(await self._in(self._compute, self._ready_engine.customers))
+    async def _customers(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, decode_query(http.query_params, CustomersRequest)
+        return to_json(await self._in(self._planning, partial(engine.customers, request)))
+
+    async def _items(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, await self._body(http, ItemsRequest)
+        return to_json(await self._in(self._planning, partial(engine.items, request)))
+
+    async def _search_items(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, decode_query(http.query_params, ItemSearch)
+        return to_json(await self._in(self._planning, partial(engine.search_items, request)))
 
     async def _customer(self, http: HttpRequest) -> Response:
         engine = self._ready_engine

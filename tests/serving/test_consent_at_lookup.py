@@ -20,7 +20,7 @@ from features.privacy.consents import ConsentBook
 from features.vocabulary import Vocabulary
 from serving.api.customer_schemas import SegmentsRequest
 from serving.api.errors import RequestError
-from serving.api.schemas import ConsentRequest, EventsRequest, ExportRequest, RecommendRequest
+from serving.api.schemas import ConsentRequest, CustomersRequest, EventsRequest, ExportRequest, RecommendRequest
 from serving.engine import Engine
 from serving.history.stored import to_instant
 from serving.live.consents import ConsentChange, LiveConsents
@@ -101,7 +101,7 @@ def test_profile_when_analytics_is_not_consented_to_then_refused_with_the_reason
     assert sorted(answer.segments) == ["user-1", "user-3"]
     assert (answer.unknown, answer.without_consent) == ([], ["user-4"])
     assert consented.customer("user-3").history == []  # kept for personalisation, which was never granted
-    assert set(consented.customers().user_ids) <= {"user-1", "user-3"}
+    assert set(consented.customers(CustomersRequest()).user_ids) <= {"user-1", "user-3"}
 
 
 def test_event_when_no_purpose_may_use_it_then_it_is_not_kept(consented: Engine) -> None:

@@ -17,6 +17,7 @@ from serving.api.customer_schemas import SegmentsRequest
 from serving.api.demand_schemas import DemandRequest
 from serving.api.errors import RequestError
 from serving.api.schemas import (
+    CustomersRequest,
     EventsRequest,
     Filters,
     InlineEvent,
@@ -241,7 +242,7 @@ def test_erase_when_a_user_is_known_then_nothing_of_them_is_left(engine: Engine)
     assert engine.erase("user-3").live_events_deleted == 1
     assert ask(engine, user_id="user-3").strategy == "favourites"
     assert engine.segments(SegmentsRequest(user_ids=("user-3", "user-4"))).unknown == ["user-3"]
-    assert "user-3" not in engine.customers().user_ids
+    assert "user-3" not in engine.customers(CustomersRequest()).user_ids
     with pytest.raises(RequestError, match="No customer has this id"):
         engine.customer("user-3")
 

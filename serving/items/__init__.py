@@ -1,0 +1,1 @@
+"""What the release knows of its items, for people who look at lists."""
