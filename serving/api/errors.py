@@ -12,12 +12,14 @@ class RequestError(FootfallError):
         status: HTTP status, 4xx, or 503 where this release cannot answer.
         code: a word for programs; never changes once published.
         message: expected, found, what to do.
+        retry_after: seconds after which the same request may well be answered; ``None`` where waiting does not help.
     """
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after = retry_after
 
 
 def missing_part(kind: str) -> RequestError:

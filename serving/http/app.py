@@ -80,7 +80,7 @@ class ServiceApp:
 
     def _error(self, scope: Scope, error: Exception) -> Response:
         if isinstance(error, RequestError):
-            return _error_response(error.status, error.code, str(error))
+            return _error_response(error.status, error.code, str(error), retry_after=error.retry_after)
         if isinstance(error, TimeoutError):
             seconds = self._settings.deadline_seconds
             return _error_response(504, "deadline", f"Expected an answer within {seconds:g} s; try again.")
@@ -119,5 +119,8 @@ async def _no_such_route(scope: Scope, receive: Receive, send: Send) -> None:
     await error(scope, receive, send)
 
 
-def _error_response(status: int, code: str, message: str) -> Response:
-    return to_json(ErrorAnswer(error=ErrorDetail(code=code, message=message)), status)
+def _error_response(status: int, code: str, message: str, *, retry_after: int | None = None) -> Response:
+    response = to_json(ErrorAnswer(error=ErrorDetail(code=code, message=message)), status)
+    if retry_after is not None:
+        response.headers["retry-after"] = str(retry_after)
+    return response
