@@ -35,6 +35,8 @@ CUSTOMER: Final = "/v1/customers/{user_id}"
 AUDIENCE: Final = "/v1/audiences/{name}"
 EXPORT: Final = "/v1/customers/{user_id}/export"
 _WRONG: Final = (400, 413, 422)
+_SHOWN: Final = ("app", "analyst", "admin")
+_READ: Final = ("analyst", "admin")
 
 ENDPOINTS: Final = (
     Endpoint(
@@ -44,6 +46,8 @@ ENDPOINTS: Final = (
         request=RecommendRequest,
         answer=RecommendAnswer,
         errors=(*_WRONG, 409),
+        roles=_SHOWN,
+        lane="recommend",
     ),
     Endpoint(
         method="POST",
@@ -52,6 +56,8 @@ ENDPOINTS: Final = (
         request=EventsRequest,
         answer=EventsAnswer,
         errors=_WRONG,
+        roles=("app", "tracker", "admin"),
+        lane="write",
     ),
     Endpoint(
         method="POST",
@@ -60,6 +66,8 @@ ENDPOINTS: Final = (
         request=ConsentRequest,
         answer=ConsentAnswer,
         errors=_WRONG,
+        roles=("app", "admin"),
+        lane="write",
     ),
     Endpoint(
         method="GET",
@@ -68,6 +76,8 @@ ENDPOINTS: Final = (
         query=CustomersRequest,
         answer=CustomersAnswer,
         errors=(422,),
+        roles=_READ,
+        lane="lookup",
     ),
     Endpoint(
         method="GET",
@@ -76,6 +86,8 @@ ENDPOINTS: Final = (
         query=ItemSearch,
         answer=ItemsAnswer,
         errors=(422,),
+        roles=_SHOWN,
+        lane="lookup",
     ),
     Endpoint(
         method="POST",
@@ -84,6 +96,8 @@ ENDPOINTS: Final = (
         request=ItemsRequest,
         answer=ItemsAnswer,
         errors=_WRONG,
+        roles=_SHOWN,
+        lane="lookup",
     ),
     Endpoint(
         method="GET",
@@ -92,6 +106,8 @@ ENDPOINTS: Final = (
         query=ExportRequest,
         answer=ExportAnswer,
         errors=(404, 422),
+        roles=("admin",),
+        lane="bulk",
     ),
     Endpoint(
         method="GET",
@@ -99,6 +115,8 @@ ENDPOINTS: Final = (
         summary="A customer as they are now: profile, segments, tags, open triggers, cart and history",
         answer=CustomerAnswer,
         errors=(403, 404),
+        roles=_SHOWN,
+        lane="lookup",
     ),
     Endpoint(
         method="DELETE",
@@ -106,6 +124,8 @@ ENDPOINTS: Final = (
         summary="Forget a customer, in this release and all others",
         answer=ErasureAnswer,
         errors=(422,),
+        roles=("admin",),
+        lane="write",
     ),
     Endpoint(
         method="POST",
@@ -114,12 +134,16 @@ ENDPOINTS: Final = (
         request=SegmentsRequest,
         answer=SegmentsAnswer,
         errors=_WRONG,
+        roles=_READ,
+        lane="bulk",
     ),
     Endpoint(
         method="GET",
         path="/v1/audiences",
         summary="The shop's audiences and their sizes",
         answer=AudiencesAnswer,
+        roles=_READ,
+        lane="lookup",
     ),
     Endpoint(
         method="POST",
@@ -128,6 +152,8 @@ ENDPOINTS: Final = (
         request=PreviewRequest,
         answer=PreviewAnswer,
         errors=_WRONG,
+        roles=_READ,
+        lane="bulk",
     ),
     Endpoint(
         method="GET",
@@ -136,6 +162,8 @@ ENDPOINTS: Final = (
         query=MembersRequest,
         answer=MembersAnswer,
         errors=(404, 422),
+        roles=_READ,
+        lane="bulk",
     ),
     Endpoint(
         method="POST",
@@ -144,6 +172,8 @@ ENDPOINTS: Final = (
         request=DemandRequest,
         answer=DemandAnswer,
         errors=(*_WRONG, 404),
+        roles=_READ,
+        lane="bulk",
     ),
     Endpoint(
         method="GET",
@@ -152,5 +182,7 @@ ENDPOINTS: Final = (
         query=AlertsRequest,
         answer=AlertsAnswer,
         errors=(422,),
+        roles=_READ,
+        lane="lookup",
     ),
 )
