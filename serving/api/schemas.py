@@ -13,6 +13,7 @@ from features.columns import EVENT_TYPES, PURPOSES
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Label = Annotated[str, Meta(min_length=1, max_length=1024)]
 Days = Annotated[int, Meta(ge=1, le=366)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Instant = Annotated[dt.datetime, Meta(tz=True, description="ISO 8601 with an offset, such as 2026-11-22T10:15:00Z")]
 EventType = Literal[EVENT_TYPES]  # type: ignore[valid-type]
 Purpose = Literal[PURPOSES]  # type: ignore[valid-type]
@@ -57,6 +58,17 @@ class Filters(Request, frozen=True, kw_only=True):
     brand: Label | None = None
     min_price: Annotated[int, Meta(ge=0)] | None = None
     max_price: Annotated[int | None, Meta(description="in minor units; items without a price are left out")] = None
+    in_stock: Annotated[
+        bool, Meta(description="only items whose stock was told and is above 0; what was told to be out is never shown")
+    ] = False
+    region: Annotated[
+        Label | None,
+        Meta(
+            description="items sold there: without a label `region:...`, or with this one's, and not out of stock there"
+        ),
+    ] = None
+    not_seen_days: Annotated[Days | None, Meta(description="not in the history of the last so many days")] = None
+    not_purchased_days: Annotated[Days | None, Meta(description="not bought in the last so many days")] = None
 
 
 class RecommendRequest(Request, frozen=True, kw_only=True):
@@ -84,7 +96,18 @@ class RecommendRequest(Request, frozen=True, kw_only=True):
         ),
     ] = None
     filters: Filters | None = None
-    explain: Annotated[bool, Meta(description="say why for each item")] = False
+    diversity: Annotated[
+        Share | None, Meta(description="0 to 1: how much items should differ from each other, at the cost of fit")
+    ] = None
+    session_id: Annotated[Id | None, Meta(description="who takes part in experiments where nobody is named")] = None
+    explain: Annotated[bool, Meta(description="say why for each item: history, rules, strategy")] = False
+
+
+class RuleTouch(Answer, frozen=True, kw_only=True):
+    """A rule that had a part in where an item stands."""
+
+    rule: Annotated[str, Meta(description="its name; `request` where the request itself asked for it")]
+    effect: Literal["pin", "boost", "bury", "freshness", "diversity", "cap", "fill", "explore"]
 
 
 class RecommendedItem(Answer, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,6 +118,10 @@ class RecommendedItem(Answer, frozen=True, kw_only=True, omit_defaults=True):
     title: str | None = None
     reason: str | None = None
     strategy: Annotated[Strategy | None, Meta(description="what chose it, where that is not the answer's")] = None
+    because: Annotated[
+        tuple[str, ...], Meta(description="items of the history, or the page's, that speak most for it")
+    ] = ()
+    rules: Annotated[tuple[RuleTouch, ...], Meta(description="what moved it; none where it stands by its score")] = ()
 
 
 class RecommendAnswer(Answer, frozen=True, kw_only=True):
@@ -119,6 +146,17 @@ class RecommendAnswer(Answer, frozen=True, kw_only=True):
         bool,
         Meta(description="false where the customer has not consented to personalisation, and nothing of them was used"),
     ] = True
+    filled: Annotated[
+        int | msgspec.UnsetType,
+        Meta(description="so many of the last items are fallbacks, since the surface had no more"),
+    ] = msgspec.UNSET
+    experiments: Annotated[
+        dict[str, str] | msgspec.UnsetType,
+        Meta(description="the variant of each experiment that this answer is part of"),
+    ] = msgspec.UNSET
+    rules_version: Annotated[
+        str | msgspec.UnsetType, Meta(description="of the merchandising rules that were in force, with explain")
+    ] = msgspec.UNSET
 
 
 class NewEvent(Request, frozen=True, kw_only=True):
@@ -243,7 +281,8 @@ class CustomersRequest(Request, frozen=True, kw_only=True):
     """Which ids of customers to list."""
 
     prefix: Annotated[
-        str | None, Meta(min_length=1, max_length=256, description="how they begin; spread over all where left out")
+        Annotated[str, Meta(min_length=1, max_length=256)] | None,
+        Meta(description="how they begin; spread over all where left out"),
     ] = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 12
 

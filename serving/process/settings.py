@@ -13,6 +13,8 @@ import yaml
 
 from features.errors import ConfigError
 from serving.api.decoding import explain
+from serving.experiments.settings import ExperimentSettings
+from serving.merchandising.settings import RulesSettings
 
 SETTINGS_VARIABLE: Final = "FOOTFALL_SERVE"
 SUPERVISOR_VARIABLE: Final = "FOOTFALL_SUPERVISOR_PID"
@@ -34,6 +36,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         max_body_bytes: larger request bodies are refused.
         deadline_seconds: a request that takes longer is answered with an error.
         max_batch: the most recommend requests computed in one batch.
+        rules: what merchandisers want.
+        experiments: who gets which variant.
     """
 
     store: str = "footfall-store"
@@ -47,6 +51,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_body_bytes: int = 1 << 20
     deadline_seconds: float = 10.0
     max_batch: int = 32
+    rules: RulesSettings = RulesSettings()
+    experiments: ExperimentSettings = ExperimentSettings()
 
     def __post_init__(self) -> None:
         for name in ("port", "workers", "max_live_events", "max_body_bytes", "deadline_seconds", "max_batch"):

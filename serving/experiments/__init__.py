@@ -1,0 +1,1 @@
+"""Who gets which variant, what is tried out on purpose, and what was shown to whom."""

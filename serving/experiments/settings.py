@@ -1,0 +1,27 @@
+"""Where the experiments are, and what is kept of what was shown."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from features.errors import ConfigError
+
+
+class ExperimentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Experiments and the log of exposures.
+
+    Args:
+        path: YAML file of experiments, read again when it changes; none run where empty.
+        exposures: directory of the log of what was shown in experiments; inside the store where empty.
+        flush_seconds: what a killed process may lose of that log.
+    """
+
+    path: str = ""
+    exposures: str = ""
+    flush_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.flush_seconds < math.inf:
+            raise ConfigError(f"experiments.flush_seconds: expected a number above 0, found {self.flush_seconds}.")
