@@ -13,7 +13,7 @@ from features import columns as c
 from features.build import IDENTITY_DIRECTORY, ITEMS_FILE, FeatureSet
 from features.customers.table import CustomerTable
 from features.errors import DataError
-from features.files import read_json, sha256_of_file
+from features.files import read_json
 from features.identity.build import MAP_FILE
 from features.identity.graph import CUSTOMER_ID
 from features.identity.map import IdentityMap
@@ -113,7 +113,7 @@ def _newest_file(store: ReleaseStore, name: str) -> Path | None:
     for directory in sorted((Path(store.root) / "parts" / "customers").glob("[!.]*"), reverse=True):
         try:
             digest = read_json(directory / MANIFEST_FILE)["files"].get(name)
-            if digest is not None and sha256_of_file(directory / name) == digest:
+            if digest is not None and store.digest_of(directory / name) == digest:
                 return directory / name
             trouble = "" if digest is None else "it is damaged"
         except (DataError, OSError, KeyError, TypeError, AttributeError) as error:

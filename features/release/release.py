@@ -13,14 +13,14 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from features.errors import ReleaseError
 from features.files import read_json, sha256_of_file, write_json
 from features.release.erasure import ErasureList
-from features.release.part import MANIFEST_FILE, PART_KINDS, Part, PartKind, version_name, written_by
+from features.release.part import MANIFEST_FILE, PART_KINDS, DigestOf, Part, PartKind, version_name, written_by
 
 RELEASE_FORMAT: Final = 1
 CURRENT_FILE: Final = "current.json"
@@ -41,9 +41,15 @@ class Release:
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseStore:
-    """A directory of parts, releases and the erasure list."""
+    """A directory of parts, releases and the erasure list.
+
+    Args:
+        root: the directory.
+        digest_of: how a file's SHA-256 is found; see ``features.release.digests`` for one that remembers.
+    """
 
     root: Path
+    digest_of: DigestOf = field(default=sha256_of_file, repr=False, compare=False)
 
     @property
     def erasures(self) -> ErasureList:
@@ -96,7 +102,7 @@ class ReleaseStore:
     def latest_part(self, kind: PartKind) -> Part | None:
         """Return the newest part of a kind, checked, or ``None``."""
         versions = sorted(p.name for p in (Path(self.root) / "parts" / kind).glob("[!.]*") if p.is_dir())
-        return Part.open(self._part_directory(kind, versions[-1])) if versions else None
+        return Part.open(self._part_directory(kind, versions[-1]), digest_of=self.digest_of) if versions else None
 
     def parts(self, kind: PartKind) -> list[Part]:
         """Return all parts of a kind, checked, oldest first, whether a release names them or none does.
@@ -144,7 +150,7 @@ class ReleaseStore:
             raise ReleaseError(
                 f"{directory}: expected a {kind} part here, found none; newest: {', '.join(known) or 'none'}."
             )
-        return Part.open(directory)
+        return Part.open(directory, digest_of=self.digest_of)
 
     @property
     def current_id(self) -> str | None:
@@ -176,12 +182,20 @@ class ReleaseStore:
     def _open_part(self, kind: PartKind, version: str, *, sha256: str, named_by: Path) -> Part:
         """Check a part's manifest before the files, so that a damaged manifest does not blame a sound file."""
         manifest = self._part_directory(kind, version) / MANIFEST_FILE
-        if manifest.is_file() and sha256_of_file(manifest) != sha256:
+        if manifest.is_file() and self.digest_of(manifest) != sha256:
             raise ReleaseError(f"{manifest}: damaged; its sha256 is not the one {named_by} names.")
-        return Part.open(manifest.parent)
+        return Part.open(manifest.parent, digest_of=self.digest_of)
 
     def _part_directory(self, kind: PartKind, version: str) -> Path:
         return Path(self.root) / "parts" / kind / version
+
+    def content_of(self, release_id: str) -> str:
+        """Return the SHA-256 of a release's manifest: it changes when a part of the release is replaced.
+
+        Raises:
+            ReleaseError: the manifest is missing or damaged; the parts are not looked at.
+        """
+        return _digest(self._manifest(self.manifest_path(release_id)))
 
     def manifest_path(self, release_id: str) -> Path:
         """Return where a release's manifest stands."""

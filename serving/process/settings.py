@@ -15,6 +15,7 @@ from features.errors import ConfigError
 from serving.api.decoding import explain
 from serving.experiments.settings import ExperimentSettings
 from serving.merchandising.settings import RulesSettings
+from serving.release.settings import ReleaseSettings
 
 SETTINGS_VARIABLE: Final = "FOOTFALL_SERVE"
 SUPERVISOR_VARIABLE: Final = "FOOTFALL_SUPERVISOR_PID"
@@ -26,7 +27,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Args:
         store: directory of parts, releases and the erasure list.
-        release_id: release to serve; the store's current one where empty.
+        release_id: release to serve, whatever is promoted; what ``releases`` follows where empty.
         host: address to listen on; only this machine can reach the default.
         port: TCP port.
         workers: processes; with two or more, one may die without an outage.
@@ -36,6 +37,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         max_body_bytes: larger request bodies are refused.
         deadline_seconds: a request that takes longer is answered with an error.
         max_batch: the most recommend requests computed in one batch.
+        releases: which release is followed, and how it is changed.
         rules: what merchandisers want.
         experiments: who gets which variant.
     """
@@ -51,6 +53,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_body_bytes: int = 1 << 20
     deadline_seconds: float = 10.0
     max_batch: int = 32
+    releases: ReleaseSettings = ReleaseSettings()
     rules: RulesSettings = RulesSettings()
     experiments: ExperimentSettings = ExperimentSettings()
 
