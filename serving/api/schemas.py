@@ -12,6 +12,7 @@ from features.columns import EVENT_TYPES, PURPOSES
 
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Label = Annotated[str, Meta(min_length=1, max_length=1024)]
+Count = Annotated[int, Meta(ge=0, le=1 << 62)]
 Days = Annotated[int, Meta(ge=1, le=366)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Instant = Annotated[dt.datetime, Meta(tz=True, description="ISO 8601 with an offset, such as 2026-11-22T10:15:00Z")]
@@ -32,6 +33,7 @@ Strategy = Literal[
     "buy_it_again",
     "new_arrivals",
     "trending",
+    "pinned",
 ]
 
 
@@ -146,6 +148,13 @@ class RecommendAnswer(Answer, frozen=True, kw_only=True):
         bool,
         Meta(description="false where the customer has not consented to personalisation, and nothing of them was used"),
     ] = True
+    live_state: Annotated[
+        bool,
+        Meta(
+            description="false where events and consents sent here could not be read just now: the answer knows the "
+            "release alone, and is personalised only where no consent was ever changed through this service"
+        ),
+    ] = True
     filled: Annotated[
         int | msgspec.UnsetType,
         Meta(description="so many of the last items are fallbacks, since the surface had no more"),
@@ -160,15 +169,38 @@ class RecommendAnswer(Answer, frozen=True, kw_only=True):
 
 
 class NewEvent(Request, frozen=True, kw_only=True):
-    """An event to keep; sent again under the same ``event_id`` it counts once."""
+    """An event to keep; sent again under the same ``event_id`` it counts once.
+
+    What stands below ``event_id`` is kept for the next feature build, under the names of the data contract.
+    """
 
     user_id: Id
     event_type: EventType
     item_id: Id | None = None
     ts: Annotated[Instant | None, Meta(description="time of receipt where left out")] = None
     event_id: Annotated[
-        Id | None, Meta(description="made from the other fields where left out; without ts too, each sending counts")
+        Id | None,
+        Meta(description="made from user, type, item and ts where left out; without ts too, each sending counts"),
     ] = None
+    session_id: Id | None = None
+    quantity: Annotated[Count | None, Meta(description="units; 1 or more of a purchase or refund")] = None
+    price: Annotated[Count | None, Meta(description="of one unit, in minor units of the shop's currency")] = None
+    order_id: Id | None = None
+    channel: Annotated[Label | None, Meta(description="such as app, web, store")] = None
+    device_id: Id | None = None
+    region: Label | None = None
+    dwell_ms: Annotated[Count | None, Meta(description="how long it was looked at")] = None
+    section: Annotated[Label | None, Meta(description="of the page, such as a shelf of the home page")] = None
+    query: Annotated[Label | None, Meta(description="what was searched for")] = None
+    slot: Annotated[Label | None, Meta(description="where on the page the item was shown")] = None
+    source: Label | None = None
+    medium: Label | None = None
+    campaign: Label | None = None
+    term: Label | None = None
+    content: Label | None = None
+    campaign_id: Id | None = None
+    variant: Label | None = None
+    coupon_id: Id | None = None
 
 
 class EventsRequest(Request, frozen=True, kw_only=True):
@@ -185,7 +217,7 @@ class RejectedEvent(Answer, frozen=True, kw_only=True):
 
 
 class EventsAnswer(Answer, frozen=True, kw_only=True):
-    """What became of the batch; accepted rows are on disk when this is sent."""
+    """What became of the batch; accepted rows are kept when this is sent."""
 
     accepted: int
     duplicates: int
@@ -195,6 +227,12 @@ class EventsAnswer(Answer, frozen=True, kw_only=True):
     ] = 0
     unread_event_types: Annotated[
         list[str], Meta(description="accepted types that this release's model was not trained on and does not read")
+    ] = []
+    unknown_items: Annotated[
+        list[str],
+        Meta(
+            description="accepted items that this release does not know: kept for the next feature build, not read now"
+        ),
     ] = []
 
 

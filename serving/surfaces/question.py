@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.columns import EVENT_TYPE_CODES, PURCHASE
-from serving.api.schemas import RecommendRequest, Repeat, Strategy
+from serving.api.schemas import RecommendRequest, Repeat, RuleTouch, Strategy
 from serving.history.stored import UserEvents
 from serving.retrieval.item_index import Ask
 
@@ -41,6 +41,7 @@ class Question:
         allowed: item codes that the request's filters leave, rising; ``None`` without filters.
         unknown_items: of the request's events.
         unread_event_types: of the request's events.
+        left_out: item codes that rules leave out for this user, rising.
     """
 
     request: RecommendRequest
@@ -56,6 +57,7 @@ class Question:
     unknown_items: list[str]
     unread_event_types: list[str]
     personalised: bool = True
+    left_out: Ints = field(default_factory=lambda: NO_ITEMS)
 
     @property
     def explain(self) -> bool:
@@ -68,6 +70,8 @@ class Question:
         excluded: Ints = NO_ITEMS
         if self.request.surface != "buy_it_again":  # these were all seen and bought
             excluded = self.seen if self.request.exclude_seen else self.bought if self.repeat == "exclude" else NO_ITEMS
+        if len(self.left_out):
+            excluded = np.union1d(excluded, self.left_out)
         return Ask(k=self.request.k, excluded=excluded, allowed=self.allowed)
 
     @cached_property
@@ -93,6 +97,21 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Drawn:
+    """How a list was drawn at random.
+
+    Args:
+        num: candidates.
+        ranks: that each item has among them, int64 ``[k]``; -1 for one that was not drawn, such as a pinned one.
+        places: for which draw each item was taken, 0 for the first, int64 ``[k]``; -1 likewise.
+    """
+
+    num: int
+    ranks: Ints
+    places: Ints
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Ranked:
     """A surface's answer.
 
@@ -102,6 +121,10 @@ class Ranked:
         strategies: what chose each item.
         strategy: what chose the first; what was tried first where there is none.
         reasons: why, in words, one an item; empty where nobody asked.
+        because: the items of the history that speak most for each; empty where nobody asked.
+        touches: the rules that had a part in where each stands; the same.
+        filled: so many of the last items are fallbacks.
+        drawn: of a list that was drawn at random, how.
     """
 
     codes: Ints
@@ -109,6 +132,10 @@ class Ranked:
     strategies: Sequence[Strategy]
     strategy: Strategy
     reasons: Sequence[str] = ()
+    because: Sequence[tuple[str, ...]] = ()
+    touches: Sequence[tuple[RuleTouch, ...]] = ()
+    filled: int = 0
+    drawn: Drawn | None = None
 
     @classmethod
     def by(cls, strategy: Strategy, codes: Ints, scores: Floats, reasons: Sequence[str] = ()) -> Ranked:
