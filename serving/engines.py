@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from serving.api.errors import RequestError
 from serving.api.schemas import RecommendAnswer, RecommendRequest
 from serving.engine import Engine
+from serving.release.followed import Followed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,24 +27,61 @@ class Routed:
 
 
 class Engines:
-    """Engines by release id, one of which answers where nothing else is asked; replacing it is one assignment.
+    """Engines by release id, one of which answers where nothing else is asked.
 
     Args:
-        current: answers from now on.
+        current: answers: one engine for good, or what is followed.
+        recent: how many requests are kept, in memory alone, to compare the next release with.
+        want: asks for releases to be held beside.
     """
 
-    def __init__(self, current: Engine) -> None:
-        self._current = current
-        self._held = {current.release_id: current}
+    def __init__(
+        self,
+        current: Engine | Followed[Engine],
+        *,
+        recent: int = 0,
+        want: Callable[[Iterable[str]], None] = lambda _: None,
+    ) -> None:
+        self._followed = current if isinstance(current, Followed) else None
+        self._only = None if isinstance(current, Followed) else current
+        self._want = want
+        self._recent = deque[RecommendRequest](maxlen=recent)
 
     @property
     def current(self) -> Engine:
         """The engine that answers now; a request keeps the one that it began with."""
-        return self._current
+        if self._followed is not None:
+            return self._followed.current
+        assert self._only is not None, "one or the other is given"
+        return self._only
 
     def route(self, request: RecommendRequest) -> Routed:
-        """Return who answers a request."""
+        """Return who answers a request: from the instant of a swap on, in every worker, the new release."""
+        self._recent.append(request)
         return Routed(engine=self.current, request=request)
+
+    def of(self, release_id: str) -> Engine | None:
+        """Return the engine over a release, ``None`` until every worker holds it; see ``want``."""
+        current = self.current
+        if current.release_id == release_id:
+            return current
+        return None if self._followed is None else self._followed.by_name(release_id)
+
+    def ids(self) -> list[str]:
+        """Return the releases that ``of`` knows, the one that answers first."""
+        return [self.current.release_id] if self._followed is None else self._followed.names
+
+    def want(self, release_ids: Iterable[str]) -> None:
+        """Have all workers hold these releases beside the one that answers, up to ``releases.max_also``.
+
+        They are loaded in the background; ``of`` knows one once every worker has it. What was wanted before and is not
+        named again is let go.
+        """
+        self._want(release_ids)
+
+    def recent(self) -> list[RecommendRequest]:
+        """Return the newest requests, oldest first."""
+        return list(self._recent.copy())
 
 
 def recommend_routed(questions: Sequence[Routed]) -> list[RecommendAnswer | RequestError]:

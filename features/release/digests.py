@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +10,7 @@ from features.files import read_json, sha256_of_file, write_json
 
 Signature = tuple[int, int, int, int]
 _HEX: Final = 64
+_MOST: Final = 4096  # files; a release has some dozens
 
 
 class KnownDigests:
@@ -38,7 +38,10 @@ class KnownDigests:
         """Compute a file's SHA-256 and remember it."""
         before = signature_of(path)  # a change while it is read is seen at the next question
         digest = sha256_of_file(path)
-        self._known[str(path)] = (before, digest)
+        self._known.pop(str(path), None)
+        self._known[str(path)] = (before, digest)  # newest last
+        while len(self._known) > _MOST:
+            del self._known[next(iter(self._known))]
         return digest
 
     @classmethod
@@ -58,7 +61,7 @@ class KnownDigests:
 
 def signature_of(path: Path) -> Signature:
     """Return a file's device, inode, size and time of change in nanoseconds."""
-    stat = os.stat(path)
+    stat = Path(path).stat()
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from features.catalog import ItemCatalog
 from features.errors import ReleaseError
 from features.identity.map import IdentityMap
 from features.privacy.consents import ConsentBook
-from features.release import Part, Release, ReleaseStore, layout
+from features.release import Part, PartKind, Release, ReleaseStore, layout
 from features.release.customers_part import newest_consents, newest_links
 from features.release.erasure import ErasedUsers
 from features.vocabulary import UNKNOWN, Vocabulary
@@ -23,6 +23,7 @@ from serving.customers.book import CustomerBook
 from serving.customers.rule_book import RuleBook
 from serving.demand.book import DemandBook
 from serving.history.stored import Histories
+from serving.release.sources import current_of
 from serving.retrieval.catalog_filter import CatalogFilter
 from serving.retrieval.favourites import Favourites
 from serving.retrieval.item_index import ItemIndex
@@ -31,6 +32,20 @@ from serving.surfaces.clock import wall_clock_us
 from serving.surfaces.tables import SurfaceTables
 
 _log = logging.getLogger(__name__)
+# What a state takes over from one over the same retrieval part.
+_RETRIEVAL_FIELDS: Final = (
+    "model_version",
+    "vocabulary",
+    "item_ids",
+    "item_codes",
+    "catalog",
+    "filters",
+    "knows_event_type",
+    "tower",
+    "index",
+    "favourites",
+    "surfaces",
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,7 +54,9 @@ class ReleaseState:
 
     Args:
         release_id: which release.
+        digests: of the manifests of its parts, by kind.
         model_version: version of its retrieval part.
+        vocabulary: of the items.
         item_ids: str ``[V]`` by code; blank for PAD and UNKNOWN.
         item_codes: the other way round.
         catalog: attributes by code.
@@ -49,7 +66,9 @@ class ReleaseState:
     """
 
     release_id: str
+    digests: Mapping[PartKind, str]
     model_version: str
+    vocabulary: Vocabulary
     item_ids: npt.NDArray[np.object_]
     item_codes: dict[str, int]
     catalog: ItemCatalog
@@ -71,12 +90,13 @@ class ReleaseState:
         return str(self.catalog.title[code] or self.item_ids[code])
 
     @classmethod
-    def load(cls, store: ReleaseStore, release_id: str = "") -> ReleaseState:
+    def load(cls, store: ReleaseStore, release_id: str = "", *, reuse: ReleaseState | None = None) -> ReleaseState:
         """Check a release, file by file, and read it.
 
         Args:
             store: where releases are.
             release_id: the store's current one where empty.
+            reuse: a release that is in memory: parts that both name are not read again, and are held once.
 
         Raises:
             ReleaseError: there is none, or a file is missing, damaged or does not fit; the message names it.
@@ -89,7 +109,7 @@ class ReleaseState:
                 "train one and promote again."
             )
         try:
-            state = cls._from_parts(release, part, store)
+            state = cls._from_parts(release, part, store, reuse)
         except (KeyError, ValueError, OSError) as error:
             raise ReleaseError(f"Release {release.release_id}: cannot be read ({error!r}); promote another.") from error
         _log.info(
@@ -100,41 +120,26 @@ class ReleaseState:
         return state
 
     @classmethod
-    def _from_parts(cls, release: Release, part: Part, store: ReleaseStore) -> ReleaseState:
-        vocabulary = Vocabulary.load(part.path(layout.VOCABULARY))
-        catalog = ItemCatalog.load(part.path(layout.CATALOG))
-        if len(catalog) != len(vocabulary):
-            raise ReleaseError(
-                f"{part.path(layout.CATALOG)}: expected {len(vocabulary)} rows, one a code, found {len(catalog)}."
-            )
-        customers, demand = release.part("customers"), release.part("demand")
-        links = newest_links(store)
-        histories = Histories.load(customers, vocabulary, links=links) if customers else None
-        book = _customer_book(customers, links) if customers else None
-        consents = _consents(store)
+    def _from_parts(cls, release: Release, part: Part, store: ReleaseStore, reuse: ReleaseState | None) -> ReleaseState:
+        digests = {kind: one.sha256 for kind, one in release.parts.items()}
+        held = {
+            kind: reuse for kind, digest in digests.items() if reuse is not None and reuse.digests.get(kind) == digest
+        }
+        items = _retrieval(part, held.get("retrieval"))
+        links, consents = newest_links(store), _consents(store)
+        customers = release.part("customers")
+        histories = Histories.load(customers, items["vocabulary"], links=links) if customers else None
+        book = _customer_book(customers, links, held.get("customers")) if customers else None
+        remembered = None if histories is None else _remembered(histories, store.erasures.load(), consents)
+        surfaces = items["surfaces"].counting(remembered, book, available=items["catalog"].available)
         return cls(
+            **items | {"surfaces": surfaces},
             release_id=release.release_id,
-            model_version=part.version,
-            item_ids=np.concatenate([np.array(["", ""], object), vocabulary.ids]),
-            item_codes={id_: code for code, id_ in enumerate(vocabulary.ids, start=UNKNOWN + 1)},
-            catalog=catalog,
-            filters=CatalogFilter(catalog),
-            knows_event_type=_known_event_types(part.about["event_types"]),
-            tower=UserTower(part.path(layout.USER_TOWER), max_length=int(part.about["max_length"])),
-            index=ItemIndex.load(
-                vectors=part.path(layout.ITEM_VECTORS), index=part.path(layout.INDEX), available=catalog.available
-            ),
-            favourites=Favourites.load(part.path(layout.FAVOURITES), catalog),
+            digests=digests,
             histories=histories,
             customers=book,
-            rules=RuleBook.load(customers, book) if customers and book else None,
-            demand=DemandBook.load(demand) if demand else None,
-            surfaces=SurfaceTables.load(
-                part,
-                catalog,
-                histories=None if histories is None else _remembered(histories, store.erasures.load(), consents),
-                customers=book,
-            ),
+            rules=_rules(customers, book, held.get("customers")) if customers and book else None,
+            demand=_demand(release.part("demand"), held.get("demand")),
             consents=consents,
             links=links,
         )
@@ -146,12 +151,44 @@ def open_release(store: ReleaseStore, release_id: str = "") -> Release:
     Raises:
         ReleaseError: nothing was promoted yet, or a file is missing or damaged; the message names it.
     """
-    chosen = release_id or store.current_id
-    if chosen is None:
+    return store.open(release_id or current_of(store))
+
+
+def _retrieval(part: Part, same: ReleaseState | None) -> dict[str, Any]:
+    """Return what a retrieval part holds, by field; from a state over the same part where there is one."""
+    if same is not None:
+        return {name: getattr(same, name) for name in _RETRIEVAL_FIELDS}
+    vocabulary = Vocabulary.load(part.path(layout.VOCABULARY))
+    catalog = ItemCatalog.load(part.path(layout.CATALOG))
+    if len(catalog) != len(vocabulary):
         raise ReleaseError(
-            f"{Path(store.root)}: expected a release to serve, found none; run `footfall promote` first."
+            f"{part.path(layout.CATALOG)}: expected {len(vocabulary)} rows, one a code, found {len(catalog)}."
         )
-    return store.open(chosen)
+    return {
+        "model_version": part.version,
+        "vocabulary": vocabulary,
+        "item_ids": np.concatenate([np.array(["", ""], object), vocabulary.ids]),
+        "item_codes": {id_: code for code, id_ in enumerate(vocabulary.ids, start=UNKNOWN + 1)},
+        "catalog": catalog,
+        "filters": CatalogFilter(catalog),
+        "knows_event_type": _known_event_types(part.about["event_types"]),
+        "tower": UserTower(part.path(layout.USER_TOWER), max_length=int(part.about["max_length"])),
+        "index": ItemIndex.load(
+            vectors=part.path(layout.ITEM_VECTORS), index=part.path(layout.INDEX), available=catalog.available
+        ),
+        "favourites": Favourites.load(part.path(layout.FAVOURITES), catalog),
+        "surfaces": SurfaceTables.load(part, catalog),
+    }
+
+
+def _rules(part: Part, book: CustomerBook, same: ReleaseState | None) -> RuleBook | None:
+    return RuleBook.load(part, book) if same is None else same.rules
+
+
+def _demand(part: Part | None, same: ReleaseState | None) -> DemandBook | None:
+    if part is None:
+        return None
+    return DemandBook.load(part) if same is None else same.demand
 
 
 def _consents(store: ReleaseStore) -> ConsentBook:
@@ -172,7 +209,9 @@ def _remembered(histories: Histories, erased: ErasedUsers, consents: ConsentBook
     return replace(histories, users=Vocabulary.from_ids(ids[rows]), sequences=histories.sequences.take(rows))
 
 
-def _customer_book(part: Part, links: IdentityMap) -> CustomerBook:
+def _customer_book(part: Part, links: IdentityMap, same: ReleaseState | None) -> CustomerBook:
+    if same is not None and same.customers is not None:
+        return replace(same.customers, links=links)
     as_of = part.about.get("as_of")
     return CustomerBook.load(
         part.path(layout.CUSTOMERS),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from features.catalog import ItemCatalog
 from features.release import Part, layout
@@ -54,14 +57,9 @@ class SurfaceTables:
     segments: Segments | None
 
     @classmethod
-    def load(
-        cls, part: Part, catalog: ItemCatalog, *, histories: Histories | None, customers: CustomerBook | None
-    ) -> SurfaceTables:
-        """Read what a retrieval part holds, and count what customers alike bought."""
+    def load(cls, part: Part, catalog: ItemCatalog) -> SurfaceTables:
+        """Read what a retrieval part holds; ``counting`` adds what customers alike bought."""
         held = part.files
-        segments = None
-        if histories is not None and customers is not None:
-            segments = Segments.of(histories, customers, available=catalog.available)
         tables = cls(
             as_of_us=int(part.about.get("as_of_us", 0)),
             repeat=part.about.get("repeat", "discount"),
@@ -74,15 +72,31 @@ class SurfaceTables:
             trending=Favourites.load(part.path(layout.TRENDING), catalog) if layout.TRENDING in held else None,
             repurchase=RepurchaseModel.load(part.path(layout.REPURCHASE)) if layout.REPURCHASE in held else None,
             blend=ForYouBlend.load(part.path(layout.BLEND)) if {layout.BLEND, layout.REPURCHASE} <= set(held) else None,
-            segments=segments,
+            segments=None,
         )
         lacking = [surface for surface, file in NEEDS.items() if file not in held]
         _log.info(
-            "surfaces: repeat %s, %d groups of customers alike%s",
-            *(tables.repeat, len(segments.groups) if segments else 0),
+            "surfaces: repeat %s%s",
+            tables.repeat,
             f"; no {', '.join(lacking)} until the retrieval part is trained again" if lacking else "",
         )
         return tables
+
+    def counting(
+        self, histories: Histories | None, customers: CustomerBook | None, *, available: npt.NDArray[np.bool_]
+    ) -> SurfaceTables:
+        """Return these tables with what customers alike bought; without it where there are no customers.
+
+        Args:
+            histories: of customers who may speak for others.
+            customers: their categories and stages.
+            available: what may be shown, bool ``[V]``.
+        """
+        if histories is None or customers is None:
+            return replace(self, segments=None)
+        segments = Segments.of(histories, customers, available=available)
+        _log.info("surfaces: %d groups of customers alike", len(segments.groups))
+        return replace(self, segments=segments)
 
 
 def check_held(tables: SurfaceTables, surface: Surface) -> None:

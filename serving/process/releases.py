@@ -1,0 +1,132 @@
+"""The supervisor's part in releases: which one the workers start with, and the thread that changes it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from features.errors import ReleaseError
+from features.release import ReleaseStore
+from serving.process.settings import BOARD_VARIABLE, ServeSettings
+from serving.release.board import DIGESTS_FILE, Board
+from serving.release.coordinator import Coordination, Coordinator
+from serving.release.hold import HoldFile
+from serving.release.sources import HOLD_FILE, AliasFile, ReleaseSource, current_of
+
+_REGISTRY_SECONDS: Final = 60.0
+
+
+class Releases:
+    """What the workers of one server serve.
+
+    Args:
+        board: where they meet.
+        coordinator: of the topic ``release``.
+    """
+
+    def __init__(self, board: Board, coordinator: Coordinator) -> None:
+        self._board, self._coordinator = board, coordinator
+        self._has_served = False
+        self._failure = ""
+        self._coordination = Coordination([coordinator], on_tick=self._watch_the_start)
+
+    @property
+    def serving(self) -> str:
+        """Id of the release that answers."""
+        return self._coordinator.plan.serving.name
+
+    def coordinate(self) -> None:
+        """Follow what is promoted from now on."""
+        self._coordination.start()
+
+    def stop(self) -> None:
+        """Swap nothing any more."""
+        self._coordination.stop()
+
+    def check_started(self) -> None:
+        """Check, at the end, that it did not end because no worker could start.
+
+        Raises:
+            ReleaseError: it did; the message is the worker's.
+        """
+        if self._failure:
+            raise ReleaseError(self._failure)
+
+    def _watch_the_start(self) -> None:
+        """End the server where its first workers cannot load the release: restarting them would not help."""
+        if self._has_served or self._failure:
+            return
+        self._has_served = any(worker.state == "serving" for worker in self._board.workers())
+        if not self._has_served and (reasons := self._board.failures()):
+            self._failure = reasons[0]
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def following(settings: ServeSettings, home: Path) -> Iterator[Releases]:
+    """Check the release to start with, and write down for the workers that it serves.
+
+    Args:
+        settings: of the service, with absolute paths.
+        home: directory of this server, gone with it.
+
+    Raises:
+        ReleaseError: there is no release, or a file of it is missing or damaged; the message names it.
+    """
+    board = Board(home / "board")
+    with contextlib.ExitStack() as closing:
+        releases = _started(settings, board, _pointer(settings, board, closing))
+        closing.callback(releases.stop)
+        os.environ[BOARD_VARIABLE] = str(board.directory)
+        yield releases
+
+
+def _started(settings: ServeSettings, board: Board, pointer: Callable[[], str]) -> Releases:
+    store, wishes = ReleaseStore(root=Path(settings.store)), settings.releases
+    hold = HoldFile((board.directory if settings.release_id else Path(store.root)) / HOLD_FILE)
+    source = ReleaseSource(
+        store,
+        pointer=pointer,
+        hold=hold,
+        digests=board.directory / DIGESTS_FILE,
+        also=wishes.also,
+        max_also=wishes.max_also,
+    )
+    wanted = source.first_wanted()
+    source.verify(wanted)
+    coordinator = Coordinator(
+        board,
+        "release",
+        source,
+        keep_previous=wishes.keep_previous,
+        load_timeout_seconds=wishes.load_timeout_seconds,
+        align_seconds=wishes.align_seconds,
+        poll_seconds=wishes.poll_seconds,
+    )
+    coordinator.start(wanted, back_to=source.served_before())
+    return Releases(board, coordinator)
+
+
+def _pointer(settings: ServeSettings, board: Board, closing: contextlib.ExitStack) -> Callable[[], str]:
+    """Return what names the release to follow; it is asked once a poll."""
+    store = ReleaseStore(root=Path(settings.store))
+    if settings.release_id:
+        return lambda: settings.release_id
+    if settings.releases.follow == "none":
+        first = current_of(store)
+        return lambda: first
+    if settings.releases.follow == "current":
+        return lambda: current_of(store)
+    path = board.directory / "alias.json"
+    command = [sys.executable, "-m", "serving.commands.alias", settings.store, settings.releases.alias, str(path)]
+    child = subprocess.Popen([*command, str(settings.releases.poll_seconds)], stdin=subprocess.DEVNULL)
+    closing.callback(child.terminate)
+    alias = AliasFile(path)
+    alias.wait(_REGISTRY_SECONDS)
+    return alias

@@ -1,0 +1,82 @@
+"""One worker: the releases that it holds, what it shares with the other workers, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from features.release import ReleaseStore
+from features.release.digests import KnownDigests
+from serving.engine import Engine
+from serving.engines import Engines
+from serving.live.opening import open_live
+from serving.privacy.erasures import ErasureWatch
+from serving.process.settings import ServeSettings
+from serving.release.board import DIGESTS_FILE, Board, Content
+from serving.release.followed import Followed
+from serving.release.follower import Follower
+from serving.release.replay import compare
+from serving.release.state import ReleaseState
+
+# How often Python lets another thread run: while a release is read aside, requests shall not wait for long.
+_SWITCH_SECONDS = 0.0005
+
+
+class Worker:
+    """What one process answers from.
+
+    Args:
+        settings: of the service.
+        board: where the supervisor says what serves.
+
+    Attributes:
+        engines: what answers.
+        at_end: callbacks for what must be written before the process ends; called once requests are drained.
+    """
+
+    def __init__(self, settings: ServeSettings, board: Board) -> None:
+        self._settings = settings
+        self._board = board
+        self._store = ReleaseStore(root=Path(settings.store))
+        self._live = open_live(settings.live, Path(settings.store))
+        self.at_end = contextlib.ExitStack()
+        self._erased = ErasureWatch(self._store.erasures)
+        followed = Followed[Engine](board, "release", load=self._load, compare=self._compare)
+        self._follower = Follower(board, [followed], aside=_quietly)
+        self.engines = Engines(followed, recent=settings.releases.replay, want=self._follower.want)
+
+    def start(self) -> None:
+        """Load what serves and follow from then on.
+
+        Raises:
+            ReleaseError: it is missing, damaged or does not fit; the message names the file.
+        """
+        self._follower.start()
+
+    def stop(self) -> None:
+        """Follow no longer, and close what was opened, the last first."""
+        self._follower.stop()
+        self.at_end.close()
+
+    def _compare(self, serving: Engine, candidate: Engine) -> dict[str, float]:
+        settings = self._settings.releases
+        return compare(serving, candidate, self.engines.recent(), settings=settings) if settings.replay else {}
+
+    def _load(self, content: Content, serving: Engine | None) -> Engine:
+        digests = KnownDigests.load(self._board.directory / DIGESTS_FILE)
+        store = ReleaseStore(root=self._store.root, digest_of=digests)
+        state = ReleaseState.load(store, content.name, reuse=None if serving is None else serving.state)
+        data = Path(self._settings.data) if self._settings.data else None
+        return Engine(state, self._live, self._erased, data=data)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)

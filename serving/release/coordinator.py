@@ -1,0 +1,249 @@
+"""The supervisor's side of a swap: verify, have every worker load and compare, then let all of them turn at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from features.errors import FootfallError
+from serving.release.board import TOPICS, Board, Content, Plan, Refusal, WorkerNote
+from serving.release.sources import Source, Wanted
+
+_log = logging.getLogger(__name__)
+_TICK_SECONDS: Final = 0.05
+_KEPT_REFUSALS: Final = 10
+
+
+class Coordinator:
+    """Keeps one topic's plan.
+
+    Args:
+        board: where workers read it.
+        topic: one of ``board.TOPICS``.
+        source: what should be served.
+        keep_previous: whether what served before stays loaded.
+        load_timeout_seconds: how long a worker may take to load.
+        align_seconds: swap at multiples of this on the clock, 0 at once.
+        poll_seconds: how often the source is asked; at once where a worker rings.
+        clock: the present, seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        topic: str,
+        source: Source,
+        *,
+        keep_previous: bool = True,
+        load_timeout_seconds: float = 300.0,
+        align_seconds: float = 0.0,
+        poll_seconds: float = 1.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._board, self._topic, self._source = board, topic, source
+        self._keep_previous, self._timeout, self._align = keep_previous, load_timeout_seconds, align_seconds
+        self._poll, self._clock = poll_seconds, clock
+        self._looked, self._rung = -poll_seconds, 0
+        self._last_number = 0
+        self._wanted: Wanted | None = None
+        self._begun = self._due = 0.0
+        self._plan: Plan | None = None
+
+    def start(self, wanted: Wanted, *, back_to: str = "") -> None:
+        """Write the first plan: ``wanted``, which was verified, serves."""
+        serving = self._content(wanted)
+        self._write(Plan(serving=serving, since=_now(), asked=wanted.asked, back_to=back_to))
+        self._board.words[TOPICS[self._topic]] = serving.number
+
+    @property
+    def plan(self) -> Plan:
+        """What serves, and what is to be served next."""
+        assert self._plan is not None, "started before it is asked"
+        return self._plan
+
+    def tick(self) -> None:
+        """Look at what should be served and at what the workers say, and go one step on."""
+        rung, now = self._board.rung(), time.monotonic()
+        if now - self._looked < self._poll and rung == self._rung and self.plan.candidate is None:
+            return
+        self._looked, self._rung = now, rung
+        wanted = self._look()
+        workers = [one for one in self._board.workers() if one.state == "serving"]
+        candidate = self.plan.candidate
+        if candidate is not None and wanted is not None and not _same(candidate, wanted):
+            _log.info("%s %s: given up for %s", self._topic, candidate.name, wanted.name)
+            self._write(replace(self.plan, candidate=None))
+        if self.plan.candidate is None and wanted is not None and self._is_new(wanted):
+            self._begin(wanted)
+        if self.plan.candidate is not None:
+            self._advance(self.plan.candidate, workers)
+        self._hold_also(workers)
+
+    def _look(self) -> Wanted | None:
+        try:
+            wanted, trouble = self._source.wanted(), ""
+        except FootfallError as error:
+            wanted, trouble = None, str(error)
+        if trouble != self.plan.trouble:
+            if trouble:
+                _log.error("%s: %s; what serves goes on", self._topic, trouble)
+            self._write(replace(self.plan, trouble=trouble))
+        if wanted is not None and wanted.asked > self.plan.asked:
+            self._write(replace(self.plan, asked=wanted.asked))
+        return wanted
+
+    def _is_new(self, wanted: Wanted) -> bool:
+        refused = any(
+            one.name == wanted.name and one.digest == wanted.digest and one.asked == wanted.asked
+            for one in self.plan.refusals
+        )
+        return not refused and not _same(self.plan.serving, wanted)
+
+    def _begin(self, wanted: Wanted) -> None:
+        self._wanted, self._begun = wanted, time.monotonic()
+        held = next((one for one in self.plan.contents if _same(one, wanted)), None)
+        if held is None:
+            try:
+                self._source.verify(wanted)
+            except FootfallError as error:
+                self._refuse(wanted, str(error))
+                return
+        self._due = 0.0 if wanted.asked or not self._align else -(-self._clock() // self._align) * self._align
+        _log.info("%s %s: to be served; workers load it", self._topic, wanted.name)
+        # Two at a time are in memory: what served before makes room for what comes.
+        self._write(
+            replace(
+                self.plan,
+                candidate=held or self._content(wanted),
+                previous=self.plan.previous if held is not None and held != self.plan.previous else None,
+                compare=wanted.compare,
+            )
+        )
+
+    def _advance(self, candidate: Content, workers: Sequence[WorkerNote]) -> None:
+        assert self._wanted is not None, "a candidate was wanted"
+        notes = [(worker.pid, worker.of(self._topic, candidate.number)) for worker in workers]
+        for pid, held in notes:
+            if held is not None and held.state == "refused":
+                self._refuse(self._wanted, f"worker {pid}: {held.reason}")
+                return
+        if all(held is not None for _, held in notes) and self._clock() >= self._due:
+            self._swap(candidate)
+        elif time.monotonic() - self._begun > self._timeout:
+            late = [pid for pid, held in notes if held is None]
+            self._refuse(self._wanted, f"not loaded within {self._timeout:g} s by worker {', '.join(map(str, late))}")
+
+    def _swap(self, candidate: Content) -> None:
+        """Turn all workers at once, unless one that lacks the candidate has begun to answer meanwhile."""
+        before = self.plan
+        with self._board.gate():
+            workers = [one for one in self._board.workers() if one.state == "serving"]
+            if any((held := one.of(self._topic, candidate.number)) is None or held.state != "ready" for one in workers):
+                return
+            self._board.words[TOPICS[self._topic]] = candidate.number
+        kept = self._keep_previous and before.serving.name != candidate.name
+        self._write(
+            replace(
+                before,
+                serving=candidate,
+                since=_now(),
+                candidate=None,
+                # Of the same name but another content: parts were rewritten to forget somebody. Nothing goes back to it.
+                previous=before.serving if kept else None,
+                back_to=before.serving.name if before.serving.name != candidate.name else before.back_to,
+                swaps=before.swaps + 1,
+            )
+        )
+        _log.info(
+            "%s %s: served by %d workers, %.2f s after it was found; before: %s",
+            *(self._topic, candidate.name, len(workers), time.monotonic() - self._begun, before.serving.name),
+        )
+        self._source.swapped(self.plan)
+
+    def _refuse(self, wanted: Wanted, reason: str) -> None:
+        _log.error("%s %s: refused, %s serves on: %s", self._topic, wanted.name, self.plan.serving.name, reason)
+        refusal = Refusal(name=wanted.name, digest=wanted.digest, reason=reason, at=_now(), asked=wanted.asked)
+        self._source.refused(refusal)
+        self._write(replace(self.plan, candidate=None, refusals=(*self.plan.refusals, refusal)[-_KEPT_REFUSALS:]))
+
+    def _hold_also(self, workers: Sequence[WorkerNote]) -> None:
+        """Have the workers hold what is wanted beside, and tell them which contents all of them hold."""
+        plan, asked = self.plan, {name for worker in workers for name in worker.also}
+        also = tuple(content for one in self._source.also(asked) if (content := self._beside(one)) is not None)
+        everywhere = tuple(
+            one.number
+            for one in plan.contents
+            if workers and all((held := w.of(self._topic, one.number)) and held.state == "ready" for w in workers)
+        )
+        if (also, everywhere) != (plan.also, plan.everywhere):
+            self._write(replace(plan, also=also, everywhere=tuple(sorted(set(everywhere)))))
+
+    def _beside(self, wanted: Wanted) -> Content | None:
+        held = next((one for one in self.plan.contents if _same(one, wanted)), None)
+        if held is not None or not self._is_new(wanted):
+            return held
+        try:
+            self._source.verify(wanted)
+        except FootfallError as error:
+            self._refuse_beside(wanted, str(error))
+            return None
+        return self._content(wanted)
+
+    def _refuse_beside(self, wanted: Wanted, reason: str) -> None:
+        _log.error("%s %s: not held beside: %s", self._topic, wanted.name, reason)
+        refusal = Refusal(name=wanted.name, digest=wanted.digest, reason=reason, at=_now())
+        self._write(replace(self.plan, refusals=(*self.plan.refusals, refusal)[-_KEPT_REFUSALS:]))
+
+    def _content(self, wanted: Wanted) -> Content:
+        self._last_number += 1
+        return Content(number=self._last_number, name=wanted.name, digest=wanted.digest)
+
+    def _write(self, plan: Plan) -> None:
+        self._board.write_plan(self._topic, plan)  # first: where the disk is full, the step is tried again
+        self._plan = plan
+
+
+class Coordination:
+    """The supervisor's thread that keeps all plans.
+
+    Args:
+        coordinators: one a topic, started.
+        on_tick: called between steps, such as to see whether any worker can start.
+    """
+
+    def __init__(self, coordinators: Sequence[Coordinator], *, on_tick: Callable[[], Any] = lambda: None) -> None:
+        self._coordinators, self._on_tick = coordinators, on_tick
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="release-coordinator", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Swap nothing any more."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_TICK_SECONDS):
+            try:
+                for one in self._coordinators:
+                    one.tick()
+                self._on_tick()
+            except Exception:  # what serves goes on whatever happens here
+                _log.exception("swaps: a step failed; trying again")
+                self._stopped.wait(1.0)
+
+
+def _same(content: Content, wanted: Wanted) -> bool:
+    return content.name == wanted.name and content.digest == wanted.digest
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
