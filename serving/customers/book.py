@@ -101,6 +101,10 @@ class CustomerBook:
         """Return the customer that an id belongs to, the id itself where none is known."""
         return user_id if user_id in self.users else self.links.resolve([user_id])[0]
 
+    def row_number(self, user_id: str) -> int:
+        """Return the row of the customer that an id belongs to, -1 where there is none."""
+        return max(self._code(user_id) - FIRST, -1)
+
     @property
     def day(self) -> dt.date | None:
         """The local day that the rows describe."""

@@ -1,4 +1,4 @@
-"""From a ranked list to the list that is shown, in this order:
+"""From a ranked list to the order in which it is shown.
 
     removals     out of stock, bans, filters: gone, whatever else is said of them
     moves        place i of m is i / m, less what boosts add up to: an item with by 0.2 passes a fifth of the list
@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from features.surfaces import DAY_US
 from serving.api.schemas import RuleTouch
+from serving.merchandising.compiled import CompiledRule
 from serving.merchandising.diversity import mmr_order
 from serving.merchandising.plan import Limit, Place, Plan
 from serving.merchandising.rules import Boost, Freshness
@@ -27,7 +29,7 @@ from serving.surfaces.question import Ranked
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
-FALLBACK = "fallback"
+FALLBACK: Final = "fallback"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,7 +79,9 @@ def pooled(ranked: Ranked, plan: Plan, *, vectors: Vectors, created_us: Ints, no
     m = len(ranked)
     order: Ints = np.arange(m)
     if plan.moves and m:
-        shift = sum(_shift(move.rule.effect, move.items, ranked.codes, created_us, now_us) for move in plan.moves)  # type: ignore[arg-type]
+        shift = np.zeros(m)
+        for move in plan.moves:
+            shift += _shift(move, ranked.codes, created_us, now_us)
         order = np.argsort(order / m - shift, kind="stable")
     moved = np.zeros(m, bool)
     if plan.diversity and m > 1:
@@ -88,27 +92,37 @@ def pooled(ranked: Ranked, plan: Plan, *, vectors: Vectors, created_us: Ints, no
     return Pool(ranked=ranked, order=order, moved=moved)
 
 
-def _shift(
-    effect: Boost | Freshness, items: npt.NDArray[np.bool_] | None, codes: Ints, created_us: Ints, now_us: int
-) -> Floats:
+def _shift(move: CompiledRule, codes: Ints, created_us: Ints, now_us: int) -> Floats:
+    """Return which share of the list each item passes, float64 ``[m]``."""
+    effect = move.rule.effect
     if isinstance(effect, Boost):
-        return effect.by * (np.ones(len(codes)) if items is None else items[codes])
+        return (
+            np.full(len(codes), effect.by) if move.items is None else effect.by * move.items[codes].astype(np.float64)
+        )
+    assert isinstance(effect, Freshness), "nothing else moves items"
     created = created_us[codes]
     age_days = np.maximum(now_us - created, 0) / DAY_US
-    return np.where(created > 0, effect.by * np.exp2(-age_days / effect.half_life_days), 0.0)
+    fresh: Floats = np.where(created > 0, effect.by * np.exp2(-age_days / effect.half_life_days), 0.0)
+    return fresh
 
 
-def pins_in_force(plan: Plan, *, barred: frozenset[int], available: npt.NDArray[np.bool_]) -> dict[int, Place]:
+def pins_in_force(
+    plan: Plan, *, barred: frozenset[int], available: npt.NDArray[np.bool_], allowed: Ints | None = None
+) -> dict[int, Place]:
     """Return pins by place; one whose place is taken gets the next free one, and an item is pinned once.
 
     Args:
         plan: what holds.
         barred: codes that the question rules out.
         available: what may be shown at all, by code.
+        allowed: codes that the request's filters leave; all where ``None``.
     """
+    if not plan.pins:
+        return {}
     held: dict[int, Place] = {}
     for pin in plan.pins:
         shown = available[pin.code] and (plan.shown is None or plan.shown.mask[pin.code])
+        shown = shown and (allowed is None or pin.code in allowed)
         if not shown or pin.code in barred or any(one.code == pin.code for one in held.values()):
             continue
         place = pin.place
@@ -215,7 +229,7 @@ def touches_of(pool: Pool, plan: Plan, row: int, place: int) -> list[RuleTouch]:
     return found
 
 
-def _word(effect: object) -> str:
+def _word(effect: object) -> Literal["boost", "bury", "freshness"]:
     if isinstance(effect, Freshness):
         return "freshness"
     return "boost" if isinstance(effect, Boost) and effect.by >= 0 else "bury"

@@ -126,13 +126,21 @@ def _items(values: Any, place: Place, *more_keys: str, needed: bool = True) -> I
     only(keys, (*_ITEMS, *more_keys), place)
     if needed and not any(key in keys for key in _ITEMS):
         raise place.error(f"items by one or more of {', '.join(_ITEMS)}", list(keys))
-    prices = {
-        key: number(keys[key], place.at(key), least=0) for key in ("min_price", "max_price", "max_age_days") if key in keys
-    }  # fmt: skip
-    if prices.get("min_price", 0) > prices.get("max_price", float("inf")):
-        raise place.error("min_price to be at most max_price", f"{prices}", " It would match nothing.")
-    texts = {key: _texts(keys.get(key), place.at(key)) for key in ("items", "category", "brand", "label")}
-    return ItemMatch(**texts | {"category": tuple(one.strip("/") for one in texts["category"])}, **prices)
+    low, high, age = (
+        number(keys[key], place.at(key), least=0) if key in keys else None
+        for key in ("min_price", "max_price", "max_age_days")
+    )
+    if low is not None and high is not None and low > high:
+        raise place.error("min_price to be at most max_price", f"{low:g} and {high:g}", " It would match nothing.")
+    return ItemMatch(
+        items=_texts(keys.get("items"), place.at("items")),
+        category=tuple(path.strip("/") for path in _texts(keys.get("category"), place.at("category"))),
+        brand=_texts(keys.get("brand"), place.at("brand")),
+        label=_texts(keys.get("label"), place.at("label")),
+        min_price=low,
+        max_price=high,
+        max_age_days=age,
+    )
 
 
 def _filter(values: Any, place: Place) -> Effect:

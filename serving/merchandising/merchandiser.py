@@ -1,0 +1,195 @@
+"""Rules at work on one release: questions are asked deeper where a rule needs it, and answers arranged."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from features.columns import EVENT_TYPE_CODES, PURCHASE
+from features.surfaces import DAY_US
+from serving.api.schemas import Filters
+from serving.experiments.arm import Arm
+from serving.merchandising.compiled import CompiledRule, CompiledRules, compile_rules, shop_clock
+from serving.merchandising.finish import Finisher
+from serving.merchandising.moment import Moment
+from serving.merchandising.plan import Plan, Shown, plan_of, recent_days
+from serving.merchandising.rules import Ban, Filter, RuleSet
+from serving.merchandising.shelf import Shelf
+from serving.merchandising.stock import LiveStock, StockView
+from serving.release.state import ReleaseState
+from serving.surfaces.answers import answer
+from serving.surfaces.clock import wall_clock_us
+from serving.surfaces.question import NO_ITEMS, Ints, Question, Ranked
+
+_PURCHASE: Final = EVENT_TYPE_CODES[PURCHASE]
+_MOST_KEPT: Final = 256
+_DEEPER: Final = 4
+_DAY_US: Final = DAY_US
+
+
+class Merchandiser:
+    """Answers questions of one release by its surfaces and the rules in force.
+
+    Args:
+        state: the release.
+        rules: the shop's rules as they are now.
+        stock: what is told of stock.
+        pool: how many items a surface ranks where a rule reorders them.
+        wall: the present, UTC microseconds.
+        rng: draws where places are drawn.
+    """
+
+    def __init__(
+        self,
+        state: ReleaseState,
+        *,
+        rules: Callable[[], RuleSet] = RuleSet,
+        stock: LiveStock | None = None,
+        pool: int = 200,
+        wall: Callable[[], int] = wall_clock_us,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self._state, self._rules, self._pool, self._wall = state, rules, pool, wall
+        self.shelf = Shelf(state.catalog, state.item_codes)
+        self._clock = shop_clock(state)
+        self._compiled: dict[tuple[str, int], CompiledRules] = {}
+        self._shown: dict[tuple[object, ...], Shown] = {}
+        self._stock = None if stock is None else StockView(stock, code_of=self.shelf.code_of, num_codes=len(self.shelf))
+        codes = np.arange(len(self.shelf))
+        self._available = state.index.shows(codes) if len(codes) else np.zeros(0, bool)
+        self._finisher = Finisher(state, available=self._available, rng=rng or np.random.default_rng())
+
+    def answer(self, questions: Sequence[Question], arms: Sequence[Arm | None] = ()) -> list[Ranked]:
+        """Return what each question's surface ranks, arranged by the rules that hold for it."""
+        if self._stock is not None:
+            self._stock.refresh()
+        now_us = self._wall()
+        shop = self._rules()
+        plans = [
+            self._plan(question, arm, shop if arm is None or arm.rules is None else arm.rules, now_us)
+            for question, arm in itertools.zip_longest(questions, arms)
+        ]
+        asked = [
+            question if plan is None else self._deeper(question, plan)
+            for question, plan in zip(questions, plans, strict=True)
+        ]
+        found = answer(self._state, asked)
+        return [
+            self._finisher.plain(question, ranked) if plan is None else self._arranged(question, deep, plan, ranked)
+            for question, deep, plan, ranked in zip(questions, asked, plans, found, strict=True)
+        ]
+
+    def compiled(self, rules: RuleSet) -> CompiledRules:
+        """Return rules over this release; they are worked out once a day, and where they are new."""
+        now_us = self._wall()
+        key = rules.version, now_us // _DAY_US
+        if key not in self._compiled:
+            self._compiled = {one: held for one, held in self._compiled.items() if one[1] == key[1]}
+            self._compiled[key] = compile_rules(rules, self._state, self.shelf, now_us=now_us)
+        return self._compiled[key]
+
+    def _plan(self, question: Question, arm: Arm | None, rules: RuleSet, now_us: int) -> tuple[Plan, Ints] | None:
+        request = question.request
+        explore = None if arm is None else arm.explore
+        held: tuple[CompiledRule, ...] = ()
+        if rules.rules:
+            held = self._in_force(question, rules, now_us)
+        filters = request.filters
+        shown = self._shown_by(held, filters)
+        left_out = self._recent(question, held, filters)
+        if not (held or shown or explore or request.diversity or len(left_out)):
+            return None
+        plan = plan_of(
+            held, k=request.k, shown=shown, shelf=self.shelf, diversity=request.diversity, explore=explore,
+            explored_by="" if arm is None else arm.experiment,
+        )  # fmt: skip
+        return plan, left_out
+
+    def _in_force(self, question: Question, rules: RuleSet, now_us: int) -> tuple[CompiledRule, ...]:
+        listed = self.compiled(rules).by_surface[question.request.surface]
+        if not listed:
+            return ()
+        moment: Moment = self._clock.at(now_us)
+        row = -1
+        if question.user_id is not None and self._state.customers is not None:
+            row = self._state.customers.row_number(question.user_id)
+        filters = question.request.filters
+        region = "" if filters is None else filters.region or ""
+        return tuple(one for one in listed if one.holds(moment, row=row, region=region))
+
+    def _shown_by(self, rules: tuple[CompiledRule, ...], filters: Filters | None) -> Shown | None:
+        """Return which items are left; ``None`` where all are."""
+        removing = tuple(one for one in rules if isinstance(one.rule.effect, Filter | Ban))
+        in_stock, region = (False, "") if filters is None else (filters.in_stock, filters.region or "")
+        any_out = self._stock is not None and self._stock.any_out
+        if not (removing or in_stock or region or any_out):
+            return None
+        version = 0 if self._stock is None else self._stock.version
+        key = (in_stock, region, version, removing)
+        if key not in self._shown:
+            while len(self._shown) >= _MOST_KEPT:
+                del self._shown[next(iter(self._shown))]
+            self._shown[key] = self._work_out(removing, in_stock=in_stock, region=region)
+        return self._shown[key]
+
+    def _work_out(self, removing: tuple[CompiledRule, ...], *, in_stock: bool, region: str) -> Shown:
+        mask = self._available.copy()
+        self._keep_stock(mask, in_stock=in_stock, region=region)
+        for one in removing:
+            effect = one.rule.effect
+            if isinstance(effect, Ban):
+                mask &= ~one.items if one.items is not None else True
+            elif isinstance(effect, Filter):
+                mask &= one.items if one.items is not None else True
+                if effect.in_stock or effect.region:
+                    self._keep_stock(mask, in_stock=effect.in_stock, region=effect.region or region)
+        return Shown(mask=mask, share=float(mask.sum()) / max(1, int(self._available.sum())))
+
+    def _keep_stock(self, mask: np.ndarray, *, in_stock: bool, region: str) -> None:
+        if region:
+            mask &= self.shelf.sold_in(region)
+        if self._stock is not None:
+            mask &= ~self._stock.out(region)
+            if in_stock:
+                mask &= self._stock.told(region)
+        elif in_stock:
+            mask[:] = False
+
+    def _recent(self, question: Question, rules: tuple[CompiledRule, ...], filters: Filters | None) -> Ints:
+        """Return what was seen or bought so lately that it is left out, codes rising."""
+        seen, bought = recent_days(rules)
+        if filters is not None:
+            seen, bought = max(seen, filters.not_seen_days or 0), max(bought, filters.not_purchased_days or 0)
+        if not (seen or bought):
+            return NO_ITEMS
+        events, now_us = question.history, question.now_us
+        is_bought = (events.event_type == _PURCHASE) | question.all_are_purchases
+        lately = events.ts > now_us - seen * DAY_US if seen else np.zeros(len(events), bool)
+        if bought:
+            lately |= is_bought & (events.ts > now_us - bought * DAY_US)
+        return np.unique(events.item[lately])
+
+    def _deeper(self, question: Question, planned: tuple[Plan, Ints], *, factor: int = 1) -> Question:
+        """Return a question that ranks as deep as a plan needs."""
+        plan, left_out = planned
+        depth = (plan.depth(self._pool) + len(left_out)) * factor
+        allowed = question.allowed
+        if plan.shown is not None and (plan.shown.is_narrow or factor > 1):
+            allowed = plan.shown.codes if allowed is None else allowed[plan.shown.mask[allowed]]
+        request = msgspec.structs.replace(question.request, k=depth)
+        return replace(question, request=request, allowed=allowed, left_out=left_out)
+
+    def _arranged(self, question: Question, deep: Question, planned: tuple[Plan, Ints], ranked: Ranked) -> Ranked:
+        plan, left_out = planned
+        again = partial(self._again, question, planned) if len(ranked) >= deep.request.k else None
+        return self._finisher.arranged(question, plan, ranked, left_out=left_out, deeper=again)
+
+    def _again(self, question: Question, planned: tuple[Plan, Ints]) -> Ranked:
+        """Ask once more, deeper, for the items that are left alone."""
+        return answer(self._state, [self._deeper(question, planned, factor=_DEEPER)])[0]
