@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from features.columns import PERSONALISATION
+from features.triggers.trigger import Trigger
 from serving.api.customer_schemas import (
     AudiencesAnswer,
     CustomerAnswer,
@@ -142,6 +144,23 @@ class Engine:
                 "This demand part was made before there were alerts; train demand again and promote.",
             )
         return self._state.demand.alerts.answer(request)
+
+    @property
+    def triggers(self) -> tuple[Trigger, ...]:
+        """The shop's triggers; none where the release holds no customers."""
+        return () if self._state.rules is None else self._state.rules.triggers
+
+    def live_users(self) -> list[str]:
+        """Return everyone with events sent to this service."""
+        return self._live.users()
+
+    def is_erased(self, user_id: str) -> bool:
+        """Whether a customer is to be forgotten."""
+        return user_id in self._erased
+
+    def may_write_to(self, user_id: str) -> bool:
+        """Whether a customer may be written to: not erased, and consenting to personalisation now."""
+        return user_id not in self._erased and self._consents.of(user_id).allows(PERSONALISATION)
 
     def add_events(self, request: EventsRequest) -> EventsAnswer:
         """Keep new events; they are on disk when this returns, and the next answer sees them."""
