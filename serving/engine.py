@@ -38,9 +38,9 @@ from serving.customers.answers import CustomerAnswers
 from serving.customers.listing import listed
 from serving.history.known_events import KnownEvents
 from serving.items.answers import ItemAnswers
-from serving.live.consents import LiveConsents
-from serving.live.events import LiveEvents
 from serving.live.ingest import ingest
+from serving.live.reads import LiveReads
+from serving.live.store import LiveStore
 from serving.privacy.consents import ConsentWatch
 from serving.privacy.erasures import ErasureWatch
 from serving.privacy.rights import CustomerRights
@@ -56,7 +56,7 @@ class Engine:
 
     Args:
         state: the release.
-        live: events sent to this service.
+        live: where events and consents sent to this service are kept.
         erased: the erasure list.
         wall: the present, UTC microseconds.
         data: the shop's data directory, whose rows an export holds too.
@@ -65,7 +65,7 @@ class Engine:
     def __init__(
         self,
         state: ReleaseState,
-        live: LiveEvents,
+        live: LiveStore,
         erased: ErasureWatch,
         *,
         wall: Callable[[], int] = wall_clock_us,
@@ -74,14 +74,20 @@ class Engine:
         self._state = state
         self._live = live
         self._erased = erased
-        self._consents = ConsentWatch(state.consents, LiveConsents(live.path), links=state.links, wall=wall)
-        self._known = KnownEvents(state, live, erased, self._consents)
+        self._reads = LiveReads(live)
+        self._consents = ConsentWatch(state.consents, live, self._reads, links=state.links, wall=wall)
+        self._known = KnownEvents(state, self._reads, erased, self._consents)
         self._preparation = Preparation(
             state, self._known, is_erased=erased.__contains__, consents=self._consents, wall=wall
         )
-        self._customers = CustomerAnswers(state, live, self._known, erased, self._consents, wall=wall)
+        self._customers = CustomerAnswers(state, self._reads, self._known, erased, self._consents, wall=wall)
         self._items = ItemAnswers(state)
-        self._rights = CustomerRights(state, live, erased, self._consents, data=data)
+        self._rights = CustomerRights(state, live, self._reads, erased, self._consents, data=data)
+
+    @property
+    def state(self) -> ReleaseState:
+        """The release, whose parts another one may hold too."""
+        return self._state
 
     @property
     def release_id(self) -> str:
@@ -90,10 +96,12 @@ class Engine:
 
     def recommend(self, requests: Sequence[RecommendRequest]) -> list[RecommendAnswer | RequestError]:
         """Answer several requests at once; each gets its answer or its own error."""
-        prepared = [self._prepare(request) for request in requests]
-        questions = [one for one in prepared if isinstance(one, Question)]
-        ranked = iter(answer(self._state, questions))
-        return [one if isinstance(one, RequestError) else self._answer(one, next(ranked)) for one in prepared]
+        asked = [request.user_id for request in requests if request.user_id is not None]
+        with self._reads.together(id_ for user_id in asked for id_ in self._consents.ids_of(user_id)):
+            prepared = [self._prepare(request) for request in requests]
+            questions = [one for one in prepared if isinstance(one, Question)]
+            ranked = iter(answer(self._state, questions))
+            return [one if isinstance(one, RequestError) else self._answer(one, next(ranked)) for one in prepared]
 
     def customers(self, request: CustomersRequest) -> CustomersAnswer:
         """Return some customers with a history, or whose ids begin alike."""
@@ -213,4 +221,5 @@ class Engine:
             unknown_items=question.unknown_items,
             unread_event_types=question.unread_event_types,
             personalised=question.personalised,
+            live_state=self._reads.is_readable,
         )

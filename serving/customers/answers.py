@@ -30,7 +30,7 @@ from serving.customers.live_customer import LiveReader
 from serving.customers.live_intent import NO_CONSENT, TOO_OLD, no_intent, purchase_intent
 from serving.customers.rule_book import RuleBook
 from serving.history.known_events import KnownEvents
-from serving.live.events import LiveEvents
+from serving.live.reads import LiveReads
 from serving.privacy.consents import ConsentWatch, UserConsent
 from serving.privacy.erasures import ErasureWatch
 from serving.release.state import ReleaseState
@@ -44,7 +44,7 @@ class CustomerAnswers:
 
     Args:
         state: the release.
-        live: events sent to this service.
+        live: reads events sent to this service.
         known: the same and the stored ones, as histories.
         erased: the erasure list.
         consents: what may serve what.
@@ -54,7 +54,7 @@ class CustomerAnswers:
     def __init__(
         self,
         state: ReleaseState,
-        live: LiveEvents,
+        live: LiveReads,
         known: KnownEvents,
         erased: ErasureWatch,
         consents: ConsentWatch,
@@ -176,7 +176,8 @@ class CustomerAnswers:
             return [], [], no_intent(NO_CONSENT)
         if rules is None or self._reader is None:
             return [], [], no_intent(TOO_OLD)
-        sent = [row for id_ in self._consents.ids_of(user_id) for row in self._live.of_user(id_)]
+        users = self._live.of(self._consents.ids_of(user_id)).values()
+        sent = [row for user in users for row in user.events]
         now_us = rules.now_us(self._wall, newest_us=max((row[0] for row in sent), default=0))
         found = self._reader.read(book.customer_of(user_id), sent, consent, book.row(user_id), now_us=now_us)
         return self._reader.triggers(found), self._reader.cart(found), purchase_intent(rules, found)

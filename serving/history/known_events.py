@@ -12,8 +12,8 @@ from features import columns as c
 from features.vocabulary import UNKNOWN
 from serving.api.errors import RequestError
 from serving.api.schemas import HistoryEvent, RecommendRequest
-from serving.history.stored import UserEvents, to_instant, to_microseconds
-from serving.live.events import LiveEvents
+from serving.history.stored import NOTHING, UserEvents, to_instant, to_microseconds
+from serving.live.reads import LiveReads
 from serving.privacy.consents import ConsentWatch, UserConsent
 from serving.privacy.erasures import ErasureWatch
 from serving.release.state import ReleaseState
@@ -27,12 +27,12 @@ class KnownEvents:
 
     Args:
         state: stored histories and codes.
-        live: events sent to this service.
+        live: reads events sent to this service.
         erased: the erasure list.
         consents: what may serve what.
     """
 
-    def __init__(self, state: ReleaseState, live: LiveEvents, erased: ErasureWatch, consents: ConsentWatch) -> None:
+    def __init__(self, state: ReleaseState, live: LiveReads, erased: ErasureWatch, consents: ConsentWatch) -> None:
         self._state = state
         self._live = live
         self._erased = erased
@@ -46,7 +46,7 @@ class KnownEvents:
         """Return a user's events in the release that may serve personalisation; unknown items are UNKNOWN."""
         histories = self._state.histories
         if user_id is None or histories is None or user_id in self._erased:
-            return UserEvents.from_rows([])
+            return NOTHING
         events = histories.of_user(user_id)
         consent = consent or self._consents.of(user_id)
         return events.where(consent.mask(c.PERSONALISATION, events.ts))
@@ -63,11 +63,12 @@ class KnownEvents:
         Those of the customer's other ids are the user's: what was looked at before the login, on the same phone.
         """
         if user_id is None or user_id in self._erased:
-            return UserEvents.from_rows([])
-        sent = [row for id_ in self._consents.ids_of(user_id) for row in self._live.of_user(id_)]
+            return NOTHING
+        users = self._live.of(self._consents.ids_of(user_id)).values()
+        sent = [row for user in users for row in user.events]
         rows = [(kind, item, ts) for ts, kind, item in sorted(sent, key=lambda row: row[0]) if item is not None]
         if not rows:
-            return UserEvents.from_rows([])
+            return NOTHING
         consent = consent or self._consents.of(user_id)
         return self._encoded([row for row in rows if any(consent.holds(purpose, row[2]) for purpose in purposes)])
 
@@ -78,12 +79,16 @@ class KnownEvents:
             RequestError: nobody is named, and the release knows none of the items.
         """
         if not request.events:
-            return UserEvents.from_rows([]), []
+            return NOTHING, []
+        known = self._state.item_codes
         now = to_microseconds(dt.datetime.now(dt.UTC))
-        rows = [(e.event_type, e.item_id, now if e.ts is None else to_microseconds(e.ts)) for e in request.events]
-        rows.sort(key=lambda row: row[2])
-        unknown = sorted({item for _, item, _ in rows if item not in self._state.item_codes})
-        encoded = self._encoded(rows)
+        codes = [known.get(event.item_id, UNKNOWN) for event in request.events]
+        kinds = [c.EVENT_TYPE_CODES[event.event_type] for event in request.events]
+        instants = [now if event.ts is None else to_microseconds(event.ts) for event in request.events]
+        encoded = self._of_known_items(codes, kinds, instants)
+        if len(encoded) == len(codes):
+            return encoded, []
+        unknown = sorted({event.item_id for event in request.events if event.item_id not in known})
         if not len(encoded) and request.user_id is None:
             raise RequestError(
                 422,
@@ -123,6 +128,18 @@ class KnownEvents:
 
     def _encoded(self, rows: Sequence[tuple[str, str, int]]) -> UserEvents:
         """Encode ``(event_type, item_id, ts)``, oldest first; items that the release does not know are left out."""
-        codes, bands = self._state.item_codes, self._state.catalog.price_band
-        known = [(codes[item], c.EVENT_TYPE_CODES[kind], ts) for kind, item, ts in rows if item in codes]
-        return UserEvents.from_rows([(code, kind, ts, int(bands[code])) for code, kind, ts in known])
+        known = self._state.item_codes
+        return self._of_known_items(
+            [known.get(item, UNKNOWN) for _, item, _ in rows],
+            [c.EVENT_TYPE_CODES[kind] for kind, _, _ in rows],
+            [ts for _, _, ts in rows],
+        )
+
+    def _of_known_items(self, codes: list[int], kinds: list[int], instants: list[int]) -> UserEvents:
+        """Return events in order of time, those of one instant as they came; UNKNOWN items are left out."""
+        item, kind, ts = np.array(codes, np.int32), np.array(kinds, np.int8), np.array(instants, np.int64)
+        if len(ts) > 1 and (ts[1:] < ts[:-1]).any():
+            order = np.argsort(ts, kind="stable")
+            item, kind, ts = item[order], kind[order], ts[order]
+        bands = self._state.catalog.price_band[item].astype(np.int8, copy=False)
+        return UserEvents(item=item, event_type=kind, ts=ts, price_band=bands).where(item != UNKNOWN)

@@ -62,14 +62,27 @@ class UserEvents:
         """
         held = [source for source in sources if len(source)]
         if len(held) <= 1:
-            return held[0] if held else cls.from_rows([])
+            return held[0] if held else NOTHING
         columns = {name: np.concatenate([getattr(source, name) for source in held]) for name in EVENT_ARRAYS}
-        keys = np.stack([columns["ts"], columns["item"], columns["event_type"]], axis=1)
         source = np.repeat(np.arange(len(held)), [len(one) for one in held])
-        first = _first_source_of_each(keys, source)
         order = np.argsort(columns["ts"], kind="stable")
-        keep = order[(first == source)[order]]
-        return cls(**{name: values[keep] for name, values in columns.items()})
+        if _share_an_instant(columns["ts"][order], source[order]):
+            keys = np.stack([columns["ts"], columns["item"], columns["event_type"]], axis=1)
+            order = order[(_first_source_of_each(keys, source) == source)[order]]
+        return cls(**{name: values[order] for name, values in columns.items()})
+
+
+NOTHING: Final = UserEvents.from_rows([])
+
+
+def _share_an_instant(ts: Ints, source: Ints) -> bool:
+    """Whether events of two sources happened at one instant: only such can be the same event.
+
+    Args:
+        ts: rising ``[N]``.
+        source: of each; rising within one instant.
+    """
+    return bool(((ts[1:] == ts[:-1]) & (source[1:] != source[:-1])).any())
 
 
 def _first_source_of_each(keys: npt.NDArray[np.int64], source: Ints) -> Ints:
@@ -128,7 +141,7 @@ class Histories:
         if code < FIRST:
             code = self.users.code_of(self.links.resolve([user_id])[0])
         if code < FIRST:
-            return UserEvents.from_rows([])
+            return NOTHING
         span = slice(*self.sequences.offsets[code - FIRST : code - FIRST + 2])
         arrays = {name: getattr(self.sequences, name)[span] for name in EVENT_ARRAYS}
         return UserEvents(**arrays | {"item": self.codes[arrays["item"]]})
@@ -140,7 +153,8 @@ def _directory(part: Part) -> Path:
 
 def to_microseconds(instant: dt.datetime) -> int:
     """Return an instant as UTC microseconds since 1970."""
-    return (instant - _EPOCH) // dt.timedelta(microseconds=1)
+    since = instant - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def to_instant(microseconds: int) -> dt.datetime | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from features import columns as c
+from features.contract.check import UNIT_EVENT_TYPES
 from serving.api.decoding import explain
 from serving.api.errors import RequestError
 from serving.api.schemas import EventsAnswer, EventsRequest, NewEvent, RejectedEvent
 from serving.history.stored import to_microseconds
-from serving.live.events import LiveEvent, LiveEvents, content_id
+from serving.live.store import MORE_COLUMNS, LiveEvent, LiveStore, Verdict, content_id
 from serving.privacy.consents import ConsentWatch
 from serving.privacy.erasures import ErasureWatch
 
@@ -28,67 +30,111 @@ class Refused(ValueError):
 def ingest(
     request: EventsRequest,
     *,
-    live: LiveEvents,
+    live: LiveStore,
     erased: ErasureWatch,
     consents: ConsentWatch,
     knows_item: Callable[[str], bool],
     reads: Callable[[str], bool],
 ) -> EventsAnswer:
-    """Keep a batch of events; accepted rows are on disk when this returns.
+    """Keep a batch of events; accepted rows are kept when this returns.
 
     Args:
         request: rows as they came.
         live: where events are kept.
         erased: customers whose events are refused.
         consents: an event that no purpose may use is not kept.
-        knows_item: whether the release holds an item.
+        knows_item: whether the release holds an item; one that it does not is new, perhaps, and kept for the log.
         reads: whether the release's model was trained on an event type.
 
     Raises:
-        RequestError: not one row could be kept.
+        RequestError: not one row could be kept, or the store cannot be reached.
     """
-    now = dt.datetime.now(dt.UTC)
-    good: list[tuple[int, LiveEvent]] = []
-    rejected: list[RejectedEvent] = []
-    for row, content in enumerate(request.events):
-        try:
-            good.append((row, _checked(content, now=now, knows_item=knows_item)))
-        except Refused as error:
-            rejected.append(RejectedEvent(row=row, reason=str(error)))
-    added = live.add(
-        [event for _, event in good],
-        refuses=erased.__contains__,
-        withholds=lambda event: not consents.of(event.user_id).may_serve(event.ts_us),
-    )
+    good, rejected = checked_rows(request.events)
+    added = live.add([event for _, event in good], judge=Gate(erased, consents))
     reason = "user_id: this customer was erased; events are no longer kept under this id"
     rejected += [RejectedEvent(row=good[position][0], reason=reason) for position in added.refused_rows]
     if len(rejected) == len(request.events):
         raise RequestError(422, "no_event_accepted", f"No row could be kept; {_examples(rejected)}")
+    items = {event.item_id for _, event in good if event.item_id is not None}
     return EventsAnswer(
         accepted=added.num_accepted,
         duplicates=added.num_duplicates,
         rejected=sorted(rejected, key=lambda refusal: refusal.row),
         without_consent=added.num_withheld,
         unread_event_types=sorted({event.event_type for _, event in good if not reads(event.event_type)}),
+        unknown_items=sorted(item for item in items if not knows_item(item)),
     )
 
 
-def _checked(content: Any, *, now: dt.datetime, knows_item: Callable[[str], bool]) -> LiveEvent:
+class Gate:
+    """Whether events may be kept, as erasures and consents stand.
+
+    Args:
+        erased: customers whose events are refused.
+        consents: an event that no purpose may use is withheld.
+    """
+
+    def __init__(self, erased: ErasureWatch, consents: ConsentWatch) -> None:
+        self._erased = erased
+        self._consents = consents
+
+    def __call__(self, events: Sequence[LiveEvent]) -> list[Verdict]:
+        """Return the verdict on each event."""
+        gone = self._erased.current()
+        users = {event.user_id for event in events}
+        refused = {user_id for user_id in users if user_id in gone}
+        consents = self._consents.of_all(users - refused)
+        return [
+            "refused"
+            if event.user_id in refused
+            else "kept"
+            if consents[event.user_id].may_serve(event.ts_us)
+            else "withheld"
+            for event in events
+        ]
+
+
+def checked_rows(rows: Sequence[Any]) -> tuple[list[tuple[int, LiveEvent]], list[RejectedEvent]]:
+    """Return the rows that keep the contract, by number, and the others with their reasons."""
+    now = dt.datetime.now(dt.UTC)
+    good: list[tuple[int, LiveEvent]] = []
+    rejected: list[RejectedEvent] = []
+    for row, content in enumerate(rows):
+        try:
+            good.append((row, _checked(content, now=now)))
+        except Refused as error:
+            rejected.append(RejectedEvent(row=row, reason=str(error)))
+    return good, rejected
+
+
+def _checked(content: Any, *, now: dt.datetime) -> LiveEvent:
     try:
         event = msgspec.convert(content, NewEvent)
     except msgspec.ValidationError as error:
         raise Refused(explain(str(error), content, NewEvent)) from None
     if event.item_id is None and event.event_type in c.ITEM_EVENT_TYPES:
         raise Refused(f"item_id: expected one with event_type {event.event_type!r}, found none")
-    if event.item_id is not None and not knows_item(event.item_id):
-        raise Refused(f"item_id: the release knows no item {event.item_id!r}")
+    if event.quantity == 0 and event.event_type in UNIT_EVENT_TYPES:
+        raise Refused(f"quantity: expected at least 1 with event_type {event.event_type!r}, found 0")
     if event.ts is not None and event.ts - now > _FUTURE:
         raise Refused(f"ts: expected an instant that has passed, found {event.ts.isoformat()}")
-    ts_us = to_microseconds(event.ts or now)
-    if ts_us <= 0:  # 0 stands for an instant that is not known
-        raise Refused(f"ts: expected an instant after 1970, found {event.ts and event.ts.isoformat()}")
-    own_id = event.event_id or content_id(event.user_id, event.event_type, event.item_id, ts_us)
-    return LiveEvent(own_id, event.user_id, ts_us, event.event_type, event.item_id)
+    ts_us = 0 if event.ts is None else to_microseconds(event.ts)
+    if event.ts is not None and ts_us <= 0:  # 0 stands for an instant that is not known
+        raise Refused(f"ts: expected an instant after 1970, found {event.ts.isoformat()}")
+    return LiveEvent(_id(event, ts_us), event.user_id, ts_us, event.event_type, event.item_id, _more(event))
+
+
+def _id(event: NewEvent, ts_us: int) -> str:
+    if event.event_id is not None:
+        return event.event_id
+    if not ts_us:  # each sending counts
+        return f"receipt-{uuid.uuid4().hex}"
+    return content_id(event.user_id, event.event_type, event.item_id, ts_us)
+
+
+def _more(event: NewEvent) -> str | None:
+    given = {name: value for name in MORE_COLUMNS if (value := getattr(event, name)) is not None}
+    return msgspec.json.encode(given).decode() if given else None
 
 
 def _examples(rejected: list[RejectedEvent]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from features import columns as c
-from features.identity.graph import CUSTOMER_ID
 from features.identity.map import IdentityMap
 from features.privacy.consents import ALWAYS, Consent, ConsentBook
 from features.vocabulary import FIRST, Vocabulary
-from serving.live.consents import ConsentChange, LiveConsents
+from serving.live.reads import LiveReads
+from serving.live.store import ConsentChange, LiveStore
 from serving.surfaces.clock import wall_clock_us
 
 
@@ -61,7 +60,8 @@ class ConsentWatch:
 
     Args:
         book: of the newest customers part, whichever release is served: a rollback brings back no consent.
-        live: what was said to this service.
+        live: where what is said to this service is kept.
+        reads: of the same.
         links: whose ids are whose.
         wall: the present, UTC microseconds.
     """
@@ -69,45 +69,54 @@ class ConsentWatch:
     def __init__(
         self,
         book: ConsentBook,
-        live: LiveConsents,
+        live: LiveStore,
+        reads: LiveReads,
         *,
         links: IdentityMap,
         wall: Callable[[], int] = wall_clock_us,
     ) -> None:
         self._book = book
         self._live = live
+        self._reads = reads
         self._links = links
         self._wall = wall
-        self._linked: dict[str, list[str]] = defaultdict(list)
-        for id_, customer in zip(links.frame["id"], links.frame[CUSTOMER_ID], strict=True):
-            self._linked[customer].append(str(id_))
 
-    def ids_of(self, user_id: str) -> list[str]:
+    def ids_of(self, user_id: str) -> Sequence[str]:
         """Return all ids of a customer, the one asked for and the customer's own among them."""
-        customer = self._customer_of(user_id)
-        return sorted({user_id, customer, *self._linked.get(customer, ())})
+        return self._links.linked(user_id) if len(self._links) else (user_id,)
 
     def of(self, user_id: str) -> UserConsent:
-        """Return one customer's consents."""
+        """Return one customer's consents; none where live state cannot be read, and may hold a withdrawal."""
         ids = self.ids_of(user_id)
-        said = self._live.of_users(ids)
-        return self._joined(user_id, [change for id_ in ids for change in said.get(id_, ())])
+        said = self._reads.of(ids)
+        if not self._reads.knows_consents:
+            return self._silent()
+        return self._joined(user_id, [change for id_ in ids if id_ in said for change in said[id_].consents])
+
+    def of_all(self, user_ids: Iterable[str]) -> dict[str, UserConsent]:
+        """Return the consents of several customers, by id, with one read."""
+        ids = {user_id: self.ids_of(user_id) for user_id in user_ids}
+        said = self._reads.of({id_ for linked in ids.values() for id_ in linked})
+        return {
+            user_id: self._joined(user_id, [change for id_ in linked if id_ in said for change in said[id_].consents])
+            for user_id, linked in ids.items()
+        }
 
     def allowed(self, user_ids: Sequence[str], purpose: str) -> set[str]:
         """Return those of many customers whom a purpose may be served with now."""
         ids = {user_id: self.ids_of(user_id) for user_id in user_ids}
-        said = self._live.of_users({id_ for linked in ids.values() for id_ in linked})
+        said = self._reads.of({id_ for linked in ids.values() for id_ in linked})
         held = self._book.holding([self._customer_of(user_id) for user_id in ids], purpose, self._wall())
         found = dict(zip(ids, held.tolist(), strict=True))
         for user_id, linked in ids.items() if said else ():
-            if changes := [change for id_ in linked for change in said.get(id_, ())]:
+            if changes := [change for id_ in linked if id_ in said for change in said[id_].consents]:
                 found[user_id] = self._joined(user_id, changes).allows(purpose)
         return {user_id for user_id, is_held in found.items() if is_held}
 
     def held(self, customers: Vocabulary, purpose: str) -> npt.NDArray[np.bool_]:
         """Return, of every customer of a table, what ``allowed`` says, bool by row; only those who spoke are looked up."""
         found = self._book.holding(customers.ids, purpose, self._wall())
-        for customer in {self._customer_of(user_id) for user_id in self._live.users()}:
+        for customer in {self._customer_of(user_id) for user_id in self._live.consenting()}:
             code = customers.code_of(customer)
             if code >= FIRST:
                 found[code - FIRST] = self.of(customer).allows(purpose)
@@ -115,16 +124,16 @@ class ConsentWatch:
 
     def add(self, change: ConsentChange) -> UserConsent:
         """Keep a change, on disk when this returns; return what holds with it."""
-        self._live.add(change)
+        self._live.add_consent(change)
         return self.of(change.user_id)
 
     def changes(self, user_ids: Iterable[str]) -> list[ConsentChange]:
         """Return what customers said to this service."""
-        return [change for changes in self._live.of_users(user_ids).values() for change in changes]
+        return [change for user in self._reads.of(user_ids).values() for change in user.consents]
 
-    def delete_user(self, user_id: str) -> None:
-        """Delete what a customer said to this service."""
-        self._live.delete_user(user_id)
+    def _silent(self) -> UserConsent:
+        nothing = {purpose: Consent() for purpose in c.PURPOSES}
+        return UserConsent(by_purpose=nothing, now_us=self._wall(), is_named=False)
 
     def _joined(self, user_id: str, changes: Iterable[ConsentChange]) -> UserConsent:
         said, customer = list(changes), self._customer_of(user_id)
@@ -135,4 +144,4 @@ class ConsentWatch:
         return UserConsent(by_purpose=by_purpose, now_us=self._wall(), is_named=bool(said) or customer in self._book)
 
     def _customer_of(self, user_id: str) -> str:
-        return self._links.resolve([user_id])[0] if self._linked else user_id
+        return self._links.resolve([user_id])[0] if len(self._links) else user_id

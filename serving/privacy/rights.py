@@ -26,8 +26,8 @@ from serving.api.schemas import (
 )
 from serving.customers.book import CustomerBook
 from serving.history.stored import to_instant, to_microseconds
-from serving.live.consents import ConsentChange
-from serving.live.events import LiveEvents
+from serving.live.reads import LiveReads
+from serving.live.store import ConsentChange, LiveStore
 from serving.privacy.consents import ConsentWatch, UserConsent
 from serving.privacy.erasures import ErasureWatch
 from serving.release.state import ReleaseState
@@ -42,7 +42,8 @@ class CustomerRights:
 
     Args:
         state: the release.
-        live: events sent to this service.
+        live: where what is sent to this service is kept.
+        reads: of the same.
         erased: the erasure list.
         consents: what may serve what.
         data: the shop's data directory, whose rows an export holds too.
@@ -51,7 +52,8 @@ class CustomerRights:
     def __init__(
         self,
         state: ReleaseState,
-        live: LiveEvents,
+        live: LiveStore,
+        reads: LiveReads,
         erased: ErasureWatch,
         consents: ConsentWatch,
         *,
@@ -59,6 +61,7 @@ class CustomerRights:
     ) -> None:
         self._state = state
         self._live = live
+        self._reads = reads
         self._erased = erased
         self._consents = consents
         self._data = data
@@ -89,10 +92,7 @@ class CustomerRights:
         ids = self._consents.ids_of(user_id)
         for id_ in ids:
             self._erased.add(id_)
-        deleted = 0
-        for id_ in ids:
-            deleted += self._live.delete_user(id_)
-            self._consents.delete_user(id_)
+        deleted = sum(self._live.delete_user(id_) for id_ in ids)
         return ErasureAnswer(erased=True, live_events_deleted=deleted, ids=len(ids))
 
     def export(self, user_id: str, history: Sequence[HistoryEvent], request: ExportRequest) -> ExportAnswer:
@@ -103,7 +103,7 @@ class CustomerRights:
         """
         ids = [] if user_id in self._erased else self._consents.ids_of(user_id)
         book = self._state.customers
-        rows = [(id_, *row) for id_ in ids for row in self._live.of_user(id_)]
+        rows = [(id_, *row) for id_, user in self._reads.of(ids).items() for row in user.events]
         changes = self._consents.changes(ids)
         consent = self._consents.of(user_id)
         activity = self._activity(user_id, ids)
@@ -113,7 +113,7 @@ class CustomerRights:
         self._record.record("customer exported over HTTP", ids=ids, who=request.who or "", why=request.why or "")
         return ExportAnswer(
             user_id=user_id,
-            ids=ids,
+            ids=list(ids),
             profile=profile,
             history=list(history),
             live_events=[

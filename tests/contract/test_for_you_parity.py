@@ -10,9 +10,9 @@ import pytest
 from features.repeats.blend import NUM_NEW
 from serving.api.schemas import RecommendAnswer, RecommendRequest
 from serving.engine import Engine
-from serving.live.events import LiveEvents
 from serving.privacy.erasures import ErasureWatch
 from serving.release.state import ReleaseState
+from tests.serving.asking import live_store
 from tests.serving.tiny_release import AS_OF_US, build, plain_blend
 from training.retrieval.for_you import ForYouRecommender
 
@@ -26,7 +26,7 @@ def test_for_you_when_evaluated_and_served_then_the_lists_are_equal(
     tiny = build(tmp_path / "store", num_items=2 * NUM_NEW, blend=plain_blend(), repeat=repeat)
     recommender = ForYouRecommender.from_part(tiny.release.parts["retrieval"], now_us=AS_OF_US)
     evaluated = recommender.recommend(tiny.histories, k=20, exclude_seen=exclude_seen)
-    live = LiveEvents(tmp_path / "live.sqlite", max_events=20)
+    live = live_store(tmp_path / "live.sqlite")
     engine = Engine(
         ReleaseState.load(tiny.store), live, ErasureWatch(tiny.store.erasures), wall=lambda: AS_OF_US
     )  # fmt: skip

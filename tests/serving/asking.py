@@ -11,7 +11,8 @@ from features.vocabulary import FIRST
 from serving.api.errors import RequestError
 from serving.api.schemas import RecommendAnswer, RecommendRequest
 from serving.engine import Engine
-from serving.live.events import LiveEvents
+from serving.live.settings import LiveSettings
+from serving.live.sqlite_store import SqliteStore
 from serving.privacy.erasures import ErasureWatch
 from serving.release.state import ReleaseState
 from tests.serving.tiny_release import AS_OF_US, TinyRelease
@@ -19,9 +20,14 @@ from tests.serving.tiny_release import AS_OF_US, TinyRelease
 PURCHASE = EVENT_TYPE_CODES["purchase"]
 
 
+def live_store(path: Path, **settings: object) -> SqliteStore:
+    """A store that no event of these tests is too old for, whatever year they run in."""
+    return SqliteStore(path, LiveSettings(**{"max_age_days": 36_500, "max_events": 20} | settings))  # type: ignore[arg-type]
+
+
 def engine_over(state: ReleaseState, tiny: TinyRelease, directory: Path) -> Engine:
     """An engine whose present is where the data end."""
-    live = LiveEvents(directory / "live.sqlite", max_events=20)
+    live = live_store(directory / "live.sqlite")
     erasures = type(tiny.store)(root=directory).erasures
     return Engine(state, live, ErasureWatch(erasures), wall=lambda: AS_OF_US)
 

@@ -14,6 +14,7 @@ from serving.engine import Engine
 from serving.process.settings import ServeSettings
 from serving.release.state import ReleaseState
 from tests.serving.asking import engine_over
+from tests.serving.redis_process import RedisProcess
 from tests.serving.server_process import Server, free_port
 from tests.serving.tiny_release import TinyRelease, build
 
@@ -36,12 +37,22 @@ def engine(tiny_state: ReleaseState, tiny: TinyRelease, tmp_path: Path) -> Engin
 
 
 @pytest.fixture(scope="session")
+def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    """One Redis for all tests that neither stop nor empty it; each uses a prefix of its own."""
+    process = RedisProcess(tmp_path_factory.mktemp("redis"))
+    yield process
+    process.kill()
+
+
+@pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     """Start servers that are killed at the end of the session where they still run."""
     started: list[Server] = []
 
     def start(store: Path, **settings: object) -> Server:
-        given = {"store": str(store), "port": free_port(), "workers": 2} | settings
+        # Tests send events of fixed days, in whatever year they run.
+        live = {"max_age_days": 36_500} | settings.pop("live", {})  # type: ignore[operator]
+        given = {"store": str(store), "port": free_port(), "workers": 2, "live": live} | settings
         server = Server(msgspec.convert(given, ServeSettings), tmp_path_factory.mktemp("server") / "log")
         started.append(server)
         return server

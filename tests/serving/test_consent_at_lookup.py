@@ -23,9 +23,9 @@ from serving.api.errors import RequestError
 from serving.api.schemas import ConsentRequest, CustomersRequest, EventsRequest, ExportRequest, RecommendRequest
 from serving.engine import Engine
 from serving.history.stored import to_instant
-from serving.live.consents import ConsentChange, LiveConsents
+from serving.live.store import ConsentChange
 from serving.release.state import ReleaseState
-from tests.serving.asking import ask, engine_over, ids
+from tests.serving.asking import ask, engine_over, ids, live_store
 from tests.serving.tiny_release import AS_OF_US, DAY_US, START_US, TinyRelease
 
 
@@ -164,14 +164,13 @@ def test_consent_when_its_instant_lies_ahead_then_refused(consented: Engine) -> 
 
 
 def test_live_consents_when_sent_twice_then_counted_once_and_deleted_wholly(tmp_path: Path) -> None:
-    held = LiveConsents(tmp_path / "live.sqlite")
+    held = live_store(tmp_path / "live.sqlite")
     change = ConsentChange("ann-unmistakable", ANALYTICS, True, 5)
-    held.add(change)
-    held.add(change)
-    assert LiveConsents(tmp_path / "live.sqlite").of_users(["ann-unmistakable", "bob"]) == {
-        "ann-unmistakable": [change]
-    }
-    assert held.delete_user("ann-unmistakable") == 1
+    held.add_consent(change)
+    held.add_consent(change)
+    found = live_store(tmp_path / "live.sqlite").read(["ann-unmistakable", "bob"])
+    assert {user_id: user.consents for user_id, user in found.items()} == {"ann-unmistakable": [change]}
+    held.delete_user("ann-unmistakable")
     assert not [path for path in tmp_path.iterdir() if b"ann-unmistakable" in path.read_bytes()]
 
 

@@ -1,102 +1,332 @@
-"""The store of recent events: order, idempotency, caps, and many writers at once."""
+"""Live state, in SQLite and in Redis: order, idempotency, caps, ages, deletion, and many writers at once."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import sqlite3
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.live.events import LiveEvent, LiveEvents, content_id
+from serving.live.opening import open_live
+from serving.live.settings import LiveSettings
+from serving.live.sqlite_store import SqliteStore
+from serving.live.store import ConsentChange, LiveEvent, LiveRow, LiveStateError, LiveStore, Verdict, content_id
+from tests.serving.redis_process import RedisProcess
+
+NOW_US = 1_800_000_000_000_000
+DAY_US = 86_400_000_000
+Open = Callable[..., LiveStore]
 
 
-def row(number: int, *, user: str = "u", ts: int = 0, event_id: str = "") -> LiveEvent:
-    return LiveEvent(event_id or f"e{number}", user, ts or number, "view", f"item-{number}")
+class Wall:
+    """A clock that tests set."""
+
+    def __init__(self) -> None:
+        self.us = NOW_US
+
+    def __call__(self) -> int:
+        return self.us
 
 
-def keep_all(user_id: str) -> bool:
-    return False
+def row(number: int, *, user: str = "u", ts: int = 0, event_id: str = "", kind: str = "view") -> LiveEvent:
+    """An event ``ts`` microseconds before the present's day began, so that greater is later."""
+    return LiveEvent(event_id or f"e{number}", user, NOW_US - DAY_US + (ts or number), kind, f"item-{number}")
+
+
+def keep(events: Sequence[LiveEvent]) -> list[Verdict]:
+    return ["kept"] * len(events)
+
+
+def without(*users: str) -> Callable[[Sequence[LiveEvent]], list[Verdict]]:
+    return lambda events: ["refused" if event.user_id in users else "kept" for event in events]
+
+
+def events_of(live: LiveStore, user: str = "u") -> Sequence[LiveRow]:
+    found = live.read([user]).get(user)
+    return [] if found is None else found.events
+
+
+def items_of(live: LiveStore, user: str = "u") -> list[str | None]:
+    return [item for _, _, item in events_of(live, user)]
 
 
 @pytest.fixture
-def live(tmp_path: Path) -> LiveEvents:
-    return LiveEvents(tmp_path / "events.sqlite", max_events=5)
+def wall() -> Wall:
+    return Wall()
 
 
-def test_add_when_events_come_out_of_order_then_they_are_read_by_time(live: LiveEvents) -> None:
-    live.add([row(1, ts=30), row(2, ts=10), row(3, ts=30)], refuses=keep_all)
-    live.add([row(4, ts=20)], refuses=keep_all)
-    assert [item for _, _, item in live.of_user("u")] == ["item-2", "item-4", "item-1", "item-3"]
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The settings that name a store of this test's own."""
+    if request.param == "sqlite":
+        return {"file": str(tmp_path / "events.sqlite")}
+    process: RedisProcess = request.getfixturevalue("redis_process")
+    return {"url": process.url, "prefix": f"t{abs(hash(str(tmp_path)))}"}
 
 
-def test_add_when_an_id_comes_again_then_it_counts_once(live: LiveEvents) -> None:
-    first = live.add([row(1), row(2), row(1)], refuses=keep_all)
-    again = live.add([row(2), row(3)], refuses=keep_all)
+@pytest.fixture
+def open_store(place: dict[str, str], wall: Wall) -> Open:
+    """Open the test's store, as each worker does."""
+
+    def opened(**more: object) -> LiveStore:
+        chosen = msgspec.convert(place | {"max_events": 5, "timeout_ms": 5_000} | more, LiveSettings)
+        return open_live(chosen, Path(), wall=wall)
+
+    return opened
+
+
+@pytest.fixture
+def live(open_store: Open) -> LiveStore:
+    return open_store()
+
+
+def test_add_when_events_come_out_of_order_then_they_are_read_by_time(live: LiveStore) -> None:
+    live.add([row(1, ts=30), row(2, ts=10), row(3, ts=30)], judge=keep)
+    live.add([row(4, ts=20)], judge=keep)
+    assert items_of(live) == ["item-2", "item-4", "item-1", "item-3"]
+
+
+def test_add_when_an_id_comes_again_then_it_counts_once(live: LiveStore) -> None:
+    first = live.add([row(1), row(2), row(1)], judge=keep)
+    again = live.add([row(2), row(3)], judge=keep)
+    other = live.add([row(9, user="another", event_id="e1")], judge=keep)
     assert (first.num_accepted, first.num_duplicates) == (2, 1)
     assert (again.num_accepted, again.num_duplicates) == (1, 1)
-    assert len(live.of_user("u")) == 3
+    assert (other.num_accepted, other.num_duplicates) == (0, 1)
+    assert len(events_of(live)) == 3
+    assert events_of(live, "another") == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 50)), max_size=40), st.integers(1, 6))
 def test_add_when_a_user_has_many_events_then_the_newest_are_kept(
-    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, int]], cap: int
+    open_store: Open, events: list[tuple[str, int]], cap: int
 ) -> None:
-    live = LiveEvents(tmp_path_factory.mktemp("cap") / "events.sqlite", max_events=cap)
-    rows = [row(number, user=user, ts=ts) for number, (user, ts) in enumerate(events)]
+    live = open_store(max_events=cap)
+    for user in "ab":
+        live.delete_user(user)
+    prefix = f"{id(events)}-{len(events)}-{cap}-{hash(tuple(events))}"  # ids of an example of its own
+    rows = [row(number, user=user, ts=ts, event_id=f"{prefix}-{number}") for number, (user, ts) in enumerate(events)]
     for start in range(0, len(rows), 7):
-        live.add(rows[start : start + 7], refuses=keep_all)
+        live.add(rows[start : start + 7], judge=keep)
     for user in "ab":
         own = sorted((one for one in rows if one.user_id == user), key=lambda one: one.ts_us)  # stable: by arrival
-        assert [item for _, _, item in live.of_user(user)] == [one.item_id for one in own[-cap:]]
+        assert items_of(live, user) == [one.item_id for one in own[-cap:]]
     live.close()
 
 
-def test_delete_user_when_done_then_no_byte_of_the_user_is_left(live: LiveEvents, tmp_path: Path) -> None:
-    live.add([row(1, user="someone-in-particular"), row(2, user="another")], refuses=keep_all)
-    assert live.delete_user("someone-in-particular") == 1
-    assert live.delete_user("someone-in-particular") == 0
-    assert live.users() == ["another"]
-    assert not any(b"someone-in-particular" in path.read_bytes() for path in tmp_path.iterdir())
+def test_read_when_another_handle_has_written_then_it_is_seen_at_once(open_store: Open) -> None:
+    reader, writer = open_store(), open_store()
+    assert reader.read(["u", "v"]) == {}
+    writer.add([row(1)], judge=keep)
+    assert items_of(reader) == ["item-1"]
+    writer.add([row(2), row(3, user="v")], judge=keep)
+    both = reader.read(["u", "v", "nobody"])
+    assert {user: [item for _, _, item in found.events] for user, found in both.items()} == {
+        "u": ["item-1", "item-2"],
+        "v": ["item-3"],
+    }
+    writer.add_consent(ConsentChange("v", "analytics", False, 7))
+    assert reader.read(["v"])["v"].consents == [ConsentChange("v", "analytics", False, 7)]
+    writer.delete_user("u")
+    assert reader.read(["u"]) == {}
+    reader.close(), writer.close()
 
 
-def test_add_when_users_are_refused_then_only_their_rows_are_left_out(live: LiveEvents) -> None:
-    added = live.add([row(1, user="gone"), row(2), row(3, user="gone")], refuses=lambda user: user == "gone")
-    assert added.refused_rows == (0, 2)
+def test_add_when_users_are_refused_or_withheld_then_only_their_rows_are_left_out(live: LiveStore) -> None:
+    verdicts: list[Verdict] = ["refused", "kept", "withheld", "refused"]
+    rows = [row(1, user="gone"), row(2), row(3, user="silent"), row(4, user="gone")]
+    added = live.add(rows, judge=lambda _: verdicts)
+    assert added.refused_rows == (0, 3)
+    assert (added.num_accepted, added.num_withheld) == (1, 1)
     assert live.users() == ["u"]
+    assert [one.event.event_id for one in live.logged()] == ["e2"]
 
 
-def test_add_when_it_fails_midway_then_nothing_of_the_batch_is_kept(live: LiveEvents) -> None:
-    broken = LiveEvent("e9", "u", "not a number", "view", b"\xff")  # type: ignore[arg-type]
-    with pytest.raises(sqlite3.Error):
-        live.add([row(1), broken._replace(user_id=None)], refuses=keep_all)  # type: ignore[arg-type]
-    assert live.of_user("u") == []
-    assert live.add([row(1)], refuses=keep_all).num_accepted == 1
+def test_add_when_a_user_is_erased_between_judgement_and_writing_then_nothing_is_kept(open_store: Open) -> None:
+    live, other, erased = open_store(busy_seconds=0.2), open_store(busy_seconds=0.2), set()
+
+    def judge(events: Sequence[LiveEvent]) -> list[Verdict]:
+        verdicts = without(*erased)(events)
+        if not erased:  # elsewhere, at this moment; SQLite makes them wait for the writing
+            erased.add("u")
+            with contextlib.suppress(LiveStateError):
+                other.delete_user("u")
+                deleted.append("u")
+        return verdicts
+
+    deleted: list[str] = []
+    live.add([row(1)], judge=judge)
+    if not deleted:
+        other.delete_user("u")
+    assert live.users() == []
+    assert live.logged() == []
+    live.close(), other.close()
 
 
-def _write(path: Path, writer: int) -> None:
-    live = LiveEvents(path, max_events=1000)
+def test_consents_when_sent_then_in_order_of_arrival_and_once(live: LiveStore) -> None:
+    changes = [ConsentChange("u", "analytics", granted, at) for granted, at in ((True, 9), (False, 5), (True, 9))]
+    for change in changes:
+        live.add_consent(change)
+    assert live.read(["u"])["u"].consents == changes[:2]
+    assert live.consenting() == live.users() == ["u"]
+    assert live.holds_consents
+
+
+def test_delete_user_when_done_then_nothing_of_the_user_is_left(live: LiveStore) -> None:
+    live.add([row(n, user="gone", kind=kind) for n, kind in enumerate(("view", "impression", "cart"))], judge=keep)
+    live.add([row(9, user="another")], judge=keep)
+    live.add_consent(ConsentChange("gone", "analytics", True, 1))
+    assert live.delete_user("gone") == 2  # the impression is in the log alone
+    assert live.delete_user("gone") == 0
+    assert live.read(["gone"]) == {}
+    assert live.users() == ["another"]
+    assert live.consenting() == []
+    assert [one.event.user_id for one in live.logged()] == ["another"]
+
+
+def test_keep_only_when_a_consent_is_withdrawn_then_what_was_before_goes_from_state_and_log(live: LiveStore) -> None:
+    live.add([row(n, ts=n) for n in (1, 2, 3)], judge=keep)
+    live.add([row(4, user="another", ts=1)], judge=keep)
+    limit = row(2, ts=2).ts_us
+    assert live.keep_only("u", lambda ts_us: ts_us > limit) == 2
+    assert items_of(live) == ["item-3"]
+    assert [one.event.event_id for one in live.logged()] == ["e3", "e4"]
+
+
+def test_add_when_an_event_is_too_old_then_it_is_logged_and_not_read(open_store: Open, wall: Wall) -> None:
+    live = open_store(max_age_days=10)
+    live.add([row(1), row(2)._replace(ts_us=NOW_US - 11 * DAY_US)], judge=keep)
+    assert items_of(live) == ["item-1"]
+    assert [one.event.event_id for one in live.logged()] == ["e1", "e2"]
+    wall.us += 10 * DAY_US
+    assert items_of(live) == []
+    live.close()
+
+
+def test_add_when_a_type_is_for_the_log_alone_then_no_read_tells_of_it(live: LiveStore) -> None:
+    more = '{"section":"shelf","dwell_ms":1200}'
+    live.add([row(1, kind="impression")._replace(more=more), row(2)], judge=keep)
+    assert items_of(live) == ["item-2"]
+    assert [(one.event.event_type, one.event.more) for one in live.logged()] == [("impression", more), ("view", None)]
+
+
+def test_logged_when_taken_page_by_page_then_each_event_comes_once_and_live_events_stay(live: LiveStore) -> None:
+    rows = [row(number) for number in range(1, 8)]
+    live.add(rows, judge=keep)  # two more than are kept live
+    first = live.logged(limit=3)
+    rest = live.logged(after=first[-1].position)
+    assert [one.event for one in (*first, *rest)] == rows
+    live.forget_logged(first[-1].position)
+    assert [one.event for one in live.logged()] == rows[3:]
+    live.forget_logged(rest[-1].position)
+    assert live.logged() == []
+    assert items_of(live) == [f"item-{number}" for number in range(3, 8)]
+    live.add([row(8), row(7)], judge=keep)
+    assert [one.event.event_id for one in live.logged()] == ["e8"]
+    assert items_of(live) == [f"item-{number}" for number in range(4, 9)]
+
+
+def test_add_when_the_clock_is_set_back_then_order_stays_that_of_receipt(open_store: Open, wall: Wall) -> None:
+    first, second = open_store(), open_store()
+
+    def now(number: int) -> LiveEvent:
+        return row(number)._replace(ts_us=0)
+
+    first.add([now(1)], judge=keep)
+    wall.us -= DAY_US // 2
+    second.add([now(2)], judge=keep)
+    second.add([now(2)], judge=keep)  # sent again under its id
+    first.add([now(3)], judge=keep)
+    assert items_of(first) == ["item-1", "item-2", "item-3"]
+    assert [ts for ts, _, _ in events_of(first)] == [NOW_US] * 3
+    wall.us = NOW_US + 5
+    second.add([now(4)], judge=keep)
+    assert events_of(second)[-1][0] == NOW_US + 5
+    first.close(), second.close()
+
+
+def test_add_when_the_clock_was_years_ahead_then_it_is_not_believed_for_ever(open_store: Open, wall: Wall) -> None:
+    live = open_store()
+    wall.us = NOW_US + 3_000 * DAY_US
+    live.add([row(1)._replace(ts_us=0)], judge=keep)
+    wall.us = NOW_US
+    live.add([row(2)._replace(ts_us=0)], judge=keep)
+    assert events_of(live)[0][0] == NOW_US
+    live.close()
+
+
+def _write(chosen: dict[str, str], writer: int) -> None:
+    live = open_live(msgspec.convert(chosen | {"max_events": 1000}, LiveSettings), Path(), wall=Wall())
     for number in range(30):
-        live.add([row(number, user=f"u{writer}", event_id=f"{writer}-{number}")], refuses=keep_all)
-        assert len(live.of_user(f"u{writer}")) == number + 1  # a writer reads what it has written
+        live.add([row(number, user=f"u{writer}", event_id=f"{writer}-{number}")], judge=keep)
+        assert len(events_of(live, f"u{writer}")) == number + 1  # a writer reads what it has written
 
 
-def test_add_when_several_processes_write_then_nothing_is_lost(tmp_path: Path) -> None:
-    path = tmp_path / "events.sqlite"
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write, args=(path, writer)) for writer in range(3)]
+def test_add_when_several_processes_write_then_nothing_is_lost(place: dict[str, str], open_store: Open) -> None:
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_write, args=(place, writer)) for writer in range(3)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
-    live = LiveEvents(path, max_events=1000)
-    assert [len(live.of_user(f"u{writer}")) for writer in range(3)] == [30, 30, 30]
+    live = open_store(max_events=1000)
+    assert [len(events_of(live, f"u{writer}")) for writer in range(3)] == [30, 30, 30]
+    assert len(live.logged()) == 90
+    live.close()
 
 
 def test_content_id_when_content_is_the_same_then_the_id_is() -> None:
     assert content_id("u", "view", "i", 1) == content_id("u", "view", "i", 1)
     assert content_id("u", "view", "i", 1) != content_id("u", "view", "i", 2)
+
+
+def test_delete_user_when_done_in_sqlite_then_no_byte_of_the_user_is_left(tmp_path: Path) -> None:
+    live = SqliteStore(tmp_path / "events.sqlite", wall=Wall())
+    live.add([row(1, user="someone-in-particular"), row(2, user="another")], judge=keep)
+    live.delete_user("someone-in-particular")
+    assert not any(b"someone-in-particular" in path.read_bytes() for path in tmp_path.iterdir())
+    live.close()
+
+
+def test_add_when_it_fails_midway_then_nothing_of_the_batch_is_kept(tmp_path: Path) -> None:
+    live = SqliteStore(tmp_path / "events.sqlite", wall=Wall())
+    with pytest.raises(sqlite3.IntegrityError):
+        live.add([row(1), row(2)._replace(user_id=None)], judge=keep)  # type: ignore[arg-type]
+    assert events_of(live) == []
+    assert live.add([row(1)], judge=keep).num_accepted == 1
+    live.close()
+
+
+def test_open_when_the_file_is_of_before_there_was_a_log_then_its_events_stay(tmp_path: Path) -> None:
+    path = tmp_path / "events.sqlite"
+    with sqlite3.connect(path) as old:
+        old.execute(
+            "CREATE TABLE events (seq INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, user_id TEXT NOT NULL, "
+            "ts_us INTEGER NOT NULL, event_type TEXT NOT NULL, item_id TEXT)"
+        )
+        old.execute("CREATE INDEX events_by_user ON events (user_id, ts_us, seq, event_type, item_id)")
+        old.execute("INSERT INTO events VALUES (3, 'e1', 'u', ?, 'view', 'item-1')", (NOW_US,))
+    live = SqliteStore(path, wall=Wall())
+    assert items_of(live) == ["item-1"]
+    assert live.add([row(1), row(2)], judge=keep).num_duplicates == 1
+    live.close()
+
+
+def test_read_when_nothing_was_committed_then_it_is_answered_from_memory(tmp_path: Path) -> None:
+    live = SqliteStore(tmp_path / "events.sqlite", LiveSettings(cached_users=2), wall=Wall())
+    live.add([row(number, user=user) for number, user in enumerate("abc")], judge=keep)
+    [held] = live.read(["a"]).values()
+    assert live.read(["a"])["a"] is held
+    live.add([row(9, user="b")], judge=keep)
+    assert live.read(["a"])["a"] is held  # the commit was of another
+    live.read(["b", "c"])  # more than are kept in memory
+    assert live.read(["a"])["a"] is not held
+    live.close()

@@ -14,9 +14,9 @@ from serving.api.customer_schemas import SegmentsRequest
 from serving.api.demand_schemas import AlertsRequest, DemandRequest
 from serving.api.errors import RequestError
 from serving.engine import Engine
-from serving.live.events import LiveEvents
 from serving.privacy.erasures import ErasureWatch
 from serving.release.state import ReleaseState, open_release
+from tests.serving.asking import live_store
 from tests.serving.tiny_release import TinyRelease, build
 
 FILES = [
@@ -111,7 +111,7 @@ def test_load_when_the_release_has_no_retrieval_part_then_it_is_refused(tiny: Ti
 
 def test_endpoints_when_their_part_is_missing_then_they_say_so(tmp_path: Path) -> None:
     tiny = build(tmp_path / "store", kinds=("retrieval",), num_items=20, num_users=3)
-    live = LiveEvents(tmp_path / "live.sqlite", max_events=5)
+    live = live_store(tmp_path / "live.sqlite")
     engine = Engine(ReleaseState.load(tiny.store), live, ErasureWatch(tiny.store.erasures))
     with pytest.raises(RequestError, match="has no demand part") as missing:
         engine.demand(DemandRequest(item_ids=("item-1",)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from pathlib import Path
 
 import httpx
@@ -15,11 +14,11 @@ from features.release import ReleaseStore
 from serving.engine import Engine
 from serving.engines import Engines
 from serving.http.app import ServiceApp
-from serving.live.events import LiveEvents
 from serving.privacy.erasures import ErasureWatch
 from serving.process.metrics import ServiceMetrics
 from serving.process.settings import ServeSettings
 from serving.release.state import ReleaseState
+from tests.serving.asking import live_store
 
 
 def call(app: ServiceApp, method: str, path: str, body: object = None) -> httpx.Response:
@@ -36,7 +35,7 @@ def post(app: ServiceApp, path: str, body: object) -> httpx.Response:
 
 def attached(state: ReleaseState, root: Path, settings: ServeSettings) -> ServiceApp:
     app = ServiceApp(settings, version="test")
-    live = LiveEvents(root / "live.sqlite", max_events=5)
+    live = live_store(root / "live.sqlite")
     engine = Engine(state, live, ErasureWatch(ReleaseStore(root=root).erasures))
     app.attach(Engines(engine), ServiceMetrics(CollectorRegistry()))
     return app
@@ -68,11 +67,11 @@ def test_app_when_something_breaks_inside_then_neither_answer_nor_log_names_the_
     tiny_state: ReleaseState, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = attached(tiny_state, tmp_path, ServeSettings())
-    sqlite3.connect(tmp_path / "live.sqlite", isolation_level=None).execute("DROP TABLE events")
+    (tmp_path / "erasures.jsonl").write_text("{}\n{}\n")  # a damaged list: who is to be forgotten cannot be known
     with caplog.at_level(logging.ERROR):
         answer = post(app, "/v1/recommend", {"user_id": "user-1"})
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "internal"
-    assert "route=/v1/recommend error=OperationalError" in caplog.text
-    assert "of_user" in caplog.text  # where it happened
+    assert "route=/v1/recommend error=DataError" in caplog.text
+    assert "in load" in caplog.text  # where it happened
     assert "user-1" not in caplog.text + answer.text

@@ -219,10 +219,10 @@ def test_events_when_rows_are_wrong_then_each_is_refused_with_its_reason(engine:
         event("a", "item-1", ts="1970-01-01T00:00:00Z"),
     )
     answer = engine.add_events(EventsRequest(events=rows))
-    assert (answer.accepted, answer.duplicates) == (2, 1)
+    assert (answer.accepted, answer.duplicates) == (3, 1)
+    assert answer.unknown_items == ["nonsense"]
     reasons = {refused.row: refused.reason for refused in answer.rejected}
-    assert list(reasons) == [2, 3, 4, 5, 6, 7, 9, 10, 11]
-    assert reasons[2] == "item_id: the release knows no item 'nonsense'"
+    assert list(reasons) == [3, 4, 5, 6, 7, 9, 10, 11]
     assert reasons[3] == "item_id: expected one with event_type 'purchase', found none"
     assert reasons[4].endswith("Did you mean 'purchase'?")
     assert reasons[5].startswith("ts: expected an instant that has passed, found ")
@@ -233,8 +233,8 @@ def test_events_when_rows_are_wrong_then_each_is_refused_with_its_reason(engine:
 
 
 def test_events_when_no_row_can_be_kept_then_it_is_the_callers_error(engine: Engine) -> None:
-    with pytest.raises(RequestError, match="No row could be kept; row 0: item_id: the release knows no item 'x'"):
-        engine.add_events(EventsRequest(events=(event("a", "x"),)))
+    with pytest.raises(RequestError, match="No row could be kept; row 0: item_id: expected one with event_type"):
+        engine.add_events(EventsRequest(events=({"user_id": "a", "event_type": "view"},)))
 
 
 def test_erase_when_a_user_is_known_then_nothing_of_them_is_left(engine: Engine) -> None:

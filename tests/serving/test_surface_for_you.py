@@ -14,9 +14,9 @@ from serving.api.errors import RequestError
 from serving.api.schemas import EventsRequest, Filters, RecommendAnswer, RecommendRequest
 from serving.engine import Engine
 from serving.history.stored import to_instant
-from serving.live.events import LiveEvents
 from serving.privacy.erasures import ErasureWatch
 from serving.release.state import ReleaseState
+from tests.serving.asking import live_store
 from tests.serving.tiny_release import AS_OF_US, DAY_US, TinyRelease, build, plain_blend
 
 PURCHASE = EVENT_TYPE_CODES["purchase"]
@@ -39,7 +39,7 @@ def engine(state: ReleaseState, tiny: TinyRelease, tmp_path: Path) -> Engine:
 
 
 def engine_over(state: ReleaseState, tiny: TinyRelease, directory: Path) -> Engine:
-    live = LiveEvents(directory / "live.sqlite", max_events=20)
+    live = live_store(directory / "live.sqlite")
     return Engine(state, live, ErasureWatch(type(tiny.store)(root=directory).erasures), wall=lambda: AS_OF_US)
 
 

@@ -1,0 +1,226 @@
+"""Live state in Redis, shared by several machines.
+
+    PREFIX:events:USER    sorted set: ts_us -> arrival, ts_us, type, item
+    PREFIX:consents:USER  sorted set: arrival -> purpose, granted, at_us
+    PREFIX:consenting     set of users
+    PREFIX:id:SHA1        an event_id that was kept, until it is too old to matter
+    PREFIX:log            stream of what was kept, for the next feature build
+    PREFIX:meta           generation, arrival, newest_us
+
+Each write is one Lua script, and so one atomic step. Erasures and consents are judged here and not in Redis; a judgement
+is made of one generation, and a script that meets another one keeps nothing and has it judged again. Not for a Redis
+Cluster, which would spread the keys of one step over machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from serving.live.redis_link import RedisLink
+from serving.live.settings import LiveSettings
+from serving.live.store import (
+    BELIEVED_US,
+    AddedEvents,
+    ConsentChange,
+    Judge,
+    LiveEvent,
+    LiveRow,
+    LiveStateError,
+    LiveUser,
+    LoggedEvent,
+    judged,
+)
+from serving.surfaces.clock import wall_clock_us
+
+_SCRIPTS: Final = Path(__file__).parent / "redis_scripts"
+_DAY_US: Final = 86_400_000_000
+_DAY_SECONDS: Final = 86_400
+_DAY_MS: Final = 86_400_000
+_PAGE: Final = 1_000
+_MOST_JUDGEMENTS: Final = 20
+
+
+class RedisStore:
+    """The store; safe to use from several threads and processes.
+
+    Args:
+        settings: where, and caps and ages.
+        wall: the present, UTC microseconds.
+    """
+
+    def __init__(self, settings: LiveSettings, *, wall: Callable[[], int] = wall_clock_us) -> None:
+        self._settings = settings
+        self._wall = wall
+        self._prefix = settings.prefix
+        self._link = RedisLink(settings.url, timeout_ms=settings.timeout_ms)
+        self._add, self._read, self._consent, self._delete = (
+            self._link.script((_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8"))
+            for name in ("add", "read", "consent", "delete")
+        )
+        self._generation = "0"
+        self._holds_consents = True
+
+    @property
+    def place(self) -> str:
+        """The address, without a password."""
+        return self._link.place
+
+    @property
+    def holds_consents(self) -> bool:
+        """Whether anyone ever changed a consent here, as of the last read."""
+        return self._holds_consents
+
+    def risk(self) -> str:
+        """Return how Redis, as it is set, may lose what was acknowledged."""
+        with self._link.explained():
+            found = {name: _config(self._link.client, name) for name in ("appendonly", "appendfsync")}
+        if found["appendonly"] == "no":
+            return "appendonly is off: what was acknowledged since its last snapshot is lost when Redis ends"
+        if found["appendfsync"] == "no":
+            return "appendfsync is no: a power cut loses what the system has not written yet, often 30 seconds"
+        if found["appendfsync"] == "everysec" and self._settings.durability == "power":
+            return "appendfsync is everysec: a power cut loses up to 2 seconds; durability: power asks for always"
+        return "" if found["appendonly"] else "its settings may not be read (CONFIG GET): see that appendonly is on"
+
+    def add(self, events: Sequence[LiveEvent], *, judge: Judge) -> AddedEvents:
+        """Keep a batch of events; see ``LiveStore``."""
+        for _ in range(_MOST_JUDGEMENTS):
+            wall_us = self._wall()
+            kept, others = judged(events, judge, now_us=wall_us)
+            fields = [field for event in kept for field in self._fields(event)]
+            with self._link.explained():
+                held, generation, *accepted = self._add(args=[*self._limits(wall_us), *fields])
+            self._generation = generation
+            if held:
+                return AddedEvents(num_accepted=accepted[0], num_duplicates=len(kept) - accepted[0], **others)
+        raise LiveStateError.busy(self.place)
+
+    def add_consent(self, change: ConsentChange) -> None:
+        """Keep a change of consent, as durably as Redis is set to."""
+        said = "\x1f".join((change.purpose, str(int(change.granted)), str(change.at_us)))
+        with self._link.explained():
+            self._consent(args=[self._prefix, change.user_id, said])
+
+    def read(self, user_ids: Iterable[str]) -> dict[str, LiveUser]:
+        """Return what some ids sent, of those that sent anything."""
+        oldest_us = self._wall() - int(self._settings.max_age_days * _DAY_US)
+        with self._link.explained():
+            holds, *found = self._read(args=[self._prefix, oldest_us, *user_ids])
+        self._holds_consents = bool(holds)
+        return {
+            user: LiveUser(events=[_row(member) for member in events], consents=_changes(user, consents))
+            for user, events, consents in zip(found[::3], found[1::3], found[2::3], strict=True)
+        }
+
+    def users(self) -> list[str]:
+        """Return all ids that anything is kept of."""
+        with self._link.explained():
+            client, found = self._link.client, set()
+            for kind in ("events", "consents"):
+                start = f"{self._prefix}:{kind}:"
+                found |= {key[len(start) :] for key in client.scan_iter(f"{start}*", count=_PAGE)}
+        return sorted(found | {one.event.user_id for one in self._whole_log()})
+
+    def consenting(self) -> list[str]:
+        """Return all ids that changed a consent."""
+        with self._link.explained():
+            return sorted(self._link.client.smembers(f"{self._prefix}:consenting"))
+
+    def delete_user(self, user_id: str) -> int:
+        """Forget one id's events, log and consents; return how many live events that were."""
+        with self._link.explained():
+            deleted = int(self._delete(args=[self._prefix, user_id]))
+        self._unlog(lambda event: event.user_id == user_id)
+        return deleted
+
+    def keep_only(self, user_id: str, may_serve: Callable[[int], bool]) -> int:
+        """Delete an id's events of instants that nothing may use; return how many live events that were."""
+        key = f"{self._prefix}:events:{user_id}"
+        with self._link.explained():
+            client = self._link.client
+            client.hincrby(f"{self._prefix}:meta", "generation", 1)  # what is judged already is judged again
+            gone = [member for member in client.zrange(key, 0, -1) if not may_serve(_row(member)[0])]
+            if gone:
+                client.zrem(key, *gone)
+        self._unlog(lambda event: event.user_id == user_id and not may_serve(event.ts_us))
+        return len(gone)
+
+    def logged(self, *, after: str = "", limit: int = 10_000) -> list[LoggedEvent]:
+        """Return the events of the log, in order of arrival, from one position on."""
+        first = f"({after}" if after else "-"
+        with self._link.explained():
+            rows = self._link.client.xrange(f"{self._prefix}:log", min=first, count=limit)
+        return [LoggedEvent(position, _logged(fields)) for position, fields in rows]
+
+    def forget_logged(self, upto: str) -> None:
+        """Drop the log up to a position; live events stay."""
+        milliseconds, _, number = upto.partition("-")
+        with self._link.explained():
+            self._link.client.xtrim(f"{self._prefix}:log", minid=f"{milliseconds}-{int(number) + 1}", approximate=False)
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._link.close()
+
+    def _limits(self, wall_us: int) -> list[object]:
+        settings = self._settings
+        age_us = int(settings.max_age_days * _DAY_US)
+        seconds = int((settings.max_age_days + 1) * _DAY_SECONDS)
+        oldest_ms = max(0, wall_us // 1000 - int(settings.log_days * _DAY_MS))
+        return [
+            *(self._prefix, self._generation, wall_us, BELIEVED_US, age_us),
+            *(settings.max_events, seconds, f"{oldest_ms}-0"),
+        ]
+
+    def _fields(self, event: LiveEvent) -> list[object]:
+        is_live = int(event.event_type not in self._settings.logged_only)
+        return [
+            *(event.event_id, event.user_id, event.ts_us, event.event_type),
+            *(event.item_id or "", is_live, event.more or ""),
+        ]
+
+    def _unlog(self, is_gone: Callable[[LiveEvent], bool]) -> None:
+        """Delete entries of the log; no new ones can come, since the generation has changed."""
+        gone = [one.position for one in self._whole_log() if is_gone(one.event)]
+        with self._link.explained():
+            for start in range(0, len(gone), _PAGE):
+                self._link.client.xdel(f"{self._prefix}:log", *gone[start : start + _PAGE])
+
+    def _whole_log(self) -> Iterator[LoggedEvent]:
+        after = ""
+        while page := self.logged(after=after, limit=_PAGE):
+            yield from page
+            after = page[-1].position
+
+
+def _config(client: Any, name: str) -> str:
+    try:
+        found = client.config_get(name)
+    except Exception as error:
+        if type(error).__name__ in ("ResponseError", "NoPermissionError"):
+            return ""  # a server in other hands may not tell
+        raise
+    return str(next(iter(found.values()), ""))
+
+
+def _row(member: str) -> LiveRow:
+    _, ts_us, kind, item = member.split("\x1f", 3)
+    return int(ts_us), kind, item or None
+
+
+def _changes(user_id: str, members: Iterable[str]) -> list[ConsentChange]:
+    rows = [member.split("\x1f") for member in members]
+    return [ConsentChange(user_id, purpose, granted == "1", int(at_us)) for purpose, granted, at_us in rows]
+
+
+def _logged(texts: Mapping[str, str]) -> LiveEvent:
+    return LiveEvent(
+        event_id=texts["event_id"],
+        user_id=texts["user_id"],
+        ts_us=int(texts["ts_us"]),
+        event_type=texts["event_type"],
+        item_id=texts["item_id"] or None,
+        more=texts["more"] or None,
+    )
