@@ -10,6 +10,7 @@ from itertools import groupby
 from serving.api.errors import RequestError
 from serving.api.schemas import RecommendAnswer, RecommendRequest
 from serving.engine import Engine
+from serving.release.desk import ReleaseDesk
 from serving.release.followed import Followed
 
 
@@ -33,6 +34,7 @@ class Engines:
         current: answers: one engine for good, or what is followed.
         recent: how many requests are kept, in memory alone, to compare the next release with.
         want: asks for releases to be held beside.
+        desk: where operators ask for another release; ``None`` where there is only one.
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class Engines:
         *,
         recent: int = 0,
         want: Callable[[Iterable[str]], None] = lambda _: None,
+        desk: ReleaseDesk | None = None,
     ) -> None:
+        self.desk = desk
         self._followed = current if isinstance(current, Followed) else None
         self._only = None if isinstance(current, Followed) else current
         self._want = want

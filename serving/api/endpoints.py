@@ -17,6 +17,7 @@ from serving.api.customer_schemas import (
 from serving.api.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
 from serving.api.item_schemas import ItemsAnswer, ItemSearch, ItemsRequest
 from serving.api.openapi import Endpoint
+from serving.api.release_schemas import ReleaseAnswer, ReleaseRequest
 from serving.api.schemas import (
     ConsentAnswer,
     ConsentRequest,
@@ -34,6 +35,7 @@ from serving.api.schemas import (
 CUSTOMER: Final = "/v1/customers/{user_id}"
 AUDIENCE: Final = "/v1/audiences/{name}"
 EXPORT: Final = "/v1/customers/{user_id}/export"
+RELEASE: Final = "/v1/admin/release"
 _WRONG: Final = (400, 413, 422)
 _SHOWN: Final = ("app", "analyst", "admin")
 _READ: Final = ("analyst", "admin")
@@ -183,6 +185,25 @@ ENDPOINTS: Final = (
         answer=AlertsAnswer,
         errors=(422,),
         roles=_READ,
+        lane="lookup",
+    ),
+    Endpoint(
+        method="GET",
+        path=RELEASE,
+        summary="Which release is served, which is being loaded, and what each worker holds",
+        answer=ReleaseAnswer,
+        errors=(409,),
+        roles=("admin",),
+        lane="lookup",
+    ),
+    Endpoint(
+        method="POST",
+        path=RELEASE,
+        summary="Serve another release, in all workers at one instant, or go back",
+        request=ReleaseRequest,
+        answer=ReleaseAnswer,
+        errors=(404, 409),
+        roles=("admin",),
         lane="lookup",
     ),
 )

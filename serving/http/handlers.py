@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 from starlette.requests import Request as HttpRequest
@@ -16,9 +16,10 @@ from starlette.responses import Response
 from serving.api.customer_schemas import MembersRequest, PreviewRequest, SegmentsRequest
 from serving.api.decoding import decode_body, decode_query
 from serving.api.demand_schemas import AlertsRequest, DemandRequest
-from serving.api.endpoints import AUDIENCE, CUSTOMER, EXPORT
+from serving.api.endpoints import AUDIENCE, CUSTOMER, EXPORT, RELEASE
 from serving.api.errors import RequestError
 from serving.api.item_schemas import ItemSearch, ItemsRequest
+from serving.api.release_schemas import ReleaseRequest
 from serving.api.schemas import (
     Answer,
     ConsentRequest,
@@ -32,8 +33,12 @@ from serving.engine import Engine
 from serving.engines import Engines, Routed, recommend_routed
 from serving.http.batching import MicroBatcher
 from serving.http.bodies import read_body
+from serving.http.release_calls import change_release, served_release
 from serving.process.metrics import ServiceMetrics
 from serving.process.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from serving.outbox.outbox import Outbox
 
 T = TypeVar("T")
 Batcher = MicroBatcher[Routed, RecommendAnswer | RequestError]
@@ -52,15 +57,16 @@ class Handlers:
         self._settings = settings
         self.engines: Engines | None = None
         self.metrics: ServiceMetrics | None = None
+        self._outbox: Outbox | None = None
         self._batcher: Batcher | None = None
         # One thread computes: FAISS and ONNX Runtime hold one thread each, and batches gather meanwhile.
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
         self._storage = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
         self._planning = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planning")
 
-    def attach(self, engines: Engines, metrics: ServiceMetrics) -> None:
-        """Answer from these engines from now on."""
-        self.engines, self.metrics = engines, metrics
+    def attach(self, engines: Engines, metrics: ServiceMetrics, outbox: Outbox | None = None) -> None:
+        """Answer from these engines from now on, and tell an outbox who sent events."""
+        self.engines, self.metrics, self._outbox = engines, metrics, outbox
         self._batcher = MicroBatcher(recommend_routed, max_batch=self._settings.max_batch, executor=self._compute)
 
     @property
@@ -82,6 +88,8 @@ class Handlers:
             ("GET", AUDIENCE): self._audience,
             ("POST", "/v1/demand"): self._demand,
             ("GET", "/v1/demand/alerts"): self._alerts,
+            ("GET", RELEASE): self._release,
+            ("POST", RELEASE): self._change_release,
         }
 
     async def exposition(self, _: HttpRequest) -> Response:
@@ -92,10 +100,14 @@ class Handlers:
         return Response(content, headers={"content-type": self.metrics.content_type})
 
     @property
-    def _ready_engine(self) -> Engine:
+    def _ready_engines(self) -> Engines:
         if self.engines is None:
             raise _still_starting()
-        return self.engines.current
+        return self.engines
+
+    @property
+    def _ready_engine(self) -> Engine:
+        return self._ready_engines.current
 
     async def _body(self, http: HttpRequest, kind: type[T]) -> T:
         return decode_body(await read_body(http, limit=self._settings.max_body_bytes), kind)
@@ -115,6 +127,8 @@ class Handlers:
     async def _events(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, EventsRequest)
         answer = await self._in(self._storage, partial(engine.add_events, request))
+        if self._outbox is not None:
+            self._outbox.notice(request.events)
         if self.metrics is not None:
             self.metrics.count_events(
                 accepted=answer.accepted, duplicates=answer.duplicates, rejected=len(answer.rejected)
@@ -149,7 +163,10 @@ class Handlers:
         engine, user_id = self._ready_engine, http.path_params["user_id"]
         if not user_id:
             raise RequestError(422, "invalid_request", f"user_id: expected one at the end of {CUSTOMER}, found none.")
-        return to_json(await self._in(self._storage, partial(engine.erase, user_id)))
+        answer = await self._in(self._storage, partial(engine.erase, user_id))
+        if self._outbox is not None:
+            await self._in(self._planning, self._outbox.forget)
+        return to_json(answer)
 
     async def _segments(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, SegmentsRequest)
@@ -175,6 +192,14 @@ class Handlers:
     async def _alerts(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, decode_query(http.query_params, AlertsRequest)
         return to_json(await self._in(self._planning, partial(engine.alerts, request)))
+
+    async def _release(self, _: HttpRequest) -> Response:
+        return to_json(await served_release(self._ready_engines, self._planning))
+
+    async def _change_release(self, http: HttpRequest) -> Response:
+        engines, request = self._ready_engines, await self._body(http, ReleaseRequest)
+        most_seconds = max(0.0, self._settings.deadline_seconds - 1)  # so that it is we who answer
+        return to_json(await change_release(engines, request, self._planning, most_seconds=most_seconds))
 
     async def _in(self, executor: Executor, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, call)

@@ -16,11 +16,10 @@ import msgspec
 import serving
 from features.errors import ConfigError
 from features.release import ReleaseStore
-from serving.live.consents import LiveConsents
-from serving.live.events import LiveEvents
+from serving.live.opening import open_live, prepare_live
 from serving.privacy.erasures import ErasureWatch
+from serving.process.releases import Releases, following
 from serving.process.settings import SUPERVISOR_VARIABLE, ServeSettings
-from serving.release.state import ReleaseState, open_release
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10
@@ -31,50 +30,42 @@ _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_
 def serve(settings: ServeSettings) -> int:
     """Serve until interrupted; return the process's exit code.
 
-    The release is checked and read once here, so that a damaged one is refused before any worker starts.
+    Every file of the release is checked here, so that a damaged one is refused before any worker starts.
 
     Raises:
         ReleaseError: the release is missing, damaged or does not fit; the message names the file.
         ConfigError: the address cannot be listened on.
     """
-    pinned = _pinned(settings)
-    _check_address(pinned)
-    _warn_if_reachable(pinned.host)
+    resolved = _resolved(settings)
+    _check_address(resolved)
+    _warn_if_reachable(resolved.host)
     os.environ.update(_ONE_THREAD)
-    _check_release(pinned)
+    _prepare_live(resolved)
     with tempfile.TemporaryDirectory(prefix="footfall-serve-") as home:
         # BentoML keeps its metrics files under its home and empties them at start: one home a server.
-        os.environ.update(pinned.to_environment() | {"BENTOML_HOME": home, "BENTOML_DO_NOT_TRACK": "True"})
-        _run(pinned)
+        os.environ.update(resolved.to_environment() | {"BENTOML_HOME": home, "BENTOML_DO_NOT_TRACK": "True"})
+        with following(resolved, Path(home)) as releases:
+            _run(resolved, releases)
+            releases.check_started()
     return 0
 
 
-def _pinned(settings: ServeSettings) -> ServeSettings:
-    """Name the release and the store outright, so that every worker, also one started later, serves the same."""
+def _resolved(settings: ServeSettings) -> ServeSettings:
+    """Name paths and address outright: workers have another working directory."""
     store = Path(settings.store).resolve()
-    release = open_release(ReleaseStore(root=store), settings.release_id)
     return msgspec.structs.replace(
         settings,
         store=str(store),
-        release_id=release.release_id,
         host=_address_of(settings.host),
-        live_events=str(settings.live_events_path.resolve()),
+        live=settings.live.resolved(store),
         data=str(Path(settings.data).resolve()) if settings.data else "",
     )
 
 
-def _check_release(settings: ServeSettings) -> None:
-    """Load the release as a worker will, and finish deletions that a crash cut short."""
+def _prepare_live(settings: ServeSettings) -> None:
+    """Finish deletions that a crash cut short."""
     store = ReleaseStore(root=Path(settings.store))
-    ReleaseState.load(store, settings.release_id)
-    live = LiveEvents(settings.live_events_path, max_events=settings.max_live_events)
-    consents = LiveConsents(settings.live_events_path)
-    erased = ErasureWatch(store.erasures)
-    for held in (live, consents):
-        for user_id in held.users():
-            if user_id in erased:
-                held.delete_user(user_id)
-        held.close()
+    prepare_live(open_live(settings.live, Path(store.root)), ErasureWatch(store.erasures))
 
 
 def _address_of(host: str) -> str:
@@ -105,7 +96,7 @@ def _check_address(settings: ServeSettings) -> None:
             ) from None
 
 
-def _run(settings: ServeSettings) -> None:
+def _run(settings: ServeSettings, releases: Releases) -> None:
     os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
     # The process manager tells of its sockets and loops; who serves wants to hear of trouble only.
     logging.getLogger("circus").setLevel(logging.WARNING)
@@ -114,8 +105,9 @@ def _run(settings: ServeSettings) -> None:
     serve_http = importlib.import_module("_bentoml_impl.server").serve_http
     _log.info(
         "serving release %s on http://%s:%d with %d workers",
-        *(settings.release_id, settings.host, settings.port, settings.workers),
+        *(releases.serving, settings.host, settings.port, settings.workers),
     )
+    releases.coordinate()
     # Where the packages are: a worker imports the service by name from its working directory.
     root = Path(serving.__file__).parent.parent
     serve_http(

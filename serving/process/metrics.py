@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.5, 5.0, 10.0)
 
@@ -16,11 +18,13 @@ class ServiceMetrics:
 
     Args:
         registry: BentoML's is the process's own; its supervisor names the directory where workers meet.
+        collectors: tell what is the same in every worker, such as which release is served.
     """
 
     content_type: Final = CONTENT_TYPE_LATEST
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(self, registry: CollectorRegistry = REGISTRY, *, collectors: Sequence[Collector] = ()) -> None:
+        self._collectors = collectors
         self._registry = registry
         self._requests = Histogram(
             "footfall_request_seconds",
@@ -57,4 +61,6 @@ class ServiceMetrics:
             return generate_latest(self._registry)
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        for collector in self._collectors:
+            together.register(collector)
         return generate_latest(together)

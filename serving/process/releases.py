@@ -16,8 +16,8 @@ from features.release import ReleaseStore
 from serving.process.settings import BOARD_VARIABLE, ServeSettings
 from serving.release.board import DIGESTS_FILE, Board
 from serving.release.coordinator import Coordination, Coordinator
-from serving.release.hold import HoldFile
-from serving.release.sources import HOLD_FILE, AliasFile, ReleaseSource, current_of
+from serving.release.hold import hold_of
+from serving.release.sources import AliasFile, ReleaseSource, current_of
 
 _REGISTRY_SECONDS: Final = 60.0
 
@@ -89,7 +89,7 @@ def following(settings: ServeSettings, home: Path) -> Iterator[Releases]:
 
 def _started(settings: ServeSettings, board: Board, pointer: Callable[[], str]) -> Releases:
     store, wishes = ReleaseStore(root=Path(settings.store)), settings.releases
-    hold = HoldFile((board.directory if settings.release_id else Path(store.root)) / HOLD_FILE)
+    hold = hold_of(Path(store.root), board, pinned=bool(settings.release_id))
     source = ReleaseSource(
         store,
         pointer=pointer,

@@ -1,4 +1,4 @@
-"""The BentoML service: loads a release in each worker and mounts the app that answers from it."""
+"""The BentoML service: one worker that answers from the releases which its supervisor names."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ import threading
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bentoml
 
-from features.release import ReleaseStore
-from serving.engine import Engine
-from serving.engines import Engines
-from serving.http.app import ServiceApp
-from serving.live.events import LiveEvents
-from serving.privacy.erasures import ErasureWatch
 from serving.process.logs import log_to_stderr
-from serving.process.metrics import ServiceMetrics
-from serving.process.settings import SUPERVISOR_VARIABLE, ServeSettings
-from serving.release.state import ReleaseState
+from serving.process.settings import BOARD_VARIABLE, SUPERVISOR_VARIABLE, ServeSettings
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from serving.http.app import ServiceApp
 
 _log = logging.getLogger(__name__)
 _PARENT_CHECK_SECONDS = 1.0
@@ -34,8 +32,18 @@ def _version() -> str:
         return "unknown"
 
 
+class WorkerApp:
+    """The app of this process, made when its worker starts: the supervisor imports this module too, and needs no more."""
+
+    inner: ServiceApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self.inner(scope, receive, send)
+
+
 settings = ServeSettings.from_environment()
-app = ServiceApp(settings, version=_version())
+app = WorkerApp()
 
 
 # BentoML's own access log and traffic metrics name the full path, and so a user's id: ours name the route.
@@ -49,29 +57,31 @@ app = ServiceApp(settings, version=_version())
 )
 @bentoml.asgi_app(app, path="/")
 class FootfallService:
-    """One worker: a loaded release, the live events that all workers share, and the erasure list."""
+    """One worker: the releases it holds, the live events that all workers share, and the erasure list."""
 
     def __init__(self) -> None:
+        # Imported by workers alone: the supervisor starts them the sooner.
+        from serving.http.app import ServiceApp  # noqa: PLC0415
+        from serving.process.metrics import ServiceMetrics  # noqa: PLC0415
+        from serving.process.worker import Worker  # noqa: PLC0415
+        from serving.release.board import Board  # noqa: PLC0415
+
         log_to_stderr()
         _stop_with_parent()
-        app.attach(Engines(build_engine(settings)), ServiceMetrics())
+        self._worker = Worker(settings, Board(Path(os.environ[BOARD_VARIABLE])))
+        self._worker.start()
+        app.inner = ServiceApp(settings, version=_version())
+        metrics = ServiceMetrics(collectors=[self._worker.desk])
+        app.inner.attach(self._worker.engines, metrics, self._worker.outbox)
 
     def __is_ready__(self) -> bool:
         """Tell ``/readyz`` whether a release is loaded."""
-        return app.is_ready
+        return app.inner.is_ready
 
-
-def build_engine(settings: ServeSettings) -> Engine:
-    """Load the release and open what the workers share.
-
-    Raises:
-        ReleaseError: the release is missing, damaged or does not fit; the message names the file.
-    """
-    store = ReleaseStore(root=Path(settings.store))
-    state = ReleaseState.load(store, settings.release_id)
-    live = LiveEvents(settings.live_events_path, max_events=settings.max_live_events)
-    data = Path(settings.data) if settings.data else None
-    return Engine(state, live, ErasureWatch(store.erasures), data=data)
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def stop(self) -> None:
+        """Write what is still in memory; requests have been answered by now."""
+        self._worker.stop()
 
 
 def _stop_with_parent() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from features.release import ReleaseStore
 from features.release.digests import KnownDigests
@@ -15,10 +16,15 @@ from serving.live.opening import open_live
 from serving.privacy.erasures import ErasureWatch
 from serving.process.settings import ServeSettings
 from serving.release.board import DIGESTS_FILE, Board, Content
+from serving.release.desk import ReleaseDesk
 from serving.release.followed import Followed
 from serving.release.follower import Follower
+from serving.release.hold import hold_of
 from serving.release.replay import compare
 from serving.release.state import ReleaseState
+
+if TYPE_CHECKING:
+    from serving.outbox.outbox import Outbox
 
 # How often Python lets another thread run: while a release is read aside, requests shall not wait for long.
 _SWITCH_SECONDS = 0.0005
@@ -33,6 +39,8 @@ class Worker:
 
     Attributes:
         engines: what answers.
+        desk: where operators ask for another release.
+        outbox: of webhooks, where there are endpoints.
         at_end: callbacks for what must be written before the process ends; called once requests are drained.
     """
 
@@ -45,7 +53,10 @@ class Worker:
         self._erased = ErasureWatch(self._store.erasures)
         followed = Followed[Engine](board, "release", load=self._load, compare=self._compare)
         self._follower = Follower(board, [followed], aside=_quietly)
-        self.engines = Engines(followed, recent=settings.releases.replay, want=self._follower.want)
+        hold = hold_of(Path(settings.store), board, pinned=bool(settings.release_id))
+        self.outbox: Outbox | None = None
+        self.desk = ReleaseDesk(board, self._store, hold)
+        self.engines = Engines(followed, recent=settings.releases.replay, want=self._follower.want, desk=self.desk)
 
     def start(self) -> None:
         """Load what serves and follow from then on.
@@ -54,11 +65,20 @@ class Worker:
             ReleaseError: it is missing, damaged or does not fit; the message names the file.
         """
         self._follower.start()
+        if self._settings.webhooks.endpoints:
+            self._start_outbox()
 
     def stop(self) -> None:
         """Follow no longer, and close what was opened, the last first."""
         self._follower.stop()
         self.at_end.close()
+
+    def _start_outbox(self) -> None:
+        from serving.outbox.outbox import Outbox  # noqa: PLC0415 - for shops that send webhooks
+
+        self.outbox = Outbox(self._settings.webhooks, self._store.root, lambda: self.engines.current)
+        self.outbox.start()
+        self.at_end.callback(self.outbox.stop)
 
     def _compare(self, serving: Engine, candidate: Engine) -> dict[str, float]:
         settings = self._settings.releases

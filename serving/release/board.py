@@ -26,6 +26,7 @@ import msgspec
 
 DIGESTS_FILE: Final = "digests.json"
 _NUM_WORDS: Final = 64
+_ASKED: Final = 63
 # The place of each topic's word.
 TOPICS: Final[dict[str, int]] = {"release": 0}
 
@@ -74,7 +75,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         back_to: name of what served before, which a rollback goes to; empty where nothing did.
         refusals: newest last.
         swaps: how often the serving content changed since the start.
+        refused: how often a content was refused since the start.
         asked: number of the operator's request that has been seen.
+        followed: name of what is promoted.
+        held: whether an operator's choice is served in its place.
         trouble: why what is followed cannot be read now, empty where it can.
     """
 
@@ -88,7 +92,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     back_to: str = ""
     refusals: tuple[Refusal, ...] = ()
     swaps: int = 0
+    refused: int = 0
     asked: int = 0
+    followed: str = ""
+    held: bool = False
     trouble: str = ""
 
     @property
@@ -182,6 +189,14 @@ class Board:
             return (self.directory / "bell").stat().st_size
         except FileNotFoundError:
             return 0
+
+    def asked(self) -> int:
+        """Return the greatest number of an operator's request; ask and note inside the gate."""
+        return self.words[_ASKED]
+
+    def note_asked(self, number: int) -> None:
+        """Keep the greatest number of an operator's request."""
+        self.words[_ASKED] = max(number, self.words[_ASKED])
 
     def join(self) -> None:
         """Count as a living worker until this process ends, however it ends."""

@@ -58,7 +58,17 @@ class Coordinator:
     def start(self, wanted: Wanted, *, back_to: str = "") -> None:
         """Write the first plan: ``wanted``, which was verified, serves."""
         serving = self._content(wanted)
-        self._write(Plan(serving=serving, since=_now(), asked=wanted.asked, back_to=back_to))
+        self._write(
+            Plan(
+                serving=serving,
+                since=_now(),
+                asked=wanted.asked,
+                followed=wanted.followed,
+                held=wanted.name != wanted.followed,
+                back_to=back_to,
+            )
+        )
+        self._board.note_asked(wanted.asked)
         self._board.words[TOPICS[self._topic]] = serving.number
 
     @property
@@ -84,19 +94,26 @@ class Coordinator:
         if self.plan.candidate is not None:
             self._advance(self.plan.candidate, workers)
         self._hold_also(workers)
+        if wanted is not None:
+            self._tell(wanted)
 
     def _look(self) -> Wanted | None:
         try:
             wanted, trouble = self._source.wanted(), ""
         except FootfallError as error:
             wanted, trouble = None, str(error)
+        if trouble and trouble != self.plan.trouble:
+            _log.error("%s: %s; what serves goes on", self._topic, trouble)
         if trouble != self.plan.trouble:
-            if trouble:
-                _log.error("%s: %s; what serves goes on", self._topic, trouble)
             self._write(replace(self.plan, trouble=trouble))
-        if wanted is not None and wanted.asked > self.plan.asked:
-            self._write(replace(self.plan, asked=wanted.asked))
         return wanted
+
+    def _tell(self, wanted: Wanted) -> None:
+        """Write down what is followed; last, so that whoever reads that a request was seen sees what came of it too."""
+        held, asked = wanted.name != wanted.followed, max(wanted.asked, self.plan.asked)
+        seen = replace(self.plan, asked=asked, followed=wanted.followed, held=held)
+        if seen != self.plan:
+            self._write(seen)
 
     def _is_new(self, wanted: Wanted) -> bool:
         refused = any(
@@ -167,10 +184,15 @@ class Coordinator:
         self._source.swapped(self.plan)
 
     def _refuse(self, wanted: Wanted, reason: str) -> None:
+        self._source.refused(self._note_refusal(wanted, reason))
+        self._write(replace(self.plan, candidate=None))
+
+    def _note_refusal(self, wanted: Wanted, reason: str) -> Refusal:
         _log.error("%s %s: refused, %s serves on: %s", self._topic, wanted.name, self.plan.serving.name, reason)
         refusal = Refusal(name=wanted.name, digest=wanted.digest, reason=reason, at=_now(), asked=wanted.asked)
-        self._source.refused(refusal)
-        self._write(replace(self.plan, candidate=None, refusals=(*self.plan.refusals, refusal)[-_KEPT_REFUSALS:]))
+        refusals = (*self.plan.refusals, refusal)[-_KEPT_REFUSALS:]
+        self._write(replace(self.plan, refusals=refusals, refused=self.plan.refused + 1))
+        return refusal
 
     def _hold_also(self, workers: Sequence[WorkerNote]) -> None:
         """Have the workers hold what is wanted beside, and tell them which contents all of them hold."""
@@ -191,14 +213,9 @@ class Coordinator:
         try:
             self._source.verify(wanted)
         except FootfallError as error:
-            self._refuse_beside(wanted, str(error))
+            self._note_refusal(wanted, str(error))
             return None
         return self._content(wanted)
-
-    def _refuse_beside(self, wanted: Wanted, reason: str) -> None:
-        _log.error("%s %s: not held beside: %s", self._topic, wanted.name, reason)
-        refusal = Refusal(name=wanted.name, digest=wanted.digest, reason=reason, at=_now())
-        self._write(replace(self.plan, refusals=(*self.plan.refusals, refusal)[-_KEPT_REFUSALS:]))
 
     def _content(self, wanted: Wanted) -> Content:
         self._last_number += 1

@@ -9,6 +9,7 @@ import msgspec
 
 from features.errors import ReleaseError
 from features.files import write_bytes
+from serving.release.board import Board
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,3 +62,8 @@ class HoldFile:
         """Forget the request."""
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
+
+
+def hold_of(store: Path, board: Board, *, pinned: bool) -> HoldFile:
+    """Return where an operator's request is kept: with the store, unless this one server was started on a release."""
+    return HoldFile((board.directory if pinned else Path(store)) / "hold.json")

@@ -21,7 +21,6 @@ from serving.release.hold import HoldFile
 
 _log = logging.getLogger(__name__)
 SERVED_FILE = "served.json"
-HOLD_FILE = "hold.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +30,14 @@ class Wanted:
     Args:
         name: a release's id.
         digest: of its manifest, which changes when one of its parts is replaced.
+        followed: what is promoted, whether or not an operator asked for another.
         asked: number of the operator's request that wants it, 0 where nobody asked.
         compare: whether it has to answer as well as what serves.
     """
 
     name: str
     digest: str
+    followed: str = ""
     asked: int = 0
     compare: bool = True
 
@@ -98,9 +99,9 @@ class ReleaseSource:
             _log.info("release %s is followed now: %s is held no longer", followed, hold.release_id)
             self._hold.clear()
             hold = None
-        asked = hold.asked if hold is not None else 0
-        name = (hold.release_id if hold is not None else "") or followed
-        return Wanted(name=name, digest=self._content_of(name), asked=asked, compare=not asked)
+        chosen, asked = ("", 0) if hold is None else (hold.release_id, hold.asked)
+        name = chosen or followed
+        return Wanted(name=name, digest=self._content_of(name), followed=followed, asked=asked, compare=not chosen)
 
     def first_wanted(self) -> Wanted:
         """Return what to start with: what is followed where what is held cannot be read.
@@ -113,7 +114,7 @@ class ReleaseSource:
         except ReleaseError as error:
             _log.error("%s", error)
             followed = self._pointer()
-            return Wanted(name=followed, digest=self._content_of(followed))
+            return Wanted(name=followed, digest=self._content_of(followed), followed=followed)
         return self.wanted()
 
     def also(self, names: Iterable[str]) -> tuple[Wanted, ...]:
