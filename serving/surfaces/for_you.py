@@ -71,6 +71,8 @@ def _passing(question: Question, codes: Ints, scores: Floats) -> tuple[Ints, Flo
 
 def _ranked(state: ReleaseState, question: Question, codes: Ints, scores: Floats, *, is_blended: bool) -> Ranked:
     strategy: Strategy = "history" if question.has_stored else "session"
+    if not is_blended and not question.explain:
+        return Ranked.by(strategy, codes, scores)
     bought = set(question.bought.tolist()) if is_blended else set()
     again = [code in bought for code in codes.tolist()]
     strategies: list[Strategy] = ["buy_it_again" if one else strategy for one in again]

@@ -9,7 +9,7 @@ from features.vocabulary import UNKNOWN
 from serving.api.errors import RequestError
 from serving.api.schemas import RecommendRequest
 from serving.history.known_events import KnownEvents
-from serving.history.stored import UserEvents
+from serving.history.stored import NOTHING, UserEvents
 from serving.privacy.consents import ConsentWatch, UserConsent
 from serving.release.state import ReleaseState
 from serving.surfaces.answers import ABOUT_AN_ITEM
@@ -56,7 +56,7 @@ class Preparation:
         inline, unknown = self._known.inline(request)
         consent = self._consent(request.user_id)
         personalised = consent is None or consent.allows(PERSONALISATION)
-        stored = merged = UserEvents.from_rows([])
+        stored = merged = NOTHING
         if personalised:
             stored = self._known.stored(request.user_id, consent)
             merged = UserEvents.merged(stored, self._known.live(request.user_id, consent), inline)
@@ -75,8 +75,13 @@ class Preparation:
             now_us=self._clock.now_us(history),
             allowed=None if request.filters is None else state.filters.codes(request.filters),
             unknown_items=unknown,
-            unread_event_types=sorted({e.event_type for e in request.events if not self._known.reads(e.event_type)}),
+            unread_event_types=self._unread(request),
         )
+
+    def _unread(self, request: RecommendRequest) -> list[str]:
+        """Return the types of the request's events that the tower does not read."""
+        sent = {event.event_type for event in request.events}
+        return sorted(event_type for event_type in sent if not self._known.reads(event_type))
 
     def _consent(self, user_id: str | None) -> UserConsent | None:
         """Return a user's consents; an erased one is nobody, and has none."""
