@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from features.columns import PERSONALISATION
 from features.triggers.trigger import Trigger
 from serving.api.customer_schemas import (
@@ -31,24 +33,27 @@ from serving.api.schemas import (
     ExportAnswer,
     ExportRequest,
     RecommendAnswer,
-    RecommendedItem,
     RecommendRequest,
 )
 from serving.customers.answers import CustomerAnswers
 from serving.customers.listing import listed
+from serving.experiments.arm import Arm
+from serving.experiments.exposures import ExposureWriter
 from serving.history.known_events import KnownEvents
 from serving.items.answers import ItemAnswers
 from serving.live.ingest import ingest
 from serving.live.reads import LiveReads
 from serving.live.store import LiveStore
+from serving.merchandising.house import Merchandising
+from serving.merchandising.merchandiser import Merchandiser
 from serving.privacy.consents import ConsentWatch
 from serving.privacy.erasures import ErasureWatch
 from serving.privacy.rights import CustomerRights
 from serving.release.state import ReleaseState
-from serving.surfaces.answers import answer
 from serving.surfaces.clock import wall_clock_us
 from serving.surfaces.preparing import Preparation
 from serving.surfaces.question import Question, Ranked
+from serving.surfaces.rows import items_of
 
 
 class Engine:
@@ -60,6 +65,8 @@ class Engine:
         erased: the erasure list.
         wall: the present, UTC microseconds.
         data: the shop's data directory, whose rows an export holds too.
+        merchandising: the shop's rules, and what is told of stock.
+        exposures: keeps what was shown in experiments.
     """
 
     def __init__(
@@ -70,8 +77,12 @@ class Engine:
         *,
         wall: Callable[[], int] = wall_clock_us,
         data: Path | None = None,
+        merchandising: Merchandising | None = None,
+        exposures: ExposureWriter | None = None,
     ) -> None:
         self._state = state
+        self._merchandiser = (merchandising or Merchandising()).over(state, wall=wall)
+        self._exposures = exposures
         self._live = live
         self._erased = erased
         self._reads = LiveReads(live)
@@ -94,14 +105,31 @@ class Engine:
         """Which release answers."""
         return self._state.release_id
 
-    def recommend(self, requests: Sequence[RecommendRequest]) -> list[RecommendAnswer | RequestError]:
-        """Answer several requests at once; each gets its answer or its own error."""
+    @property
+    def merchandiser(self) -> Merchandiser:
+        """The rules at work on this release."""
+        return self._merchandiser
+
+    def recommend(
+        self, requests: Sequence[RecommendRequest], arms: Sequence[Arm | None] = ()
+    ) -> list[RecommendAnswer | RequestError]:
+        """Answer several requests at once; each gets its answer or its own error.
+
+        Args:
+            requests: as they came.
+            arms: what the experiments want of each; nothing where left out.
+        """
         asked = [request.user_id for request in requests if request.user_id is not None]
         with self._reads.together(id_ for user_id in asked for id_ in self._consents.ids_of(user_id)):
             prepared = [self._prepare(request) for request in requests]
             questions = [one for one in prepared if isinstance(one, Question)]
-            ranked = iter(answer(self._state, questions))
-            return [one if isinstance(one, RequestError) else self._answer(one, next(ranked)) for one in prepared]
+            of_each = list(arms) or [None] * len(requests)
+            held = [arm for one, arm in zip(prepared, of_each, strict=True) if isinstance(one, Question)]
+            ranked = iter(self._merchandiser.answer(questions, held))
+            return [
+                one if isinstance(one, RequestError) else self._answer(one, next(ranked), arm)
+                for one, arm in zip(prepared, of_each, strict=True)
+            ]
 
     def customers(self, request: CustomersRequest) -> CustomersAnswer:
         """Return some customers with a history, or whose ids begin alike."""
@@ -199,22 +227,12 @@ class Engine:
         except RequestError as error:
             return error
 
-    def _answer(self, question: Question, ranked: Ranked) -> RecommendAnswer:
+    def _answer(self, question: Question, ranked: Ranked, arm: Arm | None) -> RecommendAnswer:
         state = self._state
-        reasons: Sequence[str | None] = ranked.reasons or [None] * len(ranked)
-        rows = zip(ranked.codes.tolist(), ranked.scores.tolist(), ranked.strategies, reasons, strict=True)
-        items = [
-            RecommendedItem(
-                item_id=state.item_ids[code],
-                score=float(f"{score:.6g}"),
-                title=state.catalog.title[code] or None,
-                reason=reason,
-                strategy=None if strategy == ranked.strategy else strategy,
-            )
-            for code, score, strategy, reason in rows
-        ]
+        if arm is not None and self._exposures is not None and question.user_id is not None:
+            self._exposures.keep(arm, question.request.surface, state.item_ids[ranked.codes].tolist(), ranked.drawn)
         return RecommendAnswer(
-            items=items,
+            items=items_of(state, ranked),
             strategy=ranked.strategy,
             release_id=state.release_id,
             model_version=state.model_version,
@@ -222,4 +240,7 @@ class Engine:
             unread_event_types=question.unread_event_types,
             personalised=question.personalised,
             live_state=self._reads.is_readable,
+            filled=ranked.filled or msgspec.UNSET,
+            experiments=msgspec.UNSET if arm is None else arm.variants,
+            rules_version=self._merchandiser.version(arm) if question.explain else msgspec.UNSET,
         )

@@ -85,6 +85,11 @@ class Merchandiser:
             for question, deep, plan, ranked in zip(questions, asked, plans, found, strict=True)
         ]
 
+    def version(self, arm: Arm | None) -> str | msgspec.UnsetType:
+        """Return the version of the rules that hold for an arm, unset where there are none."""
+        rules = self._rules() if arm is None or arm.rules is None else arm.rules
+        return rules.version or msgspec.UNSET
+
     def compiled(self, rules: RuleSet) -> CompiledRules:
         """Return rules over this release; they are worked out once a day, and where they are new."""
         now_us = self._wall()

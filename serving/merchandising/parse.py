@@ -14,7 +14,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, cast, get_args
 
 from features.errors import did_you_mean
 from features.rules.conditions import is_behavioural
@@ -96,7 +96,7 @@ def _when(values: Any, place: Place) -> When:
     keys = mapping(values, place)
     only(keys, _WHEN, place)
     found = When(
-        surfaces=_words(keys.get("surface"), SURFACES, place.at("surface")),  # type: ignore[arg-type]
+        surfaces=parse_surfaces(keys.get("surface"), place.at("surface")),
         since=_edge(keys.get("since"), place.at("since")),
         until=_edge(keys.get("until"), place.at("until")),
         weekdays=tuple(WEEKDAYS.index(day) for day in _words(keys.get("weekday"), WEEKDAYS, place.at("weekday"))),
@@ -110,6 +110,11 @@ def _when(values: Any, place: Place) -> When:
     if found.since is not None and found.until is not None and _as_instant(found.since) > _as_instant(found.until):
         raise place.error("since to be before until", f"{found.since} and {found.until}", " It would never hold.")
     return found
+
+
+def parse_surfaces(values: Any, place: Place) -> tuple[Surface, ...]:
+    """Return one surface or several; none where nothing is said."""
+    return cast("tuple[Surface, ...]", _words(values, SURFACES, place))
 
 
 def _customer(values: Any, place: Place) -> Mapping[str, Any]:

@@ -1,0 +1,124 @@
+"""What was shown in experiments, on its way to the log: kept in memory, written by a thread of its own."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from features.exposure_log import ExposureLog, ExposureRow, writer_name
+from serving.api.schemas import Surface
+from serving.experiments.arm import Arm
+from serving.surfaces.clock import wall_clock_us
+from serving.surfaces.question import Drawn
+
+_log = logging.getLogger(__name__)
+_MOST_WAITING: Final = 100_000
+PINNED: Final = "pinned"
+
+
+class _List(NamedTuple):
+    """One answered list."""
+
+    arm: Arm
+    surface: Surface
+    items: Sequence[str]
+    drawn: Drawn | None
+    ts_us: int
+
+
+class ExposureWriter:
+    """Keeps answered lists; ``keep`` takes a few microseconds, and a thread writes them every so often.
+
+    A process that is killed loses what it had not written yet: the last ``flush_seconds``. One that stops loses nothing.
+
+    Args:
+        directory: of the log.
+        is_erased: whose rows are not written.
+        flush_seconds: between two writes.
+        wall: the present, UTC microseconds.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        is_erased: Callable[[str], bool] = lambda _: False,
+        flush_seconds: float = 1.0,
+        wall: Callable[[], int] = wall_clock_us,
+    ) -> None:
+        self._exposures = ExposureLog(directory=Path(directory))
+        self._writer = writer_name()
+        self._is_erased, self._seconds, self._wall = is_erased, flush_seconds, wall
+        self._waiting: deque[_List] = deque()  # appended to by one thread, emptied by another
+        self._newest_us = 0
+        self._writing = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.num_lost = 0
+
+    def keep(self, arm: Arm, surface: Surface, items: Sequence[str], drawn: Drawn | None) -> None:
+        """Keep one list; it is dropped, and counted, where the disk cannot follow."""
+        if not arm.is_logged:
+            return
+        if len(self._waiting) >= _MOST_WAITING:
+            self.num_lost += 1
+            return
+        self._newest_us = max(self._wall(), self._newest_us + 1)  # two lists of a slot are of two instants
+        self._waiting.append(_List(arm, surface, items, drawn, self._newest_us))
+        if self._thread is None:
+            self._start()
+
+    def flush(self) -> int:
+        """Write what waits; return how many lists that were."""
+        with self._writing:
+            waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            rows = [row for one in waiting if not self._is_erased(one.arm.unit) for row in rows_of(one)]
+            try:
+                self._exposures.append(rows, writer=self._writer)
+            except OSError as error:
+                self._waiting.extendleft(reversed(waiting))  # a row that was written all the same counts once
+                _log.error("exposures of %d lists wait: %s", len(waiting), error)
+                return 0
+        return len(waiting)
+
+    def close(self) -> None:
+        """Write what waits, and stop."""
+        self._stopped.set()
+        self.flush()
+
+    def _start(self) -> None:
+        atexit.register(self.close)
+        self._thread = threading.Thread(target=self._run, name="exposures", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._seconds):
+            try:
+                self.flush()
+            except Exception:
+                _log.exception("exposures could not be written; trying again")
+
+
+def rows_of(one: _List) -> list[ExposureRow]:
+    """Return a list's rows: place n is the slot ``SURFACE_n``.
+
+    A place that nothing drew has no propensity. In a list that was drawn, it is a slot of its own
+    (``SURFACE_n_pinned``), so that what remains of the slot was drawn each time.
+    """
+    arm, drawn = one.arm, one.drawn
+    chance = None if drawn is None or arm.explore is None else arm.explore.chance(drawn.num)
+    rows = []
+    for place, item in enumerate(one.items):
+        slot, propensity = f"{one.surface}_{place + 1}", None
+        if drawn is not None and chance is not None:
+            if drawn.ranks[place] >= 0:
+                propensity = float(chance[drawn.ranks[place], drawn.places[place]])
+            else:
+                slot = f"{slot}_{PINNED}"
+        rows.append(ExposureRow(arm.unit, str(item), slot, one.ts_us, propensity, arm.experiment, arm.variant))
+    return rows
