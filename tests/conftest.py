@@ -36,3 +36,17 @@ def java() -> Path:
     require(found, "no java on PATH; install a Java 17 runtime for the Spark tests")
     assert found is not None
     return Path(found)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share a module's world on one worker, which makes that world once; others go anywhere."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None and _shares_a_world(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _shares_a_world(item: pytest.Item) -> bool:
+    fixtures = getattr(item, "_fixtureinfo", None)
+    held = {} if fixtures is None else fixtures.name2fixturedefs
+    return any(definition.scope == "module" for definitions in held.values() for definition in definitions)
