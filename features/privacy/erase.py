@@ -142,6 +142,8 @@ def erase_from_live(path: Path, ids: Collection[str]) -> int:
             for (name,) in tables
             for id_ in ids
         )
+        with contextlib.suppress(sqlite3.OperationalError):  # a file of before readers were told of deletions
+            connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'generation'")
         connection.execute("COMMIT")
         with contextlib.suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

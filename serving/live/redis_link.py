@@ -32,20 +32,14 @@ class RedisLink:
 
     Args:
         url: such as redis://127.0.0.1:6379/0.
-        timeout_ms: how long an answer may take.
+        read_seconds: how long a read may take, which a recommendation waits for.
+        write_seconds: how long a write may take.
     """
 
-    def __init__(self, url: str, *, timeout_ms: int) -> None:
-        seconds = timeout_ms / 1000
+    def __init__(self, url: str, *, read_seconds: float, write_seconds: float) -> None:
         self.place = _without_password(url)
-        self.client: Any = redis.Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
-            # A connection that was closed meanwhile is opened once more; what takes too long is not asked again.
-            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        )
+        self.reader = _client(url, read_seconds)
+        self.client = _client(url, write_seconds)
         self._is_down = False
         self._lock = threading.Lock()
 
@@ -77,6 +71,7 @@ class RedisLink:
     def close(self) -> None:
         """Close the connections that are not in use."""
         self.client.close()
+        self.reader.close()
 
     def _trip(self, error: Exception) -> None:
         with self._lock:
@@ -90,10 +85,21 @@ class RedisLink:
         while True:
             time.sleep(_PROBE_SECONDS)
             with contextlib.suppress(redis.RedisError):
-                self.client.ping()
+                self.reader.ping()
                 break
         self._is_down = False
         _log.warning("Redis answers again")
+
+
+def _client(url: str, seconds: float) -> Any:
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=seconds,
+        socket_connect_timeout=seconds,
+        # A connection that was closed meanwhile is opened once more; what takes too long is not asked again.
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+    )
 
 
 def _without_password(url: str) -> str:

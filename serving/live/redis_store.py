@@ -54,7 +54,9 @@ class RedisStore:
         self._settings = settings
         self._wall = wall
         self._prefix = settings.prefix
-        self._link = RedisLink(settings.url, timeout_ms=settings.timeout_ms)
+        self._link = RedisLink(
+            settings.url, read_seconds=settings.timeout_ms / 1000, write_seconds=settings.busy_seconds
+        )
         self._add, self._read, self._consent, self._delete = (
             self._link.script((_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8"))
             for name in ("add", "read", "consent", "delete")
@@ -107,7 +109,7 @@ class RedisStore:
         """Return what some ids sent, of those that sent anything."""
         oldest_us = self._wall() - int(self._settings.max_age_days * _DAY_US)
         with self._link.explained():
-            holds, *found = self._read(args=[self._prefix, oldest_us, *user_ids])
+            holds, *found = self._read(args=[self._prefix, oldest_us, *user_ids], client=self._link.reader)
         self._holds_consents = bool(holds)
         return {
             user: LiveUser(events=[_row(member) for member in events], consents=_changes(user, consents))

@@ -29,8 +29,8 @@ class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         max_age_days: older events are no longer read, and deleted in passing.
         log_days: how long an event waits for `footfall live export` before it is dropped from the log.
         logged_only: event types that are kept for the next feature build and that no answer reads.
-        busy_seconds: how long a request waits for other writers before it is answered with 503 live_state_busy.
-        timeout_ms: how long Redis may take to answer; a recommendation goes on without it then.
+        busy_seconds: how long a write waits for other writers, or for Redis, before it is answered with 503.
+        timeout_ms: how long a read of Redis may take; a recommendation goes on without it then.
         cached_users: how many users' live events a worker keeps in memory, to read again only what changed. Of SQLite.
     """
 

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal
@@ -23,6 +24,7 @@ Durability = Literal["process", "power"]
 _SYNCHRONOUS: Final = {"process": "NORMAL", "power": "FULL"}
 _READ_BUSY_SECONDS: Final = 0.1  # a reader waits for no writer; only for the rare moment when the log is begun anew
 _LARGEST_LOG_BYTES: Final = 64 << 20  # what the write-ahead log is cut back to after a burst
+_TELL_SECONDS: Final = 10.0
 _HELD: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 _log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class LiveFile:
         self._durability = durability
         self._busy_seconds = busy_seconds
         self._local = threading.local()
+        self._told_at = -_TELL_SECONDS
         with contextlib.suppress(LiveStateError), self.writing():
             pass
 
@@ -130,10 +133,16 @@ class LiveFile:
             raise LiveStateError.unavailable(f"{self.path.name}: {error.strerror}") from None
         except sqlite3.DatabaseError as error:
             name = getattr(error, "sqlite_errorname", type(error).__name__)
-            _log.warning("%s: %s (%s)", self.path.name, error, name)
+            self._tell(error, name)
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _HELD:
                 raise LiveStateError.busy(self.path.name) from None
             raise LiveStateError.unavailable(f"{self.path.name}: {name}") from None
+
+    def _tell(self, error: Exception, name: str) -> None:
+        """Say it once in a while: a full disk refuses every request."""
+        if time.monotonic() - self._told_at > _TELL_SECONDS:
+            self._told_at = time.monotonic()
+            _log.warning("%s: %s (%s)", self.path.name, error, name)
 
 
 @contextlib.contextmanager
