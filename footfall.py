@@ -25,6 +25,7 @@ VERBS: Final = {
     "report": ("features.commands.report", "write pages for people: customers, one customer's year"),
     "promote": ("training.commands.promote", "join parts into a release and serve it, if its model has earned it"),
     "serve": ("serving.commands.serve", "answer requests from a release"),
+    "keys": ("serving.commands.keys", "make, list and revoke the keys that callers of the service show"),
     "demo": ("footfall_demo", "all of the above on a real shop's log, in one go"),
 }
 

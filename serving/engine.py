@@ -54,6 +54,7 @@ from serving.surfaces.clock import wall_clock_us
 from serving.surfaces.preparing import Preparation
 from serving.surfaces.question import Question, Ranked
 from serving.surfaces.rows import items_of
+from serving.surfaces.stand_in import StandIn
 
 
 class Engine:
@@ -92,6 +93,7 @@ class Engine:
             state, self._known, is_erased=erased.__contains__, consents=self._consents, wall=wall
         )
         self._customers = CustomerAnswers(state, self._reads, self._known, erased, self._consents, wall=wall)
+        self._stand_in = StandIn(state)
         self._items = ItemAnswers(state)
         self._rights = CustomerRights(state, live, self._reads, erased, self._consents, data=data)
 
@@ -130,6 +132,10 @@ class Engine:
                 one if isinstance(one, RequestError) else self._answer(one, next(ranked), arm)
                 for one, arm in zip(prepared, of_each, strict=True)
             ]
+
+    def favourites(self, request: RecommendRequest) -> RecommendAnswer:
+        """Return at once, and of any thread, what stands in for an answer that takes too long."""
+        return self._stand_in.answer(request)
 
     def customers(self, request: CustomersRequest) -> CustomersAnswer:
         """Return some customers with a history, or whose ids begin alike."""

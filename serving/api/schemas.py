@@ -155,6 +155,10 @@ class RecommendAnswer(Answer, frozen=True, kw_only=True):
             "release alone, and is personalised only where no consent was ever changed through this service"
         ),
     ] = True
+    degraded: Annotated[
+        bool | msgspec.UnsetType,
+        Meta(description="true where the answer took too long, and the shop's favourites stand in for it"),
+    ] = msgspec.UNSET
     filled: Annotated[
         int | msgspec.UnsetType,
         Meta(description="so many of the last items are fallbacks, since the surface had no more"),

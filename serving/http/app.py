@@ -1,48 +1,70 @@
-"""The HTTP surface: routes, errors and deadlines around the calls."""
+"""The HTTP surface: addresses, callers, limits, errors and deadlines around the calls."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
+import os
 import traceback
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import msgspec
-from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving.access.door import Door
+from serving.access.gate import Gate
+from serving.access.gates import gates_of
+from serving.access.rates import SharedBuckets
+from serving.access.settings import CorsSettings
 from serving.api.endpoints import ENDPOINTS
 from serving.api.errors import RequestError
 from serving.api.openapi import openapi_document
 from serving.api.schemas import ErrorAnswer, ErrorDetail
 from serving.engines import Engines
-from serving.http.handlers import Handler, Handlers, to_json
+from serving.http.bodies import read_body
+from serving.http.handlers import Handlers, to_json
 from serving.http.pages import page
+from serving.http.routes import Call, MethodRefused, Routes
+from serving.http.visit import Visit
+from serving.process.logs import AccessLog, now_text
 from serving.process.metrics import ServiceMetrics
-from serving.process.settings import ServeSettings
+from serving.process.settings import SHARED_VARIABLE, ServeSettings
 
 _log = logging.getLogger(__name__)
 _PAGES: Final = {"/": "console.html", "/docs": "docs.html", "/style.css": "style.css"}
+_METRICS: Final = "/metrics"
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 
 
 class ServiceApp:
     """An ASGI app whose engines are attached once its worker has loaded the release.
 
     Args:
-        settings: limits and deadline.
+        settings: who may call, limits and deadlines.
         version: of this software, for the documents.
+
+    Raises:
+        ConfigError: the settings of access cannot be followed.
     """
 
     def __init__(self, settings: ServeSettings, *, version: str) -> None:
         self._settings = settings
         self._handlers = Handlers(settings)
-        self._document = msgspec.json.encode(openapi_document(ENDPOINTS, version=version))
-        self._router = Router(self._routes(), default=_no_such_route)
+        self._gates = gates_of(settings.limits, max_batch=settings.max_batch)
+        self._door = _door(settings)
+        self._access_log = AccessLog(settings.logs)
+        self._documents = {
+            with_keys: msgspec.json.encode(openapi_document(ENDPOINTS, version=version, with_keys=with_keys))
+            for with_keys in (False, True)
+        }
+        self._routes = Routes(self._calls())
+        self._outermost = _with_cors(self._respond, settings.access.cors)
 
     def attach(self, engines: Engines, metrics: ServiceMetrics) -> None:
         """Answer from these engines from now on."""
@@ -58,69 +80,154 @@ class ServiceApp:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        started, sent = time.perf_counter(), False
+        await self._outermost(scope, receive, send)
 
-        async def sending(message: Any) -> None:
-            nonlocal sent
-            if message["type"] == "http.response.start":
-                sent = True
-                route = scope.get("route_template", "other")
-                if (metrics := self._handlers.metrics) is not None:
-                    metrics.observe_request(route, message["status"], time.perf_counter() - started)
-            await send(message)
-
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit = Visit(scope)
         try:
-            async with asyncio.timeout(self._settings.deadline_seconds):
-                await self._router(scope, receive, sending)
+            response = await self._answer(visit, scope, receive)
         except ClientDisconnect:
             return
         except Exception as error:
-            if not sent:
-                await self._error(scope, error)(scope, receive, sending)
+            response = self._error(visit, error)
+        response.raw_headers += [(b"x-request-id", visit.request_id), _NO_SNIFFING]
+        self._tell(visit, str(scope["method"]), response.status_code)
+        await response(scope, receive, send)
 
-    def _error(self, scope: Scope, error: Exception) -> Response:
+    async def _answer(self, visit: Visit, scope: Scope, receive: Receive) -> Response:
+        """Answer as early as possible: what is refused costs neither a body nor a place in a queue."""
+        call, scope["path_params"] = self._routes.find(scope["method"], scope["raw_path"])
+        visit.route = call.path
+        if call.roles and (call.path != _METRICS or self._door.metrics_ask_for_keys):
+            caller = await self._door.caller_of(visit.headers, scope["query_string"])
+            visit.caller = caller.name
+            self._door.check(caller, call.roles, address=(scope.get("client") or ("",))[0])
+        if call.lane is None:
+            return await call.handler(HttpRequest(scope, receive))
+        gate = self._gates[call.lane]
+        if gate.is_full:
+            raise gate.refusal()
+        if call.method in ("POST", "PUT"):
+            limit, seconds = self._settings.max_body_bytes, self._settings.limits.body_seconds
+            scope["body"] = await read_body(visit.headers, receive, limit=limit, seconds=seconds)
+        response = await self._in_turn(gate, call, HttpRequest(scope, receive))
+        response.raw_headers.append(_NO_STORE)
+        return response
+
+    async def _in_turn(self, gate: Gate, call: Call, http: HttpRequest) -> Response:
+        gate.enter()
+        try:
+            async with asyncio.timeout(self._deadline(call)):
+                return await call.handler(http)
+        except TimeoutError:
+            instead = http.scope.get("instead")
+            if instead is None:
+                raise
+            response: Response = instead()
+            return response
+        finally:
+            gate.leave()
+
+    def _deadline(self, call: Call) -> float:
+        settings = self._settings
+        if call.lane == "recommend":
+            return min(settings.limits.recommend_seconds, settings.deadline_seconds)
+        return settings.deadline_seconds
+
+    def _tell(self, visit: Visit, method: str, status: int) -> None:
+        seconds = visit.seconds
+        if (metrics := self._handlers.metrics) is not None:
+            metrics.observe_request(visit.route, status, seconds)
+        if self._access_log.wants(status):
+            engines = self._handlers.engines
+            self._access_log.add(
+                at=now_text(),
+                request_id=visit.request_id.decode(),
+                route=visit.route,
+                method=method[:16],
+                status=status,
+                ms=round(1e3 * seconds, 3),
+                caller=visit.caller,
+                release_id="" if engines is None else engines.current.release_id,
+                trace_id=visit.trace_id,
+            )
+
+    def _error(self, visit: Visit, error: Exception) -> Response:
         if isinstance(error, RequestError):
-            return _error_response(error.status, error.code, str(error), retry_after=error.retry_after)
+            return _refusal(error)
         if isinstance(error, TimeoutError):
             seconds = self._settings.deadline_seconds
             return _error_response(504, "deadline", f"Expected an answer within {seconds:g} s; try again.")
-        if isinstance(error, HTTPException):
-            allowed = (error.headers or {}).get("Allow", "")
-            message = f"{scope['method']} is not answered here; expected {allowed}. See /docs."
-            return _error_response(error.status_code, "method_not_allowed", message)
         # The error's own words may hold ids; where it happened does not.
         where = "".join(traceback.format_tb(error.__traceback__))
-        _log.error("failed: route=%s error=%s\n%s", scope.get("route_template"), type(error).__name__, where)
+        names = {"request_id": visit.request_id.decode()}
+        _log.error("failed: route=%s error=%s\n%s", visit.route, type(error).__name__, where, extra=names)
         return _error_response(500, "internal", "Something went wrong on our side; the service's log says where.")
 
-    def _routes(self) -> list[BaseRoute]:
+    def _calls(self) -> list[Call]:
         handlers = self._handlers.by_call
         return [
-            *(_route(one.method, one.path, handlers[one.method, one.path]) for one in ENDPOINTS),
-            *(_route("GET", path, page(file)) for path, file in _PAGES.items()),
-            _route("GET", "/openapi.json", self._openapi),
-            _route("GET", "/metrics", self._handlers.exposition),
+            *(
+                Call(
+                    method=one.method,
+                    path=one.path,
+                    handler=handlers[one.method, one.path],
+                    roles=tuple(one.roles),
+                    lane=one.lane,
+                )
+                for one in ENDPOINTS
+            ),
+            *(Call(method="GET", path=path, handler=page(file)) for path, file in _PAGES.items()),
+            Call(method="GET", path="/openapi.json", handler=self._openapi),
+            Call(method="GET", path=_METRICS, handler=self._handlers.exposition, roles=("analyst", "admin")),
         ]
 
     async def _openapi(self, _: HttpRequest) -> Response:
-        return Response(self._document, media_type="application/json")
+        return Response(self._documents[self._door.asks_for_keys], media_type="application/json")
 
 
-def _route(method: str, path: str, handler: Handler) -> Route:
-    async def answer(http: HttpRequest) -> Response:
-        http.scope["route_template"] = path
-        return await handler(http)
-
-    return Route(path.replace("{user_id}", "{user_id:path}"), answer, methods=[method])
-
-
-async def _no_such_route(scope: Scope, receive: Receive, send: Send) -> None:
-    error = _error_response(404, "not_found", "No such address; /docs lists what there is.")
-    await error(scope, receive, send)
+def _door(settings: ServeSettings) -> Door:
+    shared = os.environ.get(SHARED_VARIABLE)
+    return Door(
+        settings.access,
+        settings.limits,
+        keys=settings.keys_path,
+        host=settings.host,
+        buckets=SharedBuckets(Path(shared) / "rates" if shared else None),
+    )
 
 
-def _error_response(status: int, code: str, message: str, *, retry_after: int | None = None) -> Response:
-    response = to_json(ErrorAnswer(error=ErrorDetail(code=code, message=message)), status)
-    if retry_after is not None:
-        response.headers["retry-after"] = str(retry_after)
+def _with_cors(app: ASGIApp, cors: CorsSettings) -> ASGIApp:
+    if not cors.origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=cors.origins,
+        allow_methods=("GET", "POST", "PUT", "DELETE"),
+        allow_headers=("authorization", "content-type", "x-request-id", "traceparent"),
+        expose_headers=("x-request-id", "retry-after"),
+        max_age=cors.max_age_seconds,
+    )
+
+
+def _refusal(error: RequestError) -> Response:
+    if isinstance(error, MethodRefused):
+        if error.method == "OPTIONS":
+            return Response(status_code=204, headers={"allow": error.allow})
+        response = _error_response(error.status, error.code, str(error))
+        response.headers["allow"] = error.allow
+        return response
+    response = _error_response(error.status, error.code, str(error))
+    if error.retry_after is not None:
+        response.headers["retry-after"] = str(error.retry_after)
+    if error.status == 401:
+        why = "" if error.code == "key_missing" else ', error="invalid_token"'
+        response.headers["www-authenticate"] = f'Bearer realm="footfall"{why}'
+    if error.status in (408, 413):
+        # The rest of the body is not read: what follows it on this connection could not be told from it.
+        response.headers["connection"] = "close"
     return response
+
+
+def _error_response(status: int, code: str, message: str) -> Response:
+    return to_json(ErrorAnswer(error=ErrorDetail(code=code, message=message)), status)

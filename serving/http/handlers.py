@@ -32,7 +32,6 @@ from serving.api.schemas import (
 from serving.engine import Engine
 from serving.engines import Engines, Routed, recommend_routed
 from serving.http.batching import MicroBatcher
-from serving.http.bodies import read_body
 from serving.http.release_calls import change_release, served_release
 from serving.process.metrics import ServiceMetrics
 from serving.process.settings import ServeSettings
@@ -62,7 +61,9 @@ class Handlers:
         # One thread computes: FAISS and ONNX Runtime hold one thread each, and batches gather meanwhile.
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
         self._storage = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
-        self._planning = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planning")
+        # What may take seconds has a thread of its own, which what a page waits for does not stand behind.
+        self._lookup = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lookup")
+        self._bulk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bulk")
 
     def attach(self, engines: Engines, metrics: ServiceMetrics, outbox: Outbox | None = None) -> None:
         """Answer from these engines from now on, and tell an outbox who sent events."""
@@ -96,7 +97,7 @@ class Handlers:
         """Answer what Prometheus scrapes."""
         if self.metrics is None:
             raise _still_starting()
-        content = await self._in(self._storage, self.metrics.exposition)
+        content = await self._in(self._lookup, self.metrics.exposition)
         return Response(content, headers={"content-type": self.metrics.content_type})
 
     @property
@@ -110,13 +111,14 @@ class Handlers:
         return self._ready_engines.current
 
     async def _body(self, http: HttpRequest, kind: type[T]) -> T:
-        return decode_body(await read_body(http, limit=self._settings.max_body_bytes), kind)
+        return decode_body(http.scope["body"], kind)  # read before this request's turn came
 
     async def _recommend(self, http: HttpRequest) -> Response:
         started = time.perf_counter()
         request = await self._body(http, RecommendRequest)
         if self.engines is None or self._batcher is None:
             raise _still_starting()
+        http.scope["instead"] = partial(_favourites, self.engines.current, request)
         answer = await self._batcher.ask(self.engines.route(request))
         if isinstance(answer, RequestError):
             raise answer
@@ -137,19 +139,19 @@ class Handlers:
 
     async def _customers(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, decode_query(http.query_params, CustomersRequest)
-        return to_json(await self._in(self._planning, partial(engine.customers, request)))
+        return to_json(await self._in(self._lookup, partial(engine.customers, request)))
 
     async def _items(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, ItemsRequest)
-        return to_json(await self._in(self._planning, partial(engine.items, request)))
+        return to_json(await self._in(self._lookup, partial(engine.items, request)))
 
     async def _search_items(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, decode_query(http.query_params, ItemSearch)
-        return to_json(await self._in(self._planning, partial(engine.search_items, request)))
+        return to_json(await self._in(self._lookup, partial(engine.search_items, request)))
 
     async def _customer(self, http: HttpRequest) -> Response:
         engine = self._ready_engine
-        return to_json(await self._in(self._planning, partial(engine.customer, http.path_params["user_id"])))
+        return to_json(await self._in(self._lookup, partial(engine.customer, http.path_params["user_id"])))
 
     async def _consent(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, ConsentRequest)
@@ -157,7 +159,7 @@ class Handlers:
 
     async def _export(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, decode_query(http.query_params, ExportRequest)
-        return to_json(await self._in(self._planning, partial(engine.export, http.path_params["user_id"], request)))
+        return to_json(await self._in(self._bulk, partial(engine.export, http.path_params["user_id"], request)))
 
     async def _erase(self, http: HttpRequest) -> Response:
         engine, user_id = self._ready_engine, http.path_params["user_id"]
@@ -165,44 +167,48 @@ class Handlers:
             raise RequestError(422, "invalid_request", f"user_id: expected one at the end of {CUSTOMER}, found none.")
         answer = await self._in(self._storage, partial(engine.erase, user_id))
         if self._outbox is not None:
-            await self._in(self._planning, self._outbox.forget)
+            await self._in(self._lookup, self._outbox.forget)
         return to_json(answer)
 
     async def _segments(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, SegmentsRequest)
         # Elsewhere than recommendations, which ten thousand ids would hold up; written as JSON there too.
-        return await self._in(self._planning, lambda: to_json(engine.segments(request)))
+        return await self._in(self._bulk, lambda: to_json(engine.segments(request)))
 
     async def _audiences(self, _: HttpRequest) -> Response:
-        return to_json(await self._in(self._planning, self._ready_engine.audiences))
+        return to_json(await self._in(self._lookup, self._ready_engine.audiences))
 
     async def _audience(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, decode_query(http.query_params, MembersRequest)
-        return to_json(await self._in(self._planning, partial(engine.audience, http.path_params["name"], request)))
+        return to_json(await self._in(self._bulk, partial(engine.audience, http.path_params["name"], request)))
 
     async def _preview(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, PreviewRequest)
-        return to_json(await self._in(self._planning, partial(engine.preview, request)))
+        return to_json(await self._in(self._bulk, partial(engine.preview, request)))
 
     async def _demand(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, DemandRequest)
         # Elsewhere than recommendations, which a thousand items would hold up; written as JSON there too.
-        return await self._in(self._planning, lambda: to_json(engine.demand(request)))
+        return await self._in(self._bulk, lambda: to_json(engine.demand(request)))
 
     async def _alerts(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, decode_query(http.query_params, AlertsRequest)
-        return to_json(await self._in(self._planning, partial(engine.alerts, request)))
+        return to_json(await self._in(self._lookup, partial(engine.alerts, request)))
 
     async def _release(self, _: HttpRequest) -> Response:
-        return to_json(await served_release(self._ready_engines, self._planning))
+        return to_json(await served_release(self._ready_engines, self._lookup))
 
     async def _change_release(self, http: HttpRequest) -> Response:
         engines, request = self._ready_engines, await self._body(http, ReleaseRequest)
         most_seconds = max(0.0, self._settings.deadline_seconds - 1)  # so that it is we who answer
-        return to_json(await change_release(engines, request, self._planning, most_seconds=most_seconds))
+        return to_json(await change_release(engines, request, self._bulk, most_seconds=most_seconds))
 
     async def _in(self, executor: Executor, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, call)
+
+
+def _favourites(engine: Engine, request: RecommendRequest) -> Response:
+    return to_json(engine.favourites(request))
 
 
 def to_json(answer: Answer, status: int = 200) -> Response:
@@ -211,4 +217,4 @@ def to_json(answer: Answer, status: int = 200) -> Response:
 
 
 def _still_starting() -> RequestError:
-    return RequestError(503, "starting", "The release is still being loaded; try again in a moment.")
+    return RequestError(503, "starting", "The release is still being loaded; try again in a moment.", retry_after=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import ipaddress
 import logging
 import os
 import socket
@@ -16,10 +15,12 @@ import msgspec
 import serving
 from features.errors import ConfigError
 from features.release import ReleaseStore
+from serving.access.door import is_loopback
+from serving.access.keys import KeyFile
 from serving.live.opening import open_live, prepare_live
 from serving.privacy.erasures import ErasureWatch
 from serving.process.releases import Releases, following
-from serving.process.settings import SUPERVISOR_VARIABLE, ServeSettings
+from serving.process.settings import SHARED_VARIABLE, SUPERVISOR_VARIABLE, ServeSettings
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10
@@ -38,12 +39,13 @@ def serve(settings: ServeSettings) -> int:
     """
     resolved = _resolved(settings)
     _check_address(resolved)
-    _warn_if_reachable(resolved.host)
+    _check_access(resolved)
     os.environ.update(_ONE_THREAD)
     _prepare_live(resolved)
     with tempfile.TemporaryDirectory(prefix="footfall-serve-") as home:
         # BentoML keeps its metrics files under its home and empties them at start: one home a server.
-        os.environ.update(resolved.to_environment() | {"BENTOML_HOME": home, "BENTOML_DO_NOT_TRACK": "True"})
+        os.environ.update(resolved.to_environment() | {"BENTOML_HOME": home, SHARED_VARIABLE: home})
+        os.environ["BENTOML_DO_NOT_TRACK"] = "True"
         with following(resolved, Path(home)) as releases:
             _run(resolved, releases)
             releases.check_started()
@@ -58,6 +60,7 @@ def _resolved(settings: ServeSettings) -> ServeSettings:
         store=str(store),
         host=_address_of(settings.host),
         live=settings.live.resolved(store),
+        access=msgspec.structs.replace(settings.access, keys=str(settings.keys_path.resolve())),
         data=str(Path(settings.data).resolve()) if settings.data else "",
     )
 
@@ -75,12 +78,21 @@ def _address_of(host: str) -> str:
         raise ConfigError(f"host: expected an address of this machine such as 127.0.0.1, found {host!r}.") from None
 
 
-def _warn_if_reachable(host: str) -> None:
-    if not ipaddress.ip_address(host.split("%", maxsplit=1)[0]).is_loopback:
+def _check_access(settings: ServeSettings) -> None:
+    """Refuse to serve everyone who can reach this address, unless that is what was asked for."""
+    keys = KeyFile(settings.keys_path).load()
+    if is_loopback(settings.host):
+        return
+    if settings.access.anonymous:
         _log.warning(
-            "%s: other machines can reach this address, and the service asks nobody who they are; "
+            "%s: other machines can reach this address, and access.anonymous asks nobody who they are; "
             "put a proxy with a login in front that lets only the shop's app through.",
-            host,
+            settings.host,
+        )
+    elif not keys and not settings.access.oidc.issuer:
+        raise ConfigError(
+            f"{settings.host}: other machines can reach this address, and nobody has a key; make one with `footfall keys "
+            f"add {settings.store} --role app --name shop-app`, or say `access: {{anonymous: true}}` in the settings."
         )
 
 

@@ -5,7 +5,98 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import os
 import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+import msgspec
+
+from features.errors import ConfigError
+
+_WRITE_SECONDS: Final = 0.2
+_MOST_WAITING: Final = 20_000
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is written of each request.
+
+    Args:
+        access: `all` writes a line a request, `sampled` one in ``sample`` and every one of a status from 500 on.
+        sample: of how many requests one is written.
+    """
+
+    access: Literal["off", "sampled", "all"] = "off"
+    sample: int = 100
+
+    def __post_init__(self) -> None:
+        if self.sample < 1:
+            raise ConfigError(f"logs.sample: expected 1 or more, found {self.sample}.")
+
+
+class AccessLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One request in the log: its route as a template, never its address, which holds ids."""
+
+    at: str
+    request_id: str
+    route: str
+    method: str
+    status: int
+    ms: float
+    caller: str
+    release_id: str
+    worker: int
+    trace_id: str = ""
+
+
+class AccessLog:
+    """Writes a line a request, from a thread of its own: a full pipe must never hold up an answer.
+
+    Args:
+        settings: which requests are written.
+        write: takes whole lines; stderr where left out.
+    """
+
+    def __init__(self, settings: LogSettings, write: Callable[[bytes], object] | None = None) -> None:
+        self._every = {"off": 0, "sampled": settings.sample, "all": 1}[settings.access]
+        self._count = 0
+        self._write = write or _to_stderr
+        self._encode = msgspec.json.Encoder().encode
+        self._waiting: list[AccessLine] = []
+        self._dropped = 0
+        self._worker = os.getpid()
+        if self._every:
+            threading.Thread(target=self._keep_writing, name="access-log", daemon=True).start()
+
+    def wants(self, status: int) -> bool:
+        """Count a request, and return whether its line is to be written."""
+        if not self._every:
+            return False
+        self._count += 1
+        return self._count % self._every == 0 or status >= 500
+
+    def add(self, **fields: Any) -> None:
+        """Take a line; it is written within 0.2 s. Lines beyond 20,000 waiting are counted and dropped."""
+        if len(self._waiting) >= _MOST_WAITING:
+            self._dropped += 1
+            return
+        self._waiting.append(AccessLine(worker=self._worker, **fields))
+
+    def flush(self) -> None:
+        """Write what waits."""
+        lines, self._waiting = self._waiting, []
+        dropped, self._dropped = self._dropped, 0
+        if lines:
+            self._write(b"".join(self._encode(line) + b"\n" for line in lines))
+        if dropped:
+            logging.getLogger(__name__).warning("%d lines of the access log were dropped: writing is too slow", dropped)
+
+    def _keep_writing(self) -> None:
+        pause = threading.Event()
+        while True:
+            pause.wait(_WRITE_SECONDS)
+            self.flush()
 
 
 class JsonLines(logging.Formatter):
@@ -15,6 +106,8 @@ class JsonLines(logging.Formatter):
         """Return ``{"at", "level", "logger", "message"}``."""
         at = dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds")
         line = {"at": at, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        if (request_id := getattr(record, "request_id", None)) is not None:
+            line["request_id"] = request_id
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
@@ -32,3 +125,13 @@ def log_to_stderr(level: int = logging.INFO) -> None:
         library.setLevel(logging.WARNING)
     for name in ("serving", "features"):
         logging.getLogger(name).setLevel(level)
+
+
+def now_text() -> str:
+    """Return the present as log lines have it."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+
+
+def _to_stderr(content: bytes) -> None:
+    sys.stderr.buffer.write(content)
+    sys.stderr.buffer.flush()

@@ -12,13 +12,18 @@ import msgspec
 import yaml
 
 from features.errors import ConfigError
+from serving.access.settings import AccessSettings, LimitSettings
 from serving.api.decoding import explain
 from serving.experiments.settings import ExperimentSettings
 from serving.merchandising.settings import RulesSettings
+from serving.process.logs import LogSettings
 from serving.release.settings import ReleaseSettings
 
 SETTINGS_VARIABLE: Final = "FOOTFALL_SERVE"
 SUPERVISOR_VARIABLE: Final = "FOOTFALL_SUPERVISOR_PID"
+# A directory of the server's own, where its workers meet.
+SHARED_VARIABLE: Final = "FOOTFALL_SHARED"
+KEYS_FILE: Final = "api_keys.json"
 _LAST_PORT: Final = 65_535
 
 
@@ -40,6 +45,9 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         releases: which release is followed, and how it is changed.
         rules: what merchandisers want.
         experiments: who gets which variant.
+        access: who may call.
+        limits: how often, how many at once, and for how long.
+        logs: what is written of each request.
     """
 
     store: str = "footfall-store"
@@ -56,6 +64,9 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     releases: ReleaseSettings = ReleaseSettings()
     rules: RulesSettings = RulesSettings()
     experiments: ExperimentSettings = ExperimentSettings()
+    access: AccessSettings = AccessSettings()
+    limits: LimitSettings = LimitSettings()
+    logs: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:
         for name in ("port", "workers", "max_live_events", "max_body_bytes", "deadline_seconds", "max_batch"):
@@ -69,6 +80,11 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def live_events_path(self) -> Path:
         """Where live events are kept."""
         return Path(self.live_events) if self.live_events else Path(self.store) / "live_events.sqlite"
+
+    @property
+    def keys_path(self) -> Path:
+        """Where the callers' keys are kept."""
+        return Path(self.access.keys) if self.access.keys else Path(self.store) / KEYS_FILE
 
     @property
     def gateway_timeout_seconds(self) -> float:

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from features.release import ReleaseStore
+from serving.access.settings import LimitSettings
 from serving.engine import Engine
 from serving.engines import Engines
 from serving.http.app import ServiceApp
@@ -58,9 +59,27 @@ def test_pages_when_opened_then_no_other_site_may_frame_them() -> None:
 
 def test_app_when_an_answer_takes_too_long_then_the_deadline_ends_it(tiny_state: ReleaseState, tmp_path: Path) -> None:
     app = attached(tiny_state, tmp_path, ServeSettings(deadline_seconds=1e-6))
-    answer = post(app, "/v1/recommend", {"user_id": "user-1"})
+    answer = post(app, "/v1/segments", {"user_ids": ["user-1"]})
     assert answer.status_code == 504
     assert answer.json()["error"] == {"code": "deadline", "message": "Expected an answer within 1e-06 s; try again."}
+
+
+def test_recommend_when_it_takes_too_long_then_favourites_stand_in(tiny_state: ReleaseState, tmp_path: Path) -> None:
+    app = attached(tiny_state, tmp_path, ServeSettings(limits=LimitSettings(recommend_seconds=1e-6)))
+    answer = post(app, "/v1/recommend", {"user_id": "user-1", "k": 3})
+    assert answer.status_code == 200
+    body = answer.json()
+    favourites = [tiny_state.item_ids[code] for code in tiny_state.favourites.item[:3]]
+    assert [item["item_id"] for item in body["items"]] == favourites
+    assert (body["strategy"], body["degraded"], body["personalised"]) == ("favourites", True, False)
+    assert "degraded" not in post(attached(tiny_state, tmp_path, ServeSettings()), "/v1/recommend", {}).json()
+    category = str(tiny_state.catalog.category[tiny_state.favourites.item[0]])
+    filtered = post(app, "/v1/recommend", {"k": 200, "filters": {"category": category}}).json()["items"]
+    codes = [tiny_state.item_codes[item["item_id"]] for item in filtered]
+    assert codes
+    assert all(str(tiny_state.catalog.category[code]).startswith(category) for code in codes)
+    assert post(app, "/v1/recommend", {"filters": {"brand": "no such brand"}}).json()["items"] == []
+    assert post(app, "/v1/recommend", {"k": 0}).status_code == 422
 
 
 def test_app_when_something_breaks_inside_then_neither_answer_nor_log_names_the_user(
