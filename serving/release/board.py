@@ -147,10 +147,12 @@ class Board:
 
     Args:
         directory: made where absent.
+        pid: of the worker that this is.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, pid: int | None = None) -> None:
         self.directory = Path(directory)
+        self.pid = os.getpid() if pid is None else pid
         self.directory.mkdir(parents=True, exist_ok=True)
         self.words = _mapped(self.directory / "words")
         self._lock: int | None = None
@@ -200,8 +202,14 @@ class Board:
 
     def join(self) -> None:
         """Count as a living worker until this process ends, however it ends."""
-        self._lock = os.open(self._lock_path(os.getpid()), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._lock = os.open(self.directory / f"worker-{self.pid}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def leave(self) -> None:
+        """Count as a worker no longer."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def say(self, note: WorkerNote) -> None:
         """Replace this worker's note."""
@@ -230,9 +238,6 @@ class Board:
         finally:
             os.close(file)
         return False
-
-    def _lock_path(self, pid: int) -> Path:
-        return self.directory / f"worker-{pid}.lock"
 
 
 def _note(path: Path) -> WorkerNote | None:

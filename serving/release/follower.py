@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -69,8 +68,9 @@ class Follower:
         self._board.ring()
 
     def stop(self) -> None:
-        """Follow no longer."""
+        """Follow no longer; no swap waits for this worker from now on."""
         self._stopped.set()
+        self._board.leave()
 
     def _ready(self) -> bool:
         """Begin to answer if what the words name is loaded; nothing is swapped while that is looked at."""
@@ -111,4 +111,4 @@ class Follower:
 
     def _say(self, state: Any, *, reason: str = "") -> None:
         held = {followed.topic: followed.notes for followed in self._topics}
-        self._board.say(WorkerNote(pid=os.getpid(), state=state, held=held, also=self._also, reason=reason))
+        self._board.say(WorkerNote(pid=self._board.pid, state=state, held=held, also=self._also, reason=reason))
