@@ -38,6 +38,7 @@ class Follower:
         self._topics = topics
         self._aside = aside
         self._also: tuple[str, ...] = ()
+        self._said: tuple[str, ...] = ()
         self._seen: dict[str, tuple[int, int]] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="release-follower", daemon=True)
@@ -63,9 +64,7 @@ class Follower:
 
     def want(self, names: Iterable[str]) -> None:
         """Have every worker hold these contents beside what serves, as far as the settings allow; replaces what was wanted."""
-        self._also = tuple(sorted(set(names)))
-        self._seen.clear()  # the thread says so in its next round
-        self._board.ring()
+        self._also = tuple(sorted(set(names)))  # the thread says so in its next round
 
     def stop(self) -> None:
         """Follow no longer; no swap waits for this worker from now on."""
@@ -85,6 +84,9 @@ class Follower:
             try:
                 for followed in self._topics:
                     self._follow(followed)
+                if self._also != self._said:
+                    self._say("serving")
+                    self._board.ring()
             except Exception:
                 _log.exception("the plan could not be followed; trying again")
                 self._stopped.wait(1.0)
@@ -110,5 +112,6 @@ class Follower:
         return stat.st_ino, stat.st_mtime_ns
 
     def _say(self, state: Any, *, reason: str = "") -> None:
-        held = {followed.topic: followed.notes for followed in self._topics}
-        self._board.say(WorkerNote(pid=self._board.pid, state=state, held=held, also=self._also, reason=reason))
+        held, also = {followed.topic: followed.notes for followed in self._topics}, self._also
+        self._board.say(WorkerNote(pid=self._board.pid, state=state, held=held, also=also, reason=reason))
+        self._said = also

@@ -57,13 +57,13 @@ class FakeWorker:
         self.followed = Followed[str](self.board, "release", load=self._load, compare=self._compare)
         self.follower = Follower(self.board, [self.followed])
 
-    def _load(self, content: Content, serving: str | None) -> str:
+    def _load(self, content: Content, _: str | None) -> str:
         self.loaded.append(content.name)
         if content.name in self.failing:
             raise MemoryError
         return f"{content.name}{content.digest}"
 
-    def _compare(self, serving: str, candidate: str) -> dict[str, float]:
+    def _compare(self, _: str, candidate: str) -> dict[str, float]:
         if candidate[0] in self.worse:
             raise Refused("errors 1.000 of 5 recent requests, at most 0 allowed", {"errors": 1.0})
         return {"errors": 0.0}
