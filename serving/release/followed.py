@@ -74,8 +74,9 @@ class Followed(Generic[T]):
 
     @property
     def is_ready(self) -> bool:
-        """Whether what the word names is loaded."""
-        return self._words[self._slot] in self._held
+        """Whether what the word names is loaded, and so serves from now on."""
+        self._turn()
+        return self._words[self._slot] == self._number
 
     def by_name(self, name: str) -> T | None:
         """Return what serves under a name, or is held by every worker; ``None`` where none is."""
