@@ -26,6 +26,8 @@ VERBS: Final = {
     "promote": ("training.commands.promote", "join parts into a release and serve it, if its model has earned it"),
     "serve": ("serving.commands.serve", "answer requests from a release"),
     "keys": ("serving.commands.keys", "make, list and revoke the keys that callers of the service show"),
+    "webhooks": ("serving.commands.webhooks", "send what waits in the outbox; look at what was given up; make secrets"),
+    "live": ("serving.commands.live", "hand the events that were served to the next feature build"),
     "demo": ("footfall_demo", "all of the above on a real shop's log, in one go"),
 }
 

@@ -40,14 +40,17 @@ def run_command(command: Command, argv: list[str], *, prog: str) -> dict[str, An
         ConfigError: an argument is missing, unknown or does not fit its type.
     """
     parser = ArgumentParser(prog=prog, exit_on_error=False, default_env=False, description=_summary(command))
-    parser.add_argument("--config", action="config", help="YAML file with any of the options below")
+    has_own_config = "config" in get_type_hints(command)  # a file of other settings than these arguments
+    if not has_own_config:
+        parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_function_arguments(command, as_group=False, as_positional=True)
     try:
         parsed = parser.parse_args(_files_first(_with_flags(command, argv)))
         values = parser.instantiate(parsed)
     except ArgumentError as error:
         raise ConfigError(_explained(str(error), _known_keys(parser))) from None
-    values.pop("config", None)
+    if not has_own_config:
+        values.pop("config", None)
     return command(**values.as_dict())
 
 

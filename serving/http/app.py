@@ -7,7 +7,7 @@ import logging
 import os
 import traceback
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from starlette.middleware.cors import CORSMiddleware
@@ -28,15 +28,17 @@ from serving.api.schemas import ErrorAnswer, ErrorDetail
 from serving.engines import Engines
 from serving.http.bodies import read_body
 from serving.http.handlers import Handlers, to_json
-from serving.http.pages import page
+from serving.http.pages import PAGES, page
 from serving.http.routes import Call, MethodRefused, Routes
 from serving.http.visit import Visit
 from serving.process.logs import AccessLog, now_text
 from serving.process.metrics import ServiceMetrics
 from serving.process.settings import SHARED_VARIABLE, ServeSettings
 
+if TYPE_CHECKING:
+    from serving.outbox.outbox import Outbox
+
 _log = logging.getLogger(__name__)
-_PAGES: Final = {"/": "console.html", "/docs": "docs.html", "/style.css": "style.css"}
 _METRICS: Final = "/metrics"
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
@@ -66,9 +68,9 @@ class ServiceApp:
         self._routes = Routes(self._calls())
         self._outermost = _with_cors(self._respond, settings.access.cors)
 
-    def attach(self, engines: Engines, metrics: ServiceMetrics) -> None:
-        """Answer from these engines from now on."""
-        self._handlers.attach(engines, metrics)
+    def attach(self, engines: Engines, metrics: ServiceMetrics, outbox: Outbox | None = None) -> None:
+        """Answer from these engines from now on, and tell an outbox who sent events."""
+        self._handlers.attach(engines, metrics, outbox)
 
     @property
     def is_ready(self) -> bool:
@@ -177,7 +179,7 @@ class ServiceApp:
                 )
                 for one in ENDPOINTS
             ),
-            *(Call(method="GET", path=path, handler=page(file)) for path, file in _PAGES.items()),
+            *(Call(method="GET", path=path, handler=page(file)) for path, file in PAGES.items()),
             Call(method="GET", path="/openapi.json", handler=self._openapi),
             Call(method="GET", path=_METRICS, handler=self._handlers.exposition, roles=("analyst", "admin")),
         ]

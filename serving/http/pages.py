@@ -1,8 +1,8 @@
-"""Pages that work without any outside resource."""
+"""Pages that work without any outside resource, and the scripts that they and the shop's own pages load."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -11,18 +11,33 @@ from starlette.responses import Response
 
 _PAGES: Final = Path(__file__).parent / "pages"
 # A browser refuses anything that a page would load from elsewhere, so that the pages work without the Internet,
-# and shows them inside no other site's page, where a click could be led astray.
+# runs no script that stands in the page itself, and shows them inside no other site's page, where a click could be
+# led astray.
 _OWN_RESOURCES: Final = (
-    "default-src 'none'; connect-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-    "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; connect-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+_TRACKER: Final = "tracker.js"
+# File beside this module by its address.
+PAGES: Final[Mapping[str, str]] = {
+    "/": "console.html",
+    "/console.js": "console.js",
+    "/docs": "docs.html",
+    "/docs.js": "docs.js",
+    "/page.js": "page.js",
+    "/style.css": "style.css",
+    "/tracker.js": _TRACKER,
+}
 
 
 def page(file: str) -> Callable[[HttpRequest], Awaitable[Response]]:
     """Return a handler that answers a file beside this module."""
     content = (_PAGES / file).read_bytes()
     headers = {"content-security-policy": _OWN_RESOURCES, "x-content-type-options": "nosniff"}
-    media_type = "text/css" if file.endswith(".css") else "text/html"
+    if file == _TRACKER:  # pages of the shop load it, again and again
+        headers |= {"cache-control": "public, max-age=3600", "cross-origin-resource-policy": "cross-origin"}
+    media_type = _TYPES[Path(file).suffix]
 
     async def answer(_: HttpRequest) -> Response:
         return Response(content, media_type=f"{media_type}; charset=utf-8", headers=headers)

@@ -7,11 +7,11 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from serving.engine import Engine
 from serving.outbox.delivery import Delivery, client_for
-from serving.outbox.feed import Feed, Noticed, Sent
+from serving.outbox.feed import Feed, Noticed
 from serving.outbox.leases import Lease
 from serving.outbox.marks import Marks
 from serving.outbox.messages import Messages
@@ -21,15 +21,9 @@ from serving.outbox.signing import Signer
 from serving.surfaces.clock import wall_clock_us
 
 _log = logging.getLogger(__name__)
-_FILE: Final = "outbox.sqlite"
 _POLL_SECONDS: Final = 1.0
 _FEED_LEASE_SECONDS: Final = 30.0
 _TIDY_EVERY: Final = 10  # passes
-
-
-def outbox_path(settings: WebhookSettings, store: Path) -> Path:
-    """Return where messages are kept."""
-    return Path(settings.path) if settings.path else store / _FILE
 
 
 class Outbox:
@@ -54,7 +48,7 @@ class Outbox:
         metrics: OutboxMetrics | None = None,
     ) -> None:
         self.settings = settings
-        self.path = outbox_path(settings, store)
+        self.path = settings.file(store)
         self.messages = Messages(self.path)
         self.noticed = Noticed()
         self._engine = engine
@@ -65,9 +59,10 @@ class Outbox:
         self._feed_lease = Lease(self.path, "feed", seconds=_FEED_LEASE_SECONDS)
         self.deliveries = [self._delivery(endpoint) for endpoint in settings.endpoints]
 
-    def notice(self, sent: Iterable[Sent]) -> None:
-        """Look soon at customers whose events were just acknowledged; returns at once."""
-        self.noticed.add(sent)
+    def notice(self, events: Iterable[Any]) -> None:
+        """Look soon at the customers of events that were just acknowledged, as they were sent; returns at once."""
+        rows = [one for one in events if isinstance(one, dict)]
+        self.noticed.add((str(one.get("user_id")), str(one.get("event_type"))) for one in rows)
 
     def forget(self) -> int:
         """Drop all that is about customers on the erasure list; return how many messages there were."""

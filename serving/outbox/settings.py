@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from features.errors import ConfigError, did_you_mean
 from serving.api.demand_schemas import ALERT_KINDS
 
 EVERY: Final = "all"
+_FILE: Final = "outbox.sqlite"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _NUMBERS: Final = (
     *("max_attempts", "first_retry_seconds", "max_retry_seconds", "timeout_seconds"),
@@ -118,6 +120,18 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         names = [one.name for one in self.endpoints]
         if len(set(names)) < len(names):
             raise ConfigError(f"webhooks: endpoints: expected a name each, found {names}.")
+
+    def resolved(self, store: Path) -> WebhookSettings:
+        """Return the same with absolute paths, for processes that work in another directory."""
+        endpoints = tuple(
+            msgspec.structs.replace(one, secret_file=str(Path(one.secret_file).resolve()) if one.secret_file else "")
+            for one in self.endpoints
+        )
+        return msgspec.structs.replace(self, endpoints=endpoints, path=str(self.file(store).resolve()))
+
+    def file(self, store: Path) -> Path:
+        """Return where messages are kept."""
+        return Path(self.path) if self.path else store / _FILE
 
     def endpoint(self, name: str) -> WebhookEndpoint:
         """Return an endpoint by its name.

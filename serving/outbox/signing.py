@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from features.errors import ConfigError
-from serving.outbox.settings import WebhookEndpoint
+from serving.outbox.settings import WebhookEndpoint, WebhookSettings
 
 _PREFIX: Final = "whsec_"
 _LEAST_BYTES: Final = 24
@@ -90,6 +90,17 @@ class Signer:
         wanted = self.headers(message_id, body, at_s=at_s)["webhook-signature"].split()
         is_signed = any(hmac.compare_digest(one, other) for one in wanted for other in found)
         return is_signed and abs(now_s - at_s) <= TOLERANCE_SECONDS
+
+
+def checked(settings: WebhookSettings) -> WebhookSettings:
+    """Return settings whose secrets can all be read, so that a wrong one is told before the service starts.
+
+    Raises:
+        ConfigError: one cannot.
+    """
+    for endpoint in settings.endpoints:
+        Signer.of(endpoint)
+    return settings
 
 
 def new_secret() -> str:

@@ -18,6 +18,7 @@ from features.release import ReleaseStore
 from serving.access.door import is_loopback
 from serving.access.keys import KeyFile
 from serving.live.opening import open_live, prepare_live
+from serving.outbox.signing import checked
 from serving.privacy.erasures import ErasureWatch
 from serving.process.releases import Releases, following
 from serving.process.settings import SHARED_VARIABLE, SUPERVISOR_VARIABLE, ServeSettings
@@ -60,6 +61,7 @@ def _resolved(settings: ServeSettings) -> ServeSettings:
         store=str(store),
         host=_address_of(settings.host),
         live=settings.live.resolved(store),
+        webhooks=checked(settings.webhooks).resolved(store),
         access=msgspec.structs.replace(settings.access, keys=str(settings.keys_path.resolve())),
         data=str(Path(settings.data).resolve()) if settings.data else "",
     )

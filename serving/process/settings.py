@@ -15,12 +15,15 @@ from features.errors import ConfigError
 from serving.access.settings import AccessSettings, LimitSettings
 from serving.api.decoding import explain
 from serving.experiments.settings import ExperimentSettings
+from serving.live.settings import LiveSettings
 from serving.merchandising.settings import RulesSettings
+from serving.outbox.settings import WebhookSettings
 from serving.process.logs import LogSettings
 from serving.release.settings import ReleaseSettings
 
 SETTINGS_VARIABLE: Final = "FOOTFALL_SERVE"
 SUPERVISOR_VARIABLE: Final = "FOOTFALL_SUPERVISOR_PID"
+BOARD_VARIABLE: Final = "FOOTFALL_BOARD"
 # A directory of the server's own, where its workers meet.
 SHARED_VARIABLE: Final = "FOOTFALL_SHARED"
 KEYS_FILE: Final = "api_keys.json"
@@ -36,18 +39,18 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         host: address to listen on; only this machine can reach the default.
         port: TCP port.
         workers: processes; with two or more, one may die without an outage.
-        live_events: SQLite file of recent events, shared by the workers; inside the store where empty.
         data: the shop's data directory, whose rows an export of a customer holds too; left out where empty.
-        max_live_events: the most live events kept a user; the oldest go first.
         max_body_bytes: larger request bodies are refused.
         deadline_seconds: a request that takes longer is answered with an error.
         max_batch: the most recommend requests computed in one batch.
+        live: where events and consents sent to the service are kept, and for how long.
         releases: which release is followed, and how it is changed.
         rules: what merchandisers want.
         experiments: who gets which variant.
         access: who may call.
         limits: how often, how many at once, and for how long.
         logs: what is written of each request.
+        webhooks: who hears of triggers and alerts.
     """
 
     store: str = "footfall-store"
@@ -55,31 +58,26 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     host: str = "127.0.0.1"
     port: int = 3000
     workers: int = 2
-    live_events: str = ""
     data: str = ""
-    max_live_events: int = 200
     max_body_bytes: int = 1 << 20
     deadline_seconds: float = 10.0
     max_batch: int = 32
+    live: LiveSettings = LiveSettings()
     releases: ReleaseSettings = ReleaseSettings()
     rules: RulesSettings = RulesSettings()
     experiments: ExperimentSettings = ExperimentSettings()
     access: AccessSettings = AccessSettings()
     limits: LimitSettings = LimitSettings()
     logs: LogSettings = LogSettings()
+    webhooks: WebhookSettings = WebhookSettings()
 
     def __post_init__(self) -> None:
-        for name in ("port", "workers", "max_live_events", "max_body_bytes", "deadline_seconds", "max_batch"):
+        for name in ("port", "workers", "max_body_bytes", "deadline_seconds", "max_batch"):
             value = getattr(self, name)
             if not 0 < value < math.inf:
                 raise ConfigError(f"{name}: expected a number above 0, found {value}.")
         if self.port > _LAST_PORT:
             raise ConfigError(f"port: expected at most {_LAST_PORT}, found {self.port}; choose another.")
-
-    @property
-    def live_events_path(self) -> Path:
-        """Where live events are kept."""
-        return Path(self.live_events) if self.live_events else Path(self.store) / "live_events.sqlite"
 
     @property
     def keys_path(self) -> Path:

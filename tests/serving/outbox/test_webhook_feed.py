@@ -184,7 +184,7 @@ def test_outbox_when_its_process_died_then_another_looks_at_everyone_with_recent
 
     with Receiver() as receiver:
         first, second = outbox(receiver.url), outbox(receiver.url)
-        first.notice([("carter", "cart")])
+        first.notice(({"user_id": "carter", "event_type": "cart"}, "no row"))
         first.fill()  # marked for in some seconds; then the process dies with its lease
         assert second.fill() == 0
         first.messages._file.close()
