@@ -107,6 +107,10 @@ class Engine:
         """Which release answers."""
         return self._state.release_id
 
+    def customer_of(self, user_id: str) -> str:
+        """Return the customer that an id belongs to, the id itself where none is known."""
+        return self._consents.customer_of(user_id)
+
     @property
     def merchandiser(self) -> Merchandiser:
         """The rules at work on this release."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from serving.api.errors import RequestError
 from serving.api.schemas import RecommendAnswer, RecommendRequest
 from serving.engine import Engine
+from serving.experiments.arm import Arm
+from serving.experiments.wishes import Wishes
 from serving.release.desk import ReleaseDesk
 from serving.release.followed import Followed
 
@@ -20,11 +22,13 @@ class Routed:
 
     Args:
         engine: over the release that was chosen for the customer when the request arrived.
-        request: as it came.
+        request: as it came, with what its variants want where it says nothing.
+        arm: what the experiments want of the answer.
     """
 
     engine: Engine
     request: RecommendRequest
+    arm: Arm | None = None
 
 
 class Engines:
@@ -35,6 +39,7 @@ class Engines:
         recent: how many requests are kept, in memory alone, to compare the next release with.
         want: asks for releases to be held beside.
         desk: where operators ask for another release; ``None`` where there is only one.
+        wishes: the shop's rules and experiments as they are now; ``None`` where it has none.
     """
 
     def __init__(
@@ -44,8 +49,10 @@ class Engines:
         recent: int = 0,
         want: Callable[[Iterable[str]], None] = lambda _: None,
         desk: ReleaseDesk | None = None,
+        wishes: Wishes | None = None,
     ) -> None:
         self.desk = desk
+        self.wishes = wishes
         self._followed = current if isinstance(current, Followed) else None
         self._only = None if isinstance(current, Followed) else current
         self._want = want
@@ -61,8 +68,32 @@ class Engines:
 
     def route(self, request: RecommendRequest) -> Routed:
         """Return who answers a request: from the instant of a swap on, in every worker, the new release."""
+        if request.release_id is not None:
+            return self._looked(request, request.release_id)
         self._recent.append(request)
-        return Routed(engine=self.current, request=request)
+        engine = self.current
+        if self.wishes is None:
+            return Routed(engine=engine, request=request)
+        asked, arm = self.wishes.assign(request, customer_of=engine.customer_of)
+        if arm is not None and arm.release_id and arm.release_id != engine.release_id:
+            held = self.of(arm.release_id)
+            # Until every worker holds the release, its customers are not part of the experiment.
+            return (
+                Routed(engine=engine, request=request) if held is None else Routed(engine=held, request=asked, arm=arm)
+            )
+        return Routed(engine=engine, request=asked, arm=arm)
+
+    def _looked(self, request: RecommendRequest, release_id: str) -> Routed:
+        """Answer someone who looks: with the customer's variants, by the release they name, and without an exposure."""
+        engine = self.of(release_id)
+        if engine is None:
+            known = ", ".join(self.ids())
+            message = f"release_id: expected one that is held ({known}), found {release_id!r}; `releases.also` holds more."
+            raise RequestError(404, "unknown_release", message)
+        if self.wishes is None:
+            return Routed(engine=engine, request=request)
+        asked, arm = self.wishes.assign(request, customer_of=engine.customer_of)
+        return Routed(engine=engine, request=asked, arm=None if arm is None else replace(arm, is_logged=False))
 
     def of(self, release_id: str) -> Engine | None:
         """Return the engine over a release, ``None`` until every worker holds it; see ``want``."""
@@ -94,7 +125,9 @@ def recommend_routed(questions: Sequence[Routed]) -> list[RecommendAnswer | Requ
     rows = sorted(range(len(questions)), key=lambda row: id(questions[row].engine))
     for _, same in groupby(rows, key=lambda row: id(questions[row].engine)):
         chosen = list(same)
-        found = questions[chosen[0]].engine.recommend([questions[row].request for row in chosen])
+        found = questions[chosen[0]].engine.recommend(
+            [questions[row].request for row in chosen], [questions[row].arm for row in chosen]
+        )
         for row, one in zip(chosen, found, strict=True):
             answers[row] = one
     return [one for one in answers if one is not None]

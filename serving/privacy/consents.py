@@ -106,7 +106,7 @@ class ConsentWatch:
         """Return those of many customers whom a purpose may be served with now."""
         ids = {user_id: self.ids_of(user_id) for user_id in user_ids}
         said = self._reads.of({id_ for linked in ids.values() for id_ in linked})
-        held = self._book.holding([self._customer_of(user_id) for user_id in ids], purpose, self._wall())
+        held = self._book.holding([self.customer_of(user_id) for user_id in ids], purpose, self._wall())
         found = dict(zip(ids, held.tolist(), strict=True))
         for user_id, linked in ids.items() if said else ():
             if changes := [change for id_ in linked if id_ in said for change in said[id_].consents]:
@@ -116,7 +116,7 @@ class ConsentWatch:
     def held(self, customers: Vocabulary, purpose: str) -> npt.NDArray[np.bool_]:
         """Return, of every customer of a table, what ``allowed`` says, bool by row; only those who spoke are looked up."""
         found = self._book.holding(customers.ids, purpose, self._wall())
-        for customer in {self._customer_of(user_id) for user_id in self._live.consenting()}:
+        for customer in {self.customer_of(user_id) for user_id in self._live.consenting()}:
             code = customers.code_of(customer)
             if code >= FIRST:
                 found[code - FIRST] = self.of(customer).allows(purpose)
@@ -136,12 +136,13 @@ class ConsentWatch:
         return UserConsent(by_purpose=nothing, now_us=self._wall(), is_named=False)
 
     def _joined(self, user_id: str, changes: Iterable[ConsentChange]) -> UserConsent:
-        said, customer = list(changes), self._customer_of(user_id)
+        said, customer = list(changes), self.customer_of(user_id)
         by_purpose = {purpose: self._book.of(customer, purpose) for purpose in c.PURPOSES}
         for purpose in {change.purpose for change in said}:
             rows = [(change.at_us, change.granted) for change in said if change.purpose == purpose]
             by_purpose[purpose] = by_purpose[purpose].after(rows)
         return UserConsent(by_purpose=by_purpose, now_us=self._wall(), is_named=bool(said) or customer in self._book)
 
-    def _customer_of(self, user_id: str) -> str:
+    def customer_of(self, user_id: str) -> str:
+        """Return the customer that an id belongs to, the id itself where none is known."""
         return self._links.resolve([user_id])[0] if len(self._links) else user_id

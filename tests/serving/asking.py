@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +26,11 @@ def live_store(path: Path, **settings: object) -> SqliteStore:
     return SqliteStore(path, LiveSettings(**{"max_age_days": 36_500, "max_events": 20} | settings))  # type: ignore[arg-type]
 
 
-def engine_over(state: ReleaseState, tiny: TinyRelease, directory: Path) -> Engine:
+def engine_over(state: ReleaseState, tiny: TinyRelease, directory: Path, **more: Any) -> Engine:
     """An engine whose present is where the data end."""
     live = live_store(directory / "live.sqlite")
     erasures = type(tiny.store)(root=directory).erasures
-    return Engine(state, live, ErasureWatch(erasures), wall=lambda: AS_OF_US)
+    return Engine(state, live, ErasureWatch(erasures), **{"wall": lambda: AS_OF_US} | more)
 
 
 def ask(engine: Engine, **request: object) -> RecommendAnswer:
