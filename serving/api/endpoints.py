@@ -30,6 +30,7 @@ from serving.api.schemas import (
     ExportRequest,
     RecommendAnswer,
     RecommendRequest,
+    ReleasesAnswer,
 )
 
 CUSTOMER: Final = "/v1/customers/{user_id}"
@@ -47,7 +48,7 @@ ENDPOINTS: Final = (
         summary="What to show a user or a session, on a surface of the app",
         request=RecommendRequest,
         answer=RecommendAnswer,
-        errors=(*_WRONG, 409),
+        errors=(*_WRONG, 404, 409),
         roles=_SHOWN,
         lane="recommend",
     ),
@@ -184,6 +185,14 @@ ENDPOINTS: Final = (
         query=AlertsRequest,
         answer=AlertsAnswer,
         errors=(422,),
+        roles=_READ,
+        lane="lookup",
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/releases",
+        summary="Which releases a recommend request may name",
+        answer=ReleasesAnswer,
         roles=_READ,
         lane="lookup",
     ),
