@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
-
-import pyarrow.parquet as pq
 
 from features.files import read_json
 from features.intent.fit import PurchaseIntent
@@ -16,6 +14,7 @@ from features.rules.session import columns_at_hand
 from features.triggers.trigger import LIBRARY, ItemFacts, Trigger, read_triggers
 from serving.customers.audiences import AudienceBook, RuleCounter
 from serving.customers.book import CustomerBook
+from serving.customers.item_facts import FactTable
 from serving.customers.tags import TagBook
 from serving.customers.user_rows import UserRows
 from serving.history.stored import UserEvents
@@ -44,7 +43,7 @@ class RuleBook:
     counter: RuleCounter
     triggers: tuple[Trigger, ...]
     events: UserRows
-    facts: dict[str, ItemFacts]
+    facts: Mapping[str, ItemFacts]
     columns: Columns
     zone: ZoneInfo
     as_of_us: int
@@ -66,7 +65,7 @@ class RuleBook:
             counter=RuleCounter(book=book, tags=tags, columns=columns, minor_units=minor_units, minimum=minimum),
             triggers=read_triggers(own, minor_units=minor_units, columns=columns),
             events=UserRows(part.path(layout.RULE_EVENTS)),
-            facts={row["item_id"]: ItemFacts(**row) for row in pq.read_table(part.path(layout.ITEM_FACTS)).to_pylist()},
+            facts=FactTable.load(part.path(layout.ITEM_FACTS)),
             columns=columns,
             zone=ZoneInfo(about["time_zone"]),
             as_of_us=int(about["as_of_us"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from features.triggers.trigger import ItemFacts
@@ -75,7 +75,7 @@ class ItemAnswers:
         )
 
     @property
-    def _facts(self) -> dict[str, ItemFacts]:
+    def _facts(self) -> Mapping[str, ItemFacts]:
         return {} if self._state.rules is None else self._state.rules.facts
 
 

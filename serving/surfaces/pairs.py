@@ -56,7 +56,7 @@ class BoughtTogether:
             neighbour=neighbour[shown][order],
             score=rows["score"].to_numpy(np.float32)[shown][order],
             support=rows["support"].to_numpy(np.int64)[shown][order],
-            goes_with=_goes_with(category[code], category[neighbour], rows["support"].to_numpy(np.float64)),
+            goes_with=_goes_with(category, code, neighbour, rows["support"].to_numpy(np.float64)),
         )
 
     def of_item(self, code: int) -> slice:
@@ -65,14 +65,22 @@ class BoughtTogether:
 
 
 def _goes_with(
-    own: npt.NDArray[np.object_], others: npt.NDArray[np.object_], support: npt.NDArray[np.float64]
+    category: npt.NDArray[np.object_], own: Ints, others: Ints, support: npt.NDArray[np.float64]
 ) -> dict[str, list[str]]:
-    """Return, for each category, the other categories that most baskets pair it with."""
-    pairs = pd.DataFrame({"own": own.astype(str), "others": others.astype(str), "support": support})
-    pairs = pairs[
-        (pairs["support"] > 0) & (pairs["own"] != "") & (pairs["others"] != "") & (pairs["own"] != pairs["others"])
-    ]
-    totals = pairs.groupby(["own", "others"], sort=True)["support"].sum().reset_index()
+    """Return, for each category, the other categories that most baskets pair it with.
+
+    Args:
+        category: paths by code, str ``[V]``.
+        own: item codes ``[N]``.
+        others: of their neighbours ``[N]``.
+        support: baskets that hold both ``[N]``.
+    """
+    of_code, paths = pd.factorize(category.astype(str), sort=True)  # numbers: 300,000 pairs of text take long to compare
+    pairs = pd.DataFrame({"own": of_code[own], "others": of_code[others], "support": support})
+    named = paths != ""
+    kept = (pairs["support"] > 0) & (pairs["own"] != pairs["others"])
+    kept &= named[pairs["own"]] & named[pairs["others"]]
+    totals = pairs[kept].groupby(["own", "others"], sort=True)["support"].sum().reset_index()
     ordered = totals.sort_values(["own", "support", "others"], ascending=[True, False, True])
-    best = ordered.groupby("own", sort=True)["others"].agg(lambda names: list(names[:_MAX_CATEGORIES]))
-    return {str(name): list(paths) for name, paths in best.items()}
+    best = ordered.groupby("own", sort=True)["others"].agg(lambda codes: list(codes[:_MAX_CATEGORIES]))
+    return {str(paths[name]): [str(paths[code]) for code in codes] for name, codes in best.items()}
