@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.serving.redis_process import RedisProcess
 
 REQUIRE_ALL = os.environ.get("FOOTFALL_REQUIRE_ALL") == "1"
 
@@ -50,3 +53,20 @@ def _shares_a_world(item: pytest.Item) -> bool:
     fixtures = getattr(item, "_fixtureinfo", None)
     held = {} if fixtures is None else fixtures.name2fixturedefs
     return any(definition.scope == "module" for definitions in held.values() for definition in definitions)
+
+
+@pytest.fixture(scope="session")
+def redis_program() -> Path:
+    """A Redis server to start."""
+    found = shutil.which("redis-server")
+    require(found, "no redis-server on PATH; install the package redis-server")
+    assert found is not None
+    return Path(found)
+
+
+@pytest.fixture(scope="session")
+def redis_process(redis_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    """One Redis for all tests that neither stop nor empty it; each uses a prefix of its own."""
+    process = RedisProcess(tmp_path_factory.mktemp("redis"), redis_program)
+    yield process
+    process.kill()

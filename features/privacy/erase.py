@@ -21,6 +21,7 @@ from features.asides import scratch_directory
 from features.build import IDENTITY_DIRECTORY, FeatureSet, build_features
 from features.errors import ConfigError, DataError
 from features.identity.map import IdentityMap
+from features.live_log.archive import LiveLog
 from features.panel.source_tables import PanelSettings
 from features.privacy.erase_files import erase_from_data, naming_files
 from features.privacy.erase_parts import erase_from_parts
@@ -71,7 +72,7 @@ def erase_customer(
         person = places.find(user_id, scratch)
         report: dict[str, Any] = {"ids": len(person.ids)}
         if store is not None:
-            report["store"] = places.erase_store(person.ids)
+            report["store"] = places.erase_store(person.ids) | _erase_from_live_log(store, person, engine)
         if data is not None:
             report["data"] = erase_from_data(data, person, engine=engine)
     if data is not None and features is not None:
@@ -122,6 +123,16 @@ class Places:
         panel = FeatureSet.load(features).about["settings"]["panel"]
         manifest = build_features(data, features, engine=self._engine, panel=PanelSettings(**panel), rebuild=True)
         return {"rebuilt": str(features), "events": manifest["counts"]["events"]}
+
+
+def _erase_from_live_log(store: Path, person: Person, engine: EngineSettings) -> dict[str, Any]:
+    """Remove a customer's rows from the archive of served events, while nobody exports."""
+    log = LiveLog.of_store(store)
+    if not log.days():
+        return {"log_rows": 0}
+    with log.locked():
+        found = erase_from_data(log.directory, person, engine=engine)
+    return {"log_rows": sum(found["removed"].values())}
 
 
 def erase_from_live(path: Path, ids: Collection[str]) -> int:

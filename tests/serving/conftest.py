@@ -14,7 +14,6 @@ from serving.engine import Engine
 from serving.process.settings import ServeSettings
 from serving.release.state import ReleaseState
 from tests.serving.asking import engine_over
-from tests.serving.redis_process import RedisProcess
 from tests.serving.server_process import Server, free_port
 from tests.serving.tiny_release import TinyRelease, build
 
@@ -34,14 +33,6 @@ def tiny_state(tiny: TinyRelease) -> ReleaseState:
 def engine(tiny_state: ReleaseState, tiny: TinyRelease, tmp_path: Path) -> Engine:
     """An engine with live events and an erasure list of its own, whose present is where the data end."""
     return engine_over(tiny_state, tiny, tmp_path)
-
-
-@pytest.fixture(scope="session")
-def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    """One Redis for all tests that neither stop nor empty it; each uses a prefix of its own."""
-    process = RedisProcess(tmp_path_factory.mktemp("redis"))
-    yield process
-    process.kill()
 
 
 @pytest.fixture(scope="session")

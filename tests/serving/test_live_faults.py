@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+import redis
 
 from serving.api.errors import RequestError
 from serving.api.schemas import ConsentRequest, EventsRequest
@@ -94,7 +95,9 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple
         return
     place = tmp_path / "disk"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, check=False
+    ).returncode:
         pytest.skip("mounting a small disk is not allowed here; a limit on the size of files stands in for it")
     filler = place / "filler"
 
@@ -173,10 +176,10 @@ def test_add_when_the_process_is_killed_after_the_answer_then_all_is_there(tmp_p
 
 
 @pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisProcess]:
+def own_redis(redis_program: Path, tmp_path: Path) -> Iterator[RedisProcess]:
     """A Redis that this test may stop."""
     (tmp_path / "redis").mkdir()
-    process = RedisProcess(tmp_path / "redis")
+    process = RedisProcess(tmp_path / "redis", redis_program)
     yield process
     process.kill()
 
@@ -224,8 +227,6 @@ def test_redis_when_it_hangs_and_consents_were_changed_then_lists_are_quick_and_
 
 
 def test_risk_when_redis_is_not_set_to_keep_what_it_acknowledges_then_it_is_told(own_redis: RedisProcess) -> None:
-    import redis
-
     live = opened(url=own_redis.url)
     assert live.risk() == ""
     client = redis.Redis.from_url(own_redis.url)
