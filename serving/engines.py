@@ -88,7 +88,9 @@ class Engines:
         engine = self.of(release_id)
         if engine is None:
             known = ", ".join(self.ids())
-            message = f"release_id: expected one that is held ({known}), found {release_id!r}; `releases.also` holds more."
+            message = (
+                f"release_id: expected one that is held ({known}), found {release_id!r}; `releases.also` holds more."
+            )
             raise RequestError(404, "unknown_release", message)
         if self.wishes is None:
             return Routed(engine=engine, request=request)

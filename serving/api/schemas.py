@@ -103,6 +103,13 @@ class RecommendRequest(Request, frozen=True, kw_only=True):
     ] = None
     session_id: Annotated[Id | None, Meta(description="who takes part in experiments where nobody is named")] = None
     explain: Annotated[bool, Meta(description="say why for each item: history, rules, strategy")] = False
+    release_id: Annotated[
+        Id | None,
+        Meta(
+            description="ask a release that is held, of GET /v1/releases; for people who look (analyst, admin): such an "
+            "answer is not logged as shown to the customer"
+        ),
+    ] = None
 
 
 class RuleTouch(Answer, frozen=True, kw_only=True):
@@ -341,6 +348,13 @@ class ErasureAnswer(Answer, frozen=True, kw_only=True):
     erased: bool
     live_events_deleted: int
     ids: Annotated[int, Meta(description="how many ids were linked to the customer, and are forgotten with it")] = 1
+
+
+class ReleasesAnswer(Answer, frozen=True, kw_only=True):
+    """Releases that can be asked now."""
+
+    release_id: Annotated[str, Meta(description="answers where no other is named")]
+    held: Annotated[list[str], Meta(description="all that `release_id` of a recommend request may name")]
 
 
 class ErrorDetail(Answer, frozen=True, kw_only=True):

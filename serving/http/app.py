@@ -102,7 +102,7 @@ class ServiceApp:
         visit.route = call.path
         if call.roles and (call.path != _METRICS or self._door.metrics_ask_for_keys):
             caller = await self._door.caller_of(visit.headers, scope["query_string"])
-            visit.caller = caller.name
+            visit.caller, scope["roles"] = caller.name, caller.roles
             self._door.check(caller, call.roles, address=(scope.get("client") or ("",))[0])
         if call.lane is None:
             return await call.handler(HttpRequest(scope, receive))

@@ -28,6 +28,7 @@ from serving.api.schemas import (
     ExportRequest,
     RecommendAnswer,
     RecommendRequest,
+    ReleasesAnswer,
 )
 from serving.engine import Engine
 from serving.engines import Engines, Routed, recommend_routed
@@ -89,6 +90,7 @@ class Handlers:
             ("GET", AUDIENCE): self._audience,
             ("POST", "/v1/demand"): self._demand,
             ("GET", "/v1/demand/alerts"): self._alerts,
+            ("GET", "/v1/releases"): self._releases,
             ("GET", RELEASE): self._release,
             ("POST", RELEASE): self._change_release,
         }
@@ -118,6 +120,8 @@ class Handlers:
         request = await self._body(http, RecommendRequest)
         if self.engines is None or self._batcher is None:
             raise _still_starting()
+        if request.release_id is not None:
+            _check_looks(http)
         http.scope["instead"] = partial(_favourites, self.engines.current, request)
         answer = await self._batcher.ask(self.engines.route(request))
         if isinstance(answer, RequestError):
@@ -125,6 +129,10 @@ class Handlers:
         if self.metrics is not None:
             self.metrics.observe_recommendation(request.surface, answer.strategy, time.perf_counter() - started)
         return to_json(answer)
+
+    async def _releases(self, _: HttpRequest) -> Response:
+        engines = self._ready_engines
+        return to_json(ReleasesAnswer(release_id=engines.current.release_id, held=engines.ids()))
 
     async def _events(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, EventsRequest)
@@ -214,6 +222,12 @@ def _favourites(engine: Engine, request: RecommendRequest) -> Response:
 def to_json(answer: Answer, status: int = 200) -> Response:
     """Return an answer as a JSON response."""
     return Response(_encoder.encode(answer), status_code=status, media_type="application/json")
+
+
+def _check_looks(http: HttpRequest) -> None:
+    if http.scope["roles"].isdisjoint(("analyst", "admin")):
+        message = "release_id: expected a key of role analyst or admin with it; the app gets what its release answers."
+        raise RequestError(403, "forbidden", message)
 
 
 def _still_starting() -> RequestError:

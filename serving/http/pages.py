@@ -25,7 +25,7 @@ PAGES: Final[Mapping[str, str]] = {
     "/console.js": "console.js",
     "/docs": "docs.html",
     "/docs.js": "docs.js",
-    "/page.js": "page.js",
+    **{f"/{name}": name for name in ("page.js", "search.js", "lists.js", "plot.js", "customer.js", "item.js")},
     "/style.css": "style.css",
     "/tracker.js": _TRACKER,
 }

@@ -1,164 +1,202 @@
-"use strict";
-const $ = (id) => document.getElementById(id);
+/** The console: a customer as the shop sees them, what is recommended to them and why, and what their next click changes.
+ *
+ *  What is shown stands behind # in the address, which never leaves the browser: /#user=u1&surface=trending, /#user=u1&item=i1
+ */
 
-function element(tag, text, kind) {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;  // as text: titles come from the shop
-  if (kind) made.className = kind;
-  return made;
+import {$, askForKey, call, day, element, forgetKey, hasKey, tag, words} from "./page.js";
+import {search} from "./search.js";
+import * as customers from "./customer.js";
+import {fill, lookUp, ranksOf, recommended, titleOf, walkable} from "./lists.js";
+import {showItem} from "./item.js";
+
+const SURFACES = {for_you: "For you", buy_it_again: "Buy it again", new_arrivals: "New arrivals", trending: "Trending"};
+const LENGTH = 12, PICKS = 8;
+const DONE = {view: "viewed", favorite: "marked as a favourite", cart: "put in the cart", purchase: "bought"};
+
+const view = {user: "", surface: "for_you", item: ""};
+const before = new Map();  // ranks of each list when it was last shown, by customer, surface and release
+let release = "", held = [], lastShown = 0;
+
+const asked = () => new URLSearchParams(Object.entries(view).filter(([name, value]) => value && (name !== "surface" || value !== "for_you"))).toString();
+const readAddress = () => {
+  const said = new URLSearchParams(location.hash.slice(1));
+  Object.assign(view, {user: said.get("user") || "", surface: said.get("surface") in SURFACES ? said.get("surface") : "for_you", item: said.get("item") || ""});
+};
+
+/** Go to another view; the browser's own back button comes back. */
+function go(change) {
+  Object.assign(view, change);
+  const hash = `#${asked()}`;
+  if (location.hash === hash || (!location.hash && hash === "#")) show();
+  else location.hash = hash;
+}
+const openItem = (id) => go({item: id});
+const openCustomer = (id) => go({user: id, item: ""});
+
+function request(of) {
+  const repeat = $("repeat").value;
+  return {surface: view.surface, k: LENGTH, explain: true, exclude_seen: $("unseen").checked,
+    ...(view.user && {user_id: view.user}), ...(repeat && {repeat}), ...(of && {release_id: of})};
 }
 
-async function call(method, path, body) {
-  const answer = await fetch(path, {method, body: body && JSON.stringify(body)});
-  const content = await answer.json();
-  if (!answer.ok) throw Object.assign(new Error(content.error.message), {status: answer.status});
-  return content;
+/** Ask one release; remember how its list stood before. */
+async function ask(of) {
+  const answer = await call("POST", "/v1/recommend", request(of));
+  await lookUp(answer.items.map((one) => one.item_id));
+  return answer;
 }
 
-function row(item, note, ...tags) {
-  const made = element("li"), text = element("span", undefined, "name");
-  const pick = element("button", item.title || item.item_id, "link");
-  pick.title = "Show this item on a page of its own";
-  pick.onclick = () => showItem(item.item_id);
-  text.append(pick);
-  made.append(text, ...tags.filter(Boolean).map((tag) => element("span", tag, "tag")));
-  if (note) made.append(element("div", note, "soft note"));
-  titles.set(item.item_id, item.title || "");
-  return made;
+/** Show one list; say what came in and what went out where `compare` is the same list before. */
+function showList(list, answer, compare) {
+  fill(list, answer.items.map((one, place) => recommended(one,
+    {rank: place + 1, before: compare, strategy: answer.strategy, open: openItem, act: view.user ? act : null})), "Nothing to show.");
+  return compare ? [...compare.keys()].filter((id) => !answer.items.some((one) => one.item_id === id)) : [];
 }
 
-const titles = new Map();  // of all items shown so far: the item picker offers them
-const ABOUT_AN_ITEM = ["similar", "upgrade", "bought_together"];
-const words = (name) => name.replaceAll("_", " ");
-
-function fill(id, rows, empty) {
-  $(id).replaceChildren(...(rows.length ? rows : [element("li", empty, "soft")]));
-}
-
-function showRecommendations(answer) {
+async function showRecommended(mine, after) {
+  const beside = $("beside").value;
+  const [answer, other] = await Promise.all([ask(release), beside && ask(beside)]);
+  if (mine !== lastShown) return;
+  const ids = answer.items.map((one) => one.item_id), name = JSON.stringify(request(release)), was = before.get(name);
+  before.set(name, ranksOf(ids));
   $("release").textContent = `release ${answer.release_id}`;
   $("strategy").textContent = words(answer.strategy);
   $("strategy").hidden = false;
-  fill("items", answer.items.map((item) => row(item, item.reason, item.strategy && words(item.strategy), item.score.toFixed(3))), "Nothing to show.");
-}
-
-const number = (value) => value.toLocaleString("en", {maximumFractionDigits: 2});
-const counted = (value, one) => `${number(value)} ${one}${value === 1 ? "" : "s"}`;
-const money = (value, {currency, minor_units}) => currency
-  ? (value / minor_units).toLocaleString("en", {style: "currency", currency})
-  : `${number(Math.round(value))} minor units`;
-const outOfFive = (value) => `${value} of 5`;
-const plain = (value) => value === true ? "yes" : typeof value === "number" ? number(value) : [value].flat().join(", ");
-const day = (value) => String(value).slice(0, 10);
-
-/** Columns of the customer table in people's words, in order; a column that is not here keeps its name. */
-const FIELDS = {
-  lifecycle: ["Stage", plain],
-  favourite_category: ["Likes best", plain],
-  frequency: ["Orders", number],
-  monetary: ["Spent in all", money],
-  average_basket: ["Average basket", money],
-  recency_days: ["Last order", (value) => `${counted(value, "day")} before`],
-  last_purchase_day: ["Last order on", day],
-  first_purchase_day: ["First order on", day],
-  num_interactions: ["Events", number],
-  first_interaction_day: ["First seen on", day],
-  last_interaction_day: ["Last seen on", day],
-  recency_score: ["Recency score", outOfFive],
-  frequency_score: ["Frequency score", outOfFive],
-  monetary_score: ["Spending score", outOfFive],
-  last_region: ["Region", plain],
-  last_device_id: ["Device", plain],
-};
-
-function label(name) {
-  const text = words(name.replace(/^tag_/, ""));
-  return text[0].toUpperCase() + text.slice(1);
-}
-
-const isEmpty = (value) => value === null || value === "" || value === false || (Array.isArray(value) && !value.length);
-
-function showCustomer(customer) {
-  const profile = (customer && customer.profile) || {};
-  const names = new Set([...Object.keys(FIELDS), ...Object.keys(profile)]);
-  const shown = [...names].filter((name) => name in profile && !isEmpty(profile[name]));
-  $("profile").replaceChildren(...shown.flatMap((name) => {
-    const [title, format] = FIELDS[name] || [label(name), plain];
-    return [element("dt", title), element("dd", format(profile[name], customer))];
-  }));
-  if (!shown.length) $("profile").append(element("dt", "Not in the customer table."));
-  $("as-of").textContent = shown.length && customer.as_of ? `as of ${day(customer.as_of)}` : "";
-  const when = (ts) => ts ? new Date(ts).toLocaleString() : "";
-  const events = (customer && customer.history) || [];
-  fill("history", events.map((e) => row(e, when(e.ts), e.live ? `${e.event_type}, live` : e.event_type)), "No events.");
-}
-
-/** What is asked for, as the form says; the item is the newest of the history where none was picked. */
-function asked(user, customer) {
-  const surface = $("surface").value, request = {surface, k: 12, explain: true, exclude_seen: $("unseen").checked};
-  if (user) request.user_id = user;
-  if ($("repeat").value) request.repeat = $("repeat").value;
-  if (ABOUT_AN_ITEM.includes(surface)) {
-    const newest = customer && customer.history[0];
-    if (!$("item").value.trim()) $("item").value = newest ? newest.item_id : titles.keys().next().value || "";
-    request.item_id = $("item").value.trim() || undefined;
+  $("noted").replaceChildren(...notes(answer).map((text) => tag(text)));
+  const compare = other ? ranksOf(other.items.map((one) => one.item_id)) : after ? was : null;
+  const gone = showList($("items"), answer, compare);
+  $("other").hidden = !other;
+  $("this-release").hidden = !other;
+  $("lists").className = other ? "columns" : "";
+  if (other) {
+    $("this-release").textContent = `${answer.release_id}, which serves`;
+    $("other-release").textContent = other.release_id;
+    showList($("other-items"), other, ranksOf(ids));
   }
-  return request;
+  const came = compare && !other ? ids.filter((id) => !compare.has(id)) : [];
+  $("gone").textContent = !other && gone.length ? `No longer in the list: ${gone.map(titleOf).join(", ")}` : "";
+  if (after) $("said").textContent = `${after} ${came.length} came in, ${gone.length} went out.`;
 }
 
-function showForm() {
-  const isAbout = ABOUT_AN_ITEM.includes($("surface").value);
-  $("about").hidden = !isAbout;
-  $("item-title").textContent = isAbout ? titles.get($("item").value.trim()) || "" : "";
-  $("known").replaceChildren(...[...titles].slice(0, 200).map(([value, label]) => Object.assign(element("option"), {value, label})));
+function notes(answer) {
+  const arms = Object.entries(answer.experiments || {}).map(([name, variant]) => `${words(name)}: ${words(variant)}`);
+  return [
+    ...arms, answer.rules_version && `rules ${answer.rules_version}`, answer.filled && `${answer.filled} filled up`,
+    answer.personalised === false && "not personalised: no consent", answer.live_state === false && "live events are out of reach",
+  ].filter(Boolean);
 }
 
-function showItem(id) {
-  if (!ABOUT_AN_ITEM.includes($("surface").value)) $("surface").value = "similar";
-  $("item").value = id;
-  show($("user").value.trim());
+async function showCustomer(mine) {
+  const customer = await customers.load(view.user);
+  if (mine !== lastShown) return;  // someone else was asked for meanwhile: two customers are never mixed
+  customers.profile(customer, $("profile"));
+  customers.now(customer, {tags: $("tags"), triggers: $("triggers"), cart: $("cart"), intent: $("intent")}, openItem);
+  customers.history(customer, $("history"), openItem);
+  $("as-of").textContent = customer && customer.profile && customer.as_of ? `as of ${day(customer.as_of)}` : "";
 }
 
-let lastShown = 0;
-
-async function show(user) {
+/** Show what the address says. */
+async function show(after = "") {
   const mine = ++lastShown;
   $("error").textContent = "";
+  $("customer-page").hidden = Boolean(view.item);
+  $("item-page").hidden = !view.item;
+  if (document.activeElement !== $("find")) $("find").value = view.user;
+  for (const one of $("surfaces").children) {
+    one.setAttribute("aria-selected", String(one.dataset.surface === view.surface));
+    one.tabIndex = one.dataset.surface === view.surface ? 0 : -1;
+  }
   try {
-    const customer = user ? await call("GET", `/v1/customers/${encodeURIComponent(user)}`).catch((error) => {
-      if (error.status === 404 || error.status === 503) return null;
-      throw error;
-    }) : null;
-    if (mine !== lastShown) return;  // someone else was asked for meanwhile: two customers are never mixed
-    showCustomer(customer);
-    const answer = await call("POST", "/v1/recommend", asked(user, customer));
-    if (mine !== lastShown) return;
-    showRecommendations(answer);
+    if (view.item) {
+      await showItem(view.item, {box: $("item-box"), user: view.user, release, open: openItem, act});
+      if (mine === lastShown && !after) $("item-title").focus();
+      $("back").textContent = view.user ? `Back to ${view.user} (Esc)` : "Back (Esc)";
+    } else {
+      await Promise.all([showCustomer(mine), showRecommended(mine, after)]);
+    }
   } catch (error) {
     if (mine !== lastShown) return;
     $("error").textContent = error.message;
     $("strategy").hidden = true;
-    fill("items", [], "No answer.");
-  } finally {
-    showForm();
+    fill($("items"), [], "No answer.");
   }
 }
 
-async function start() {
-  const {user_ids} = await call("GET", "/v1/customers").catch(() => ({user_ids: []}));
-  $("users").append(...user_ids.map((id) => Object.assign(element("option"), {value: id})));
-  $("picks").append(...user_ids.slice(0, 8).map((id) => {
-    const pick = element("button", id, "quiet");
-    pick.onclick = () => { $("user").value = id; show(id); };
-    return pick;
-  }));
-  // A view can be linked to: /#user=u1&surface=similar&item=i1; what stands behind # never leaves the browser.
-  const linked = new URLSearchParams(location.hash.slice(1));
-  for (const id of ["surface", "repeat", "item"]) if (linked.has(id)) $(id).value = linked.get(id);
-  $("user").value = linked.has("user") ? linked.get("user") : user_ids[0] || "";
-  await show($("user").value);
+/** Do with an item what a customer would, and show what that changes; the line keeps the focus. */
+async function act(deed, id) {
+  try {
+    const event = {event_id: crypto.randomUUID ? crypto.randomUUID() : `console-${Date.now()}-${Math.random()}`, user_id: view.user, event_type: deed.event, item_id: id, ts: new Date().toISOString(), channel: "console"};
+    await call("POST", "/v1/events", {events: [event]});
+    const said = `${titleOf(id)} ${DONE[deed.event]}.`;
+    $("said").textContent = said;
+    $("said").classList.add("shown");
+    await show(said);
+    const line = $("items").querySelector(`[data-item="${CSS.escape(id)}"]`) || $("items").querySelector("li[tabindex]");
+    if (line && !view.item) focusLine(line);
+  } catch (error) {
+    $("error").textContent = error.message;
+  }
 }
 
-for (const id of ["surface", "repeat", "unseen", "item"]) $(id).onchange = () => show($("user").value.trim());
-$("form").onsubmit = (event) => { event.preventDefault(); show($("user").value.trim()); };
+function focusLine(line) {
+  for (const one of line.parentNode.children) one.tabIndex = -1;
+  line.tabIndex = 0;
+  line.focus();
+}
+
+function makeTabs() {
+  $("surfaces").append(...Object.entries(SURFACES).map(([name, title]) => element("button",
+    {type: "button", role: "tab", class: "tab", "data-surface": name, "aria-controls": "panel", onclick: () => go({surface: name})}, title)));
+  $("surfaces").addEventListener("keydown", (event) => {
+    const names = Object.keys(SURFACES), step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
+    if (!step) return;
+    const next = names[(names.indexOf(view.surface) + step + names.length) % names.length];
+    go({surface: next});
+    $("surfaces").querySelector(`[data-surface=${next}]`).focus();
+  });
+}
+
+/** Offer the releases that are held beside the one that serves; those who may not ask for them see none. */
+async function offerReleases() {
+  const answer = await call("GET", "/v1/releases").catch(() => ({release_id: "", held: []}));
+  release = answer.release_id;
+  held = answer.held.filter((id) => id !== release);
+  $("beside").replaceChildren(element("option", {value: ""}, "no other release"), ...held.map((id) => element("option", {value: id}, id)));
+  $("beside-label").hidden = !held.length;
+}
+
+function showKeyButton() {
+  $("use-key").textContent = hasKey() ? "Forget key" : "Key";
+}
+
+async function start() {
+  makeTabs();
+  for (const list of ["items", "other-items"]) walkable($(list));
+  search($("find"), $("found"), (one) => {
+    if (one.kind === "item") openItem(one.id);
+    else openCustomer(one.id);
+    $("find").blur();
+  });
+  for (const id of ["repeat", "unseen", "beside"]) $(id).addEventListener("change", () => show());
+  $("back").addEventListener("click", () => go({item: ""}));
+  $("use-key").addEventListener("click", async () => {
+    if (hasKey()) forgetKey();
+    else await askForKey();
+    showKeyButton();
+    await offerReleases();
+    show();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && view.item && !document.querySelector("dialog[open]") && document.activeElement !== $("find")) go({item: ""});
+  });
+  addEventListener("hashchange", () => { readAddress(); show(); });
+  readAddress();
+  await offerReleases();
+  const {user_ids} = await call("GET", `/v1/customers?limit=${PICKS}`).catch(() => ({user_ids: []}));
+  $("picks").append(...user_ids.map((id) => element("button", {type: "button", class: "quiet", onclick: () => openCustomer(id)}, id)));
+  if (!view.user && !view.item) view.user = user_ids[0] || "";
+  showKeyButton();
+  await show();
+}
+
 start();

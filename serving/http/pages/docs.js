@@ -1,4 +1,7 @@
-"use strict";
+/** The API as its own document describes it, with a form for each call. */
+
+import {askForKey, keyHeaders} from "./page.js";
+
 const EXAMPLES = {
   RecommendRequest: {user_id: "", surface: "for_you", k: 5, explain: true},
   EventsRequest: {events: [{event_id: "e-1", user_id: "", event_type: "purchase", item_id: ""}]},
@@ -61,7 +64,9 @@ function tryIt(method, path, request, parameters) {
     event.preventDefault();
     const query = new URLSearchParams(asked.filter((one) => one.value).map((one) => [one.name, one.value])).toString();
     const target = path.replace("{user_id}", encodeURIComponent(id ? id.value : "")) + (query ? `?${query}` : "");
-    const answer = await fetch(target, {method: method.toUpperCase(), body: body ? body.value : undefined});
+    const send = () => fetch(target, {method: method.toUpperCase(), headers: keyHeaders(), body: body ? body.value : undefined});
+    let answer = await send();
+    if (answer.status === 401 && await askForKey()) answer = await send();
     out.textContent = `${answer.status}\n${JSON.stringify(await answer.json(), null, 2)}`;
   };
   return box;

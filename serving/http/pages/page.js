@@ -27,12 +27,16 @@ export class Refused extends Error {
   }
 }
 
+/** Return the headers of a call, with the key where there is one. */
+export function keyHeaders() {
+  const key = sessionStorage.getItem(KEY);
+  return {"content-type": "application/json", ...(key && {authorization: `Bearer ${key}`})};
+}
+
 /** Call the service; ask for a key where it wants one, and call again. */
 export async function call(method, path, body) {
   for (;;) {
-    const key = sessionStorage.getItem(KEY);
-    const headers = {...(key && {authorization: `Bearer ${key}`}), ...(body && {"content-type": "application/json"})};
-    const answer = await fetch(path, {method, headers, body: body && JSON.stringify(body)});
+    const answer = await fetch(path, {method, headers: keyHeaders(), body: body && JSON.stringify(body)});
     const content = await answer.json().catch(() => ({}));
     if (answer.ok) return content;
     const {code = "", message = `HTTP ${answer.status}`} = content.error || {};
