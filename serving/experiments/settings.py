@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import msgspec
 
 from features.errors import ConfigError
+from features.exposure_log import EXPOSURES_DIRECTORY
 
 
 class ExperimentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,3 +27,9 @@ class ExperimentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     def __post_init__(self) -> None:
         if not 0 < self.flush_seconds < math.inf:
             raise ConfigError(f"experiments.flush_seconds: expected a number above 0, found {self.flush_seconds}.")
+
+    def resolved(self, store: Path) -> ExperimentSettings:
+        """Return the settings with files and directories named outright, for workers that start elsewhere."""
+        path = str(Path(self.path).resolve()) if self.path else ""
+        log = Path(self.exposures) if self.exposures else store / EXPOSURES_DIRECTORY
+        return msgspec.structs.replace(self, path=path, exposures=str(log.resolve()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -56,6 +57,9 @@ class WishList:
                 yield from experiment.variants
 
 
+_NOTHING: Final = WishList()
+
+
 class Wishes:
     """Wishes at work: assigns requests to variants.
 
@@ -64,7 +68,9 @@ class Wishes:
         wall: the present, UTC microseconds.
     """
 
-    def __init__(self, current: Callable[[], WishList] = WishList, *, wall: Callable[[], int] = wall_clock_us) -> None:
+    def __init__(
+        self, current: Callable[[], WishList] = lambda: _NOTHING, *, wall: Callable[[], int] = wall_clock_us
+    ) -> None:
         self.current, self._wall = current, wall
 
     def rules(self) -> RuleSet:

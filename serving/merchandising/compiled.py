@@ -54,16 +54,26 @@ class CompiledRule:
             row: the customer's, -1 for nobody who is known.
             region: that the request names, blank where it names none.
         """
-        if not self.since_us <= moment.now_us < self.until_us:
-            return False
         when = self.rule.when
-        if (when.weekdays and moment.weekday not in when.weekdays) or (when.hours and moment.hour not in when.hours):
+        if not self._is_time(moment):
             return False
         if self.customers is not None and (row < 0 or not self.customers[row]):
             return False
         if not when.regions:
             return True
         return region in when.regions if region else self.regions is not None and row >= 0 and bool(self.regions[row])
+
+    def may_hold(self, moment: Moment) -> bool:
+        """Whether the rule holds now for anybody."""
+        return self._is_time(moment) and (self.customers is None or bool(self.customers.any()))
+
+    def _is_time(self, moment: Moment) -> bool:
+        if not self.since_us <= moment.now_us < self.until_us:
+            return False
+        when = self.rule.when
+        return not (when.weekdays and moment.weekday not in when.weekdays) and not (
+            when.hours and moment.hour not in when.hours
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,7 +84,6 @@ class CompiledRules:
         version: of the file.
         by_surface: rules that may hold there, in the order of the file.
         problems: what the rules name and the release does not know; such a rule does less, or nothing.
-        minor_units: of the shop's currency.
     """
 
     version: str

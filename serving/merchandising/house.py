@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from serving.merchandising.rules import RuleSet
 from serving.merchandising.stock import LiveStock
 from serving.release.state import ReleaseState
 from serving.surfaces.clock import wall_clock_us
+
+_NO_RULES: Final = RuleSet()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,7 +28,7 @@ class Merchandising:
         rng: draws where places are drawn.
     """
 
-    rules: Callable[[], RuleSet] = RuleSet
+    rules: Callable[[], RuleSet] = lambda: _NO_RULES
     stock: LiveStock | None = None
     pool: int = 200
     rng: np.random.Generator | None = None

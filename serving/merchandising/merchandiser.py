@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -29,8 +30,9 @@ from serving.surfaces.question import NO_ITEMS, Ints, Question, Ranked
 
 _PURCHASE: Final = EVENT_TYPE_CODES[PURCHASE]
 _MOST_KEPT: Final = 256
+_MOST_COMPILED: Final = 32
 _DEEPER: Final = 4
-_DAY_US: Final = DAY_US
+_NO_RULES: Final = RuleSet()
 
 
 class Merchandiser:
@@ -49,7 +51,7 @@ class Merchandiser:
         self,
         state: ReleaseState,
         *,
-        rules: Callable[[], RuleSet] = RuleSet,
+        rules: Callable[[], RuleSet] = lambda: _NO_RULES,
         stock: LiveStock | None = None,
         pool: int = 200,
         wall: Callable[[], int] = wall_clock_us,
@@ -59,6 +61,7 @@ class Merchandiser:
         self.shelf = Shelf(state.catalog, state.item_codes)
         self._clock = shop_clock(state)
         self._compiled: dict[tuple[str, int], CompiledRules] = {}
+        self._compiling = threading.Lock()
         self._shown: dict[tuple[object, ...], Shown] = {}
         self._stock = None if stock is None else StockView(stock, code_of=self.shelf.code_of, num_codes=len(self.shelf))
         codes = np.arange(len(self.shelf))
@@ -92,12 +95,35 @@ class Merchandiser:
 
     def compiled(self, rules: RuleSet) -> CompiledRules:
         """Return rules over this release; they are worked out once a day, and where they are new."""
-        now_us = self._wall()
-        key = rules.version, now_us // _DAY_US
-        if key not in self._compiled:
-            self._compiled = {one: held for one, held in self._compiled.items() if one[1] == key[1]}
-            self._compiled[key] = compile_rules(rules, self._state, self.shelf, now_us=now_us)
-        return self._compiled[key]
+        version, day = rules.version, self._wall() // DAY_US
+        found = self._compiled.get((version, day))
+        if found is not None:
+            return found
+        before = self._compiled.get((version, day - 1))
+        if before is None:
+            return self._compile(rules, (version, day))
+        if not self._compiling.locked():  # yesterday's do until today's are there
+            threading.Thread(target=self._compile, args=(rules, (version, day)), name="rules", daemon=True).start()
+        return before
+
+    def moment(self, now_us: int) -> Moment:
+        """Return an instant in the shop's zone."""
+        return self._clock.at(now_us)
+
+    def prepare(self, rules: Iterable[RuleSet]) -> None:
+        """Work rules out before they take effect; from any thread."""
+        for one in rules:
+            self.compiled(one)
+
+    def _compile(self, rules: RuleSet, key: tuple[str, int]) -> CompiledRules:
+        with self._compiling:
+            if key not in self._compiled:
+                compiled = compile_rules(rules, self._state, self.shelf, now_us=self._wall())
+                kept = {one: held for one, held in self._compiled.items() if one[1] >= key[1] - 1}
+                while len(kept) >= _MOST_COMPILED:
+                    del kept[next(iter(kept))]
+                self._compiled = kept | {key: compiled}
+            return self._compiled[key]
 
     def _plan(self, question: Question, arm: Arm | None, rules: RuleSet, now_us: int) -> tuple[Plan, Ints] | None:
         request = question.request

@@ -64,6 +64,8 @@ def _resolved(settings: ServeSettings) -> ServeSettings:
         webhooks=checked(settings.webhooks).resolved(store),
         access=msgspec.structs.replace(settings.access, keys=str(settings.keys_path.resolve())),
         data=str(Path(settings.data).resolve()) if settings.data else "",
+        rules=settings.rules.resolved(),
+        experiments=settings.experiments.resolved(store),
     )
 
 

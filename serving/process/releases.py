@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from features.errors import ReleaseError
 from features.release import ReleaseStore
 from serving.process.settings import BOARD_VARIABLE, ServeSettings
+from serving.process.wishes import wish_coordinators
 from serving.release.board import DIGESTS_FILE, Board
 from serving.release.coordinator import Coordination, Coordinator
 from serving.release.hold import hold_of
@@ -28,13 +29,14 @@ class Releases:
     Args:
         board: where they meet.
         coordinator: of the topic ``release``.
+        others: of other topics.
     """
 
-    def __init__(self, board: Board, coordinator: Coordinator) -> None:
+    def __init__(self, board: Board, coordinator: Coordinator, others: Sequence[Coordinator] = ()) -> None:
         self._board, self._coordinator = board, coordinator
         self._has_served = False
         self._failure = ""
-        self._coordination = Coordination([coordinator], on_tick=self._watch_the_start)
+        self._coordination = Coordination([coordinator, *others], on_tick=self._watch_the_start)
 
     @property
     def serving(self) -> str:
@@ -78,6 +80,7 @@ def following(settings: ServeSettings, home: Path) -> Iterator[Releases]:
 
     Raises:
         ReleaseError: there is no release, or a file of it is missing or damaged; the message names it.
+        ConfigError: rules or experiments are not as they should be.
     """
     board = Board(home / "board")
     with contextlib.ExitStack() as closing:
@@ -110,7 +113,7 @@ def _started(settings: ServeSettings, board: Board, pointer: Callable[[], str]) 
         poll_seconds=wishes.poll_seconds,
     )
     coordinator.start(wanted, back_to=source.served_before())
-    return Releases(board, coordinator)
+    return Releases(board, coordinator, wish_coordinators(settings, board))
 
 
 def _pointer(settings: ServeSettings, board: Board, closing: contextlib.ExitStack) -> Callable[[], str]:

@@ -8,13 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from features.exposure_log import EXPOSURES_DIRECTORY
 from features.release import ReleaseStore
 from features.release.digests import KnownDigests
 from serving.engine import Engine
 from serving.engines import Engines
+from serving.experiments.exposures import ExposureWriter
+from serving.experiments.wishes import Wishes
 from serving.live.opening import open_live
+from serving.merchandising.house import Merchandising
+from serving.merchandising.stock import STOCK_FILE, LiveStock
 from serving.privacy.erasures import ErasureWatch
 from serving.process.settings import ServeSettings
+from serving.process.wishes import followed_wishes
 from serving.release.board import DIGESTS_FILE, Board, Content
 from serving.release.desk import ReleaseDesk
 from serving.release.followed import Followed
@@ -52,11 +58,25 @@ class Worker:
         self.at_end = contextlib.ExitStack()
         self._erased = ErasureWatch(self._store.erasures)
         followed = Followed[Engine](board, "release", load=self._load, compare=self._compare)
-        self._follower = Follower(board, [followed], aside=_quietly)
+        wishes = followed_wishes(settings, board, engines=self._engines, want=lambda names: self._follower.want(names))  # noqa: PLW0108 - it is made below
+        self._wishes = Wishes() if wishes is None else Wishes(lambda: wishes.current)
+        # Rules first: a release that is loaded works them out before it answers.
+        self._follower = Follower(board, [*([] if wishes is None else [wishes]), followed], aside=_quietly)
+        self._exposures = ExposureWriter(
+            Path(settings.experiments.exposures or self._store.root / EXPOSURES_DIRECTORY),
+            is_erased=self._erased.__contains__,
+            flush_seconds=settings.experiments.flush_seconds,
+        )
+        self.at_end.callback(self._exposures.close)
+        stock = LiveStock(self._store.root / STOCK_FILE)
+        self._merchandising = Merchandising(rules=self._wishes.rules, stock=stock, pool=settings.rules.pool)
         hold = hold_of(Path(settings.store), board, pinned=bool(settings.release_id))
         self.outbox: Outbox | None = None
         self.desk = ReleaseDesk(board, self._store, hold)
-        self.engines = Engines(followed, recent=settings.releases.replay, want=self._follower.want, desk=self.desk)
+        self.engines = Engines(
+            followed, recent=settings.releases.replay, want=self._follower.want, desk=self.desk,
+            wishes=None if wishes is None else self._wishes,
+        )  # fmt: skip
 
     def start(self) -> None:
         """Load what serves and follow from then on.
@@ -89,7 +109,17 @@ class Worker:
         store = ReleaseStore(root=self._store.root, digest_of=digests)
         state = ReleaseState.load(store, content.name, reuse=None if serving is None else serving.state)
         data = Path(self._settings.data) if self._settings.data else None
-        return Engine(state, self._live, self._erased, data=data)
+        engine = Engine(
+            state, self._live, self._erased, data=data, merchandising=self._merchandising, exposures=self._exposures
+        )
+        engine.merchandiser.prepare(self._wishes.current().rule_sets())
+        return engine
+
+    def _engines(self) -> list[Engine]:
+        """Return what is loaded; nothing while the first release is."""
+        if not self._follower.has_started:
+            return []
+        return [one for name in self.engines.ids() if (one := self.engines.of(name)) is not None]
 
 
 @contextlib.contextmanager

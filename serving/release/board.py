@@ -28,7 +28,7 @@ DIGESTS_FILE: Final = "digests.json"
 _NUM_WORDS: Final = 64
 _ASKED: Final = 63
 # The place of each topic's word.
-TOPICS: Final[dict[str, int]] = {"release": 0}
+TOPICS: Final[dict[str, int]] = {"release": 0, "wishes": 1}
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):

@@ -71,6 +71,11 @@ class Follower:
         self._stopped.set()
         self._board.leave()
 
+    @property
+    def has_started(self) -> bool:
+        """Whether this worker answers."""
+        return self._thread.is_alive()
+
     def _ready(self) -> bool:
         """Begin to answer if what the words name is loaded; nothing is swapped while that is looked at."""
         with self._board.gate():
