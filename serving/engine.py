@@ -22,6 +22,7 @@ from serving.api.customer_schemas import (
 from serving.api.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
 from serving.api.errors import RequestError, missing_part
 from serving.api.item_schemas import ItemsAnswer, ItemSearch, ItemsRequest
+from serving.api.merchandising_schemas import StockAnswer, StockRequest
 from serving.api.schemas import (
     ConsentAnswer,
     ConsentRequest,
@@ -46,6 +47,7 @@ from serving.live.reads import LiveReads
 from serving.live.store import LiveStore
 from serving.merchandising.house import Merchandising
 from serving.merchandising.merchandiser import Merchandiser
+from serving.merchandising.told import keep_stock
 from serving.privacy.consents import ConsentWatch
 from serving.privacy.erasures import ErasureWatch
 from serving.privacy.rights import CustomerRights
@@ -82,7 +84,8 @@ class Engine:
         exposures: ExposureWriter | None = None,
     ) -> None:
         self._state = state
-        self._merchandiser = (merchandising or Merchandising()).over(state, wall=wall)
+        self._merchandising = merchandising or Merchandising()
+        self._merchandiser = self._merchandising.over(state, wall=wall)
         self._exposures = exposures
         self._live = live
         self._erased = erased
@@ -218,6 +221,10 @@ class Engine:
             knows_item=self._state.item_codes.__contains__,
             reads=self._known.reads,
         )
+
+    def tell_stock(self, request: StockRequest) -> StockAnswer:
+        """Keep what is in stock; it is on disk when this returns, and the next answer follows it."""
+        return keep_stock(self._merchandising.stock, request, self._state, now_us=wall_clock_us())
 
     def add_consent(self, request: ConsentRequest) -> ConsentAnswer:
         """Keep a change of consent; it is on disk when this returns, and the next answer follows it."""

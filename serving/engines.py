@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from serving.api.errors import RequestError
+from serving.api.merchandising_schemas import RulesAnswer
 from serving.api.schemas import RecommendAnswer, RecommendRequest
 from serving.engine import Engine
 from serving.experiments.arm import Arm
+from serving.experiments.desk import WishDesk
 from serving.experiments.wishes import Wishes
 from serving.release.desk import ReleaseDesk
 from serving.release.followed import Followed
@@ -40,6 +42,7 @@ class Engines:
         want: asks for releases to be held beside.
         desk: where operators ask for another release; ``None`` where there is only one.
         wishes: the shop's rules and experiments as they are now; ``None`` where it has none.
+        wish_desk: tells of them.
     """
 
     def __init__(
@@ -50,9 +53,11 @@ class Engines:
         want: Callable[[Iterable[str]], None] = lambda _: None,
         desk: ReleaseDesk | None = None,
         wishes: Wishes | None = None,
+        wish_desk: WishDesk | None = None,
     ) -> None:
         self.desk = desk
         self.wishes = wishes
+        self._wish_desk = wish_desk or WishDesk(wishes or Wishes())
         self._followed = current if isinstance(current, Followed) else None
         self._only = None if isinstance(current, Followed) else current
         self._want = want
@@ -115,6 +120,10 @@ class Engines:
         named again is let go.
         """
         self._want(release_ids)
+
+    def rules(self) -> RulesAnswer:
+        """Return the rules and experiments that hold."""
+        return self._wish_desk.answer(self.current.merchandiser, held=self.ids())
 
     def recent(self) -> list[RecommendRequest]:
         """Return the newest requests, oldest first."""

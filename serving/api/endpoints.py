@@ -16,6 +16,7 @@ from serving.api.customer_schemas import (
 )
 from serving.api.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
 from serving.api.item_schemas import ItemsAnswer, ItemSearch, ItemsRequest
+from serving.api.merchandising_schemas import RulesAnswer, StockAnswer, StockRequest
 from serving.api.openapi import Endpoint
 from serving.api.release_schemas import ReleaseAnswer, ReleaseRequest
 from serving.api.schemas import (
@@ -37,6 +38,8 @@ CUSTOMER: Final = "/v1/customers/{user_id}"
 AUDIENCE: Final = "/v1/audiences/{name}"
 EXPORT: Final = "/v1/customers/{user_id}/export"
 RELEASE: Final = "/v1/admin/release"
+RULES: Final = "/v1/admin/rules"
+STOCK: Final = "/v1/items/stock"
 _WRONG: Final = (400, 413, 422)
 _SHOWN: Final = ("app", "analyst", "admin")
 _READ: Final = ("analyst", "admin")
@@ -214,5 +217,23 @@ ENDPOINTS: Final = (
         errors=(404, 409),
         roles=("admin",),
         lane="lookup",
+    ),
+    Endpoint(
+        method="GET",
+        path=RULES,
+        summary="The merchandising rules and experiments that hold, and what is wrong with their files",
+        answer=RulesAnswer,
+        roles=_READ,
+        lane="lookup",
+    ),
+    Endpoint(
+        method="POST",
+        path=STOCK,
+        summary="Tell what is in stock; what is not disappears from the next answer on",
+        request=StockRequest,
+        answer=StockAnswer,
+        errors=(*_WRONG, 409),
+        roles=("admin",),
+        lane="write",
     ),
 )

@@ -16,9 +16,10 @@ from starlette.responses import Response
 from serving.api.customer_schemas import MembersRequest, PreviewRequest, SegmentsRequest
 from serving.api.decoding import decode_body, decode_query
 from serving.api.demand_schemas import AlertsRequest, DemandRequest
-from serving.api.endpoints import AUDIENCE, CUSTOMER, EXPORT, RELEASE
+from serving.api.endpoints import AUDIENCE, CUSTOMER, EXPORT, RELEASE, RULES, STOCK
 from serving.api.errors import RequestError
 from serving.api.item_schemas import ItemSearch, ItemsRequest
+from serving.api.merchandising_schemas import StockRequest
 from serving.api.release_schemas import ReleaseRequest
 from serving.api.schemas import (
     Answer,
@@ -93,6 +94,8 @@ class Handlers:
             ("GET", "/v1/releases"): self._releases,
             ("GET", RELEASE): self._release,
             ("POST", RELEASE): self._change_release,
+            ("GET", RULES): self._rules,
+            ("POST", STOCK): self._stock,
         }
 
     async def exposition(self, _: HttpRequest) -> Response:
@@ -210,6 +213,13 @@ class Handlers:
         engines, request = self._ready_engines, await self._body(http, ReleaseRequest)
         most_seconds = max(0.0, self._settings.deadline_seconds - 1)  # so that it is we who answer
         return to_json(await change_release(engines, request, self._bulk, most_seconds=most_seconds))
+
+    async def _rules(self, _: HttpRequest) -> Response:
+        return to_json(await self._in(self._lookup, self._ready_engines.rules))
+
+    async def _stock(self, http: HttpRequest) -> Response:
+        engine, request = self._ready_engine, await self._body(http, StockRequest)
+        return to_json(await self._in(self._storage, partial(engine.tell_stock, request)))
 
     async def _in(self, executor: Executor, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, call)

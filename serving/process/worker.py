@@ -13,6 +13,7 @@ from features.release import ReleaseStore
 from features.release.digests import KnownDigests
 from serving.engine import Engine
 from serving.engines import Engines
+from serving.experiments.desk import WishDesk
 from serving.experiments.exposures import ExposureWriter
 from serving.experiments.wishes import Wishes
 from serving.live.opening import open_live
@@ -46,6 +47,7 @@ class Worker:
     Attributes:
         engines: what answers.
         desk: where operators ask for another release.
+        wish_desk: tells of rules and experiments.
         outbox: of webhooks, where there are endpoints.
         at_end: callbacks for what must be written before the process ends; called once requests are drained.
     """
@@ -62,6 +64,7 @@ class Worker:
         self._wishes = Wishes() if wishes is None else Wishes(lambda: wishes.current)
         # Rules first: a release that is loaded works them out before it answers.
         self._follower = Follower(board, [*([] if wishes is None else [wishes]), followed], aside=_quietly)
+        self.wish_desk = WishDesk(self._wishes, board=board)
         self._exposures = ExposureWriter(
             Path(settings.experiments.exposures or self._store.root / EXPOSURES_DIRECTORY),
             is_erased=self._erased.__contains__,
@@ -76,6 +79,7 @@ class Worker:
         self.engines = Engines(
             followed, recent=settings.releases.replay, want=self._follower.want, desk=self.desk,
             wishes=None if wishes is None else self._wishes,
+            wish_desk=self.wish_desk,
         )  # fmt: skip
 
     def start(self) -> None:
