@@ -28,6 +28,7 @@ VERBS: Final = {
     "keys": ("serving.commands.keys", "make, list and revoke the keys that callers of the service show"),
     "webhooks": ("serving.commands.webhooks", "send what waits in the outbox; look at what was given up; make secrets"),
     "live": ("serving.commands.live", "hand the events that were served to the next feature build"),
+    "consume": ("serving.commands.consume", "keep the events of a stream as if they had been sent to the service"),
     "demo": ("footfall_demo", "all of the above on a real shop's log, in one go"),
 }
 
