@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from features import columns as c
 from features.contract.tables import EXPOSURES, SQL_TYPES
@@ -50,6 +50,11 @@ class ExposureLog:
 
     directory: Path
 
+    @classmethod
+    def of_store(cls, store: Path) -> ExposureLog:
+        """Return the log of a release store, where the settings name no other."""
+        return cls(directory=store / EXPOSURES_DIRECTORY)
+
     def append(self, rows: Sequence[ExposureRow], *, writer: str) -> None:
         """Keep rows, on disk when this returns.
 
@@ -67,6 +72,16 @@ class ExposureLog:
         """Return all files, oldest day first."""
         days = sorted(p for p in self.directory.glob("*") if _DAY.fullmatch(p.name)) if self.directory.is_dir() else []
         return [path for day in days for path in sorted(day.glob(f"*{_SUFFIX}"))]
+
+    def of(self, ids: Collection[str]) -> list[dict[str, Any]]:
+        """Return a customer's rows, oldest day first, as they are written."""
+        found = (
+            json.loads(line)
+            for path in self.files()
+            for line in path.read_bytes().split(b"\n")
+            if _user_of(line) in ids
+        )
+        return list(found)
 
     def erase(self, ids: Collection[str]) -> int:
         """Remove all rows of a customer's ids; return how many there were."""

@@ -232,11 +232,16 @@ class Engine:
 
     def export(self, user_id: str, request: ExportRequest) -> ExportAnswer:
         """Return all that is stored about a customer."""
-        return self._rights.export(user_id, self._known.stored_history(user_id), request)
+        answer = self._rights.export(user_id, self._known.stored_history(user_id), request)
+        shown = [] if self._exposures is None else self._exposures.of(answer.ids)
+        return msgspec.structs.replace(answer, exposures=shown)
 
     def erase(self, user_id: str) -> ErasureAnswer:
         """Forget a customer, from now on and whatever release is loaded."""
-        return self._rights.erase(user_id)
+        answer = self._rights.erase(user_id)
+        if self._exposures is not None:
+            self._exposures.erase(self._consents.ids_of(user_id))
+        return answer
 
     def _prepare(self, request: RecommendRequest) -> Question | RequestError:
         try:

@@ -1,6 +1,6 @@
 """Erasure of one customer, under all linked ids, wherever this machine holds rows of them.
 
-    store      the erasure list first, so that no answer names them from then on; live events; customers parts of the
+    store      the erasure list first, so that no answer names them from then on; live events; exposures; customers parts of the
                served release and of every earlier one
     data       the shop's tables and what was set aside from them
     features   built again from the data without them
@@ -20,6 +20,7 @@ from typing import Any, Final
 from features.asides import scratch_directory
 from features.build import IDENTITY_DIRECTORY, FeatureSet, build_features
 from features.errors import ConfigError, DataError
+from features.exposure_log import ExposureLog
 from features.identity.map import IdentityMap
 from features.live_log.archive import LiveLog
 from features.panel.source_tables import PanelSettings
@@ -115,8 +116,14 @@ class Places:
             if id_ not in listed:
                 self._store.erasures.add(id_)
         rows = erase_from_live(self._live, ids) if self._live is not None else 0
+        shown = ExposureLog.of_store(Path(self._store.root)).erase(ids)
         parts = erase_from_parts(self._store, ids)
-        return {"live_rows": rows, **parts, "still_named_in": naming_files(Path(self._store.root), ids)}
+        return {
+            "live_rows": rows,
+            "exposure_rows": shown,
+            **parts,
+            "still_named_in": naming_files(Path(self._store.root), ids),
+        }
 
     def rebuild(self, data: Path, features: Path) -> dict[str, Any]:
         """Build the features again with the settings that they were built with."""

@@ -324,6 +324,9 @@ class ExportAnswer(Answer, frozen=True, kw_only=True):
     as_of: str | None
     release_id: str
     exported_at: dt.datetime
+    exposures: Annotated[
+        list[dict[str, Any]], Meta(description="what was shown in experiments: rows of the contract's table")
+    ] = []
 
 
 class CustomersRequest(Request, frozen=True, kw_only=True):

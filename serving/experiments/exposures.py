@@ -6,9 +6,9 @@ import atexit
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from features.exposure_log import ExposureLog, ExposureRow, writer_name
 from serving.api.schemas import Surface
@@ -85,6 +85,15 @@ class ExposureWriter:
                 _log.error("exposures of %d lists wait: %s", len(waiting), error)
                 return 0
         return len(waiting)
+
+    def of(self, ids: Collection[str]) -> list[dict[str, Any]]:
+        """Return what is kept of a customer's ids."""
+        self.flush()
+        return self._exposures.of(ids)
+
+    def erase(self, ids: Collection[str]) -> int:
+        """Remove all rows of a customer's ids, which are on the erasure list already; return how many there were."""
+        return self._exposures.erase(ids)
 
     def close(self) -> None:
         """Write what waits, and stop."""

@@ -29,6 +29,7 @@ from features.contract.tables import EXPOSURES
 from features.engine import private_connection, sql_text
 from features.errors import DataError, did_you_mean
 from features.event_log import EventLog
+from features.exposure_log import exposures_sql, is_exposure_log
 from features.sequences import Sequences
 from features.settings import EngineSettings
 from features.vocabulary import FIRST
@@ -86,7 +87,7 @@ def read_slot(path: Path, features: FeatureSet, question: Question, *, erased: C
     """Return a slot's exposures with their rewards and histories.
 
     Args:
-        path: the exposures table (Parquet), or the data directory that holds it.
+        path: the exposures table (Parquet), the data directory that holds it, or the service's log of exposures.
         features: event log, sequences and ids.
         question: which exposures, and what counts as a success.
         erased: ids of users who are left out.
@@ -95,7 +96,7 @@ def read_slot(path: Path, features: FeatureSet, question: Question, *, erased: C
         DataError: the table is missing or breaks the contract, the slot is not named or unknown, the propensities are
             none (see ``check_propensities``), a slot shows several items at once, or nothing is left.
     """
-    table = Path(path) / EXPOSURES_FILE if Path(path).is_dir() else Path(path)
+    table = Path(path) / EXPOSURES_FILE if Path(path).is_dir() and not is_exposure_log(Path(path)) else Path(path)
     with private_connection(EngineSettings(threads=1), beside=features.directory) as connection:
         _open(connection, table)
         slot = _chosen_slot(connection, question)
@@ -133,10 +134,11 @@ def read_slot(path: Path, features: FeatureSet, question: Question, *, erased: C
 
 
 def _open(connection: duckdb.DuckDBPyConnection, table: Path) -> None:
-    if not table.is_file():
+    if not table.is_file() and not is_exposure_log(table):
         raise DataError(f"{table}: expected the contract's exposures table, found none; name it or its data directory.")
+    source = f"SELECT * FROM read_parquet({sql_text(table)})" if table.is_file() else exposures_sql(table)
     try:
-        connection.execute(f"CREATE VIEW exposures AS SELECT * FROM read_parquet({sql_text(table)})")
+        connection.execute(f"CREATE VIEW exposures AS {source}")
         found = connection.table("exposures").columns
     except duckdb.Error as error:
         raise DataError(f"{table}: expected a Parquet file, found something else ({error}).") from None
