@@ -65,7 +65,9 @@ def openapi_document(endpoints: Iterable[Endpoint], *, version: str, with_keys: 
     types: set[Any] = {ErrorAnswer, NewEvent}
     types |= {one.answer for one in listed} | {one.request for one in listed if one.request}
     _, schemas = msgspec.json.schema_components(sorted(types, key=lambda kind: kind.__name__), ref_template=_REF)
-    schemas["EventsRequest"]["properties"]["events"]["items"] = {"$ref": _REF.format(name="NewEvent")}
+    # Each row is judged by itself: one that is no NewEvent is set aside with its reason, and refuses no other.
+    row = {"anyOf": [{"$ref": _REF.format(name="NewEvent")}, {"description": "anything else is set aside"}]}
+    schemas["EventsRequest"]["properties"]["events"]["items"] = row
     paths: dict[str, dict[str, Any]] = {}
     for one in listed:
         security = {"security": _security(one)} if with_keys else {}
