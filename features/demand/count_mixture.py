@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betainc
 
 Floats = npt.NDArray[np.floating]
 
@@ -64,6 +63,8 @@ class CountMixture:
         """
         log_ratio = np.asarray(self.log_mean, np.float64) - self.log_size
         more = np.floor(np.maximum(units, 0))[..., None] + 1  # NaN stays NaN
+        from scipy.special import betainc  # noqa: PLC0415 - a quarter of a second that a start need not wait for
+
         components = betainc(np.exp(np.asarray(self.log_size, np.float64)), more, 1 / (1 + np.exp(log_ratio)))
         found = np.minimum((np.exp(self.log_weight) * components).sum(-1), 1.0)
         return np.where(np.asarray(units) < 0, 0.0, found)

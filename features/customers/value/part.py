@@ -10,7 +10,6 @@ from features.customers.basics import clocks, traded
 from features.customers.groups import RFM_SEGMENTS, rfm_segment, value_tier
 from features.customers.growth import growth_stage
 from features.customers.parts import Context, CustomerColumn, Part
-from features.customers.value.estimates import estimate
 from features.customers.value.purchase_days import buyers, purchase_days
 from features.tables.rfm import rfm
 
@@ -35,6 +34,9 @@ def _segment(context: Context) -> Relation:
 
 def _estimates(context: Context) -> Relation:
     def make() -> Relation:
+        # Brings SciPy's optimisers, which nobody who only reads the columns' names needs.
+        from features.customers.value.estimates import estimate  # noqa: PLC0415
+
         found = estimate(
             days_of(context),
             as_of=context.as_of,
