@@ -1,0 +1,74 @@
+"""The log of what was acknowledged, on its way to the next feature build."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from features import columns as c
+from features.live_log.archive import LiveLog
+from features.live_log.merge import ConsentRow, merge_served
+from features.release import ReleaseStore
+from features.settings import EngineSettings
+from serving.live.store import LiveEvent, LiveStore
+
+_PAGE: Final = 100_000
+
+_log = logging.getLogger(__name__)
+
+
+def export_live(
+    live: LiveStore, store: ReleaseStore, *, to: Path | None = None, engine: EngineSettings = EngineSettings()
+) -> dict[str, Any]:
+    """Move the log into the store's archive by day, and bring a data directory up to date with that.
+
+    An event leaves the log when its day's file is on disk; one that a crash exports twice counts once.
+
+    Args:
+        live: where the service keeps its events.
+        store: the release store, whose archive and erasure list count.
+        to: a data directory; the archive alone where left out.
+        engine: memory limit, threads, where to spill.
+
+    Returns:
+        ``events`` taken from the log and how many were new in the archive, its ``days``, and under ``data`` what
+        ``merge_served`` says.
+    """
+    archive = LiveLog.of_store(Path(store.root))
+    with archive.locked():
+        taken, added = _archived(live, archive, engine)
+        report: dict[str, Any] = {"events": taken, "new": added, "days": len(archive.days())}
+        if to is not None:
+            report["data"] = merge_served(
+                archive, to, consents=_consents(live), erased=store.erasures.load(), engine=engine
+            )
+    return report
+
+
+def _archived(live: LiveStore, archive: LiveLog, engine: EngineSettings) -> tuple[int, int]:
+    taken = added = 0
+    while page := live.logged(limit=_PAGE):
+        added += archive.add([_contract_row(one.event) for one in page], engine=engine)
+        live.forget_logged(page[-1].position)
+        taken += len(page)
+    return taken, added
+
+
+def _contract_row(event: LiveEvent) -> Mapping[str, Any]:
+    more = msgspec.json.decode(event.more) if event.more else {}
+    return more | {
+        c.EVENT_ID: event.event_id,
+        c.USER_ID: event.user_id,
+        c.TS: event.ts_us,
+        c.EVENT_TYPE: event.event_type,
+        c.ITEM_ID: event.item_id,
+    }
+
+
+def _consents(live: LiveStore) -> list[ConsentRow]:
+    found: Iterable[Any] = live.read(live.consenting()).values()
+    return [ConsentRow(*change) for user in found for change in user.consents]
