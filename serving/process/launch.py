@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from serving.process.settings import SHARED_VARIABLE, SUPERVISOR_VARIABLE, Serve
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10
+_CHECK_SECONDS: Final = 0.5
 # FAISS, ONNX Runtime and BLAS each bring a thread pool; pools that compete in one worker are slower than none.
 _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -123,6 +125,7 @@ def _run(settings: ServeSettings, releases: Releases) -> None:
         "serving release %s on http://%s:%d with %d workers",
         *(releases.serving, settings.host, settings.port, settings.workers),
     )
+    _notice_dead_workers_soon()
     releases.coordinate()
     # Where the packages are: a worker imports the service by name from its working directory.
     root = Path(serving.__file__).parent.parent
@@ -133,3 +136,9 @@ def _run(settings: ServeSettings, releases: Releases) -> None:
         port=settings.port,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
+
+
+def _notice_dead_workers_soon() -> None:
+    """Have BentoML's process manager look for dead workers twice a second; it looks every ten seconds by itself."""
+    processes = importlib.import_module("bentoml._internal.utils.circus")
+    processes.create_standalone_arbiter = partial(processes.create_standalone_arbiter, check_delay=_CHECK_SECONDS)
