@@ -212,9 +212,20 @@ class Engine:
         return user_id not in self._erased and self._consents.of(user_id).allows(PERSONALISATION)
 
     def add_events(self, request: EventsRequest) -> EventsAnswer:
-        """Keep new events; they are on disk when this returns, and the next answer sees them."""
+        """Keep new events; they are kept when this returns, and the next answer sees them.
+
+        Raises:
+            RequestError: not one row could be kept, or live state cannot be reached.
+        """
+        [answer] = self.add_events_together([request])
+        if isinstance(answer, RequestError):
+            raise answer
+        return answer
+
+    def add_events_together(self, requests: Sequence[EventsRequest]) -> list[EventsAnswer | RequestError]:
+        """Keep the events of several requests at the cost of one; each gets its answer or its own error."""
         return ingest(
-            request,
+            requests,
             live=self._live,
             erased=self._erased,
             consents=self._consents,

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from serving.api.errors import RequestError
 from serving.api.merchandising_schemas import RulesAnswer
-from serving.api.schemas import RecommendAnswer, RecommendRequest
+from serving.api.schemas import EventsAnswer, EventsRequest, RecommendAnswer, RecommendRequest
 from serving.engine import Engine
 from serving.experiments.arm import Arm
 from serving.experiments.desk import WishDesk
@@ -128,6 +128,15 @@ class Engines:
     def recent(self) -> list[RecommendRequest]:
         """Return the newest requests, oldest first."""
         return list(self._recent.copy())
+
+
+def add_events_routed(questions: Sequence[tuple[Engine, EventsRequest]]) -> list[EventsAnswer | RequestError]:
+    """Keep the events of several requests, those of one engine together."""
+    return [
+        answer
+        for engine, same in groupby(questions, key=lambda one: one[0])
+        for answer in engine.add_events_together([request for _, request in same])
+    ]
 
 
 def recommend_routed(questions: Sequence[Routed]) -> list[RecommendAnswer | RequestError]:

@@ -25,6 +25,7 @@ from serving.api.schemas import (
     Answer,
     ConsentRequest,
     CustomersRequest,
+    EventsAnswer,
     EventsRequest,
     ExportRequest,
     RecommendAnswer,
@@ -32,7 +33,7 @@ from serving.api.schemas import (
     ReleasesAnswer,
 )
 from serving.engine import Engine
-from serving.engines import Engines, Routed, recommend_routed
+from serving.engines import Engines, Routed, add_events_routed, recommend_routed
 from serving.http.batching import MicroBatcher
 from serving.http.release_calls import change_release, served_release
 from serving.process.metrics import ServiceMetrics
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Batcher = MicroBatcher[Routed, RecommendAnswer | RequestError]
 Handler = Callable[[HttpRequest], Awaitable[Response]]
+_MOST_KEPT_TOGETHER: Final = 64  # requests of events in one commit
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -60,6 +62,7 @@ class Handlers:
         self.metrics: ServiceMetrics | None = None
         self._outbox: Outbox | None = None
         self._batcher: Batcher | None = None
+        self._keeper: MicroBatcher[tuple[Engine, EventsRequest], EventsAnswer | RequestError] | None = None
         # One thread computes: FAISS and ONNX Runtime hold one thread each, and batches gather meanwhile.
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
         self._storage = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
@@ -71,6 +74,10 @@ class Handlers:
         """Answer from these engines from now on, and tell an outbox who sent events."""
         self.engines, self.metrics, self._outbox = engines, metrics, outbox
         self._batcher = MicroBatcher(recommend_routed, max_batch=self._settings.max_batch, executor=self._compute)
+        # Requests that arrive while the disk is waited for share the next wait.
+        self._keeper = MicroBatcher(
+            add_events_routed, max_batch=_MOST_KEPT_TOGETHER, executor=self._storage, loop_seconds=0
+        )
 
     @property
     def by_call(self) -> Mapping[tuple[str, str], Handler]:
@@ -139,7 +146,11 @@ class Handlers:
 
     async def _events(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, EventsRequest)
-        answer = await self._in(self._storage, partial(engine.add_events, request))
+        if self._keeper is None:
+            raise _still_starting()
+        answer = await self._keeper.ask((engine, request))
+        if isinstance(answer, RequestError):
+            raise answer
         if self._outbox is not None:
             self._outbox.notice(request.events)
         if self.metrics is not None:

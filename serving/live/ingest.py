@@ -15,7 +15,7 @@ from serving.api.decoding import explain
 from serving.api.errors import RequestError
 from serving.api.schemas import EventsAnswer, EventsRequest, NewEvent, RejectedEvent
 from serving.history.stored import to_microseconds
-from serving.live.store import MORE_COLUMNS, LiveEvent, LiveStore, Verdict, content_id
+from serving.live.store import MORE_COLUMNS, AddedEvents, LiveEvent, LiveStore, Verdict, content_id
 from serving.privacy.consents import ConsentWatch
 from serving.privacy.erasures import ErasureWatch
 
@@ -28,33 +28,53 @@ class Refused(ValueError):
 
 
 def ingest(
-    request: EventsRequest,
+    requests: Sequence[EventsRequest],
     *,
     live: LiveStore,
     erased: ErasureWatch,
     consents: ConsentWatch,
     knows_item: Callable[[str], bool],
     reads: Callable[[str], bool],
-) -> EventsAnswer:
-    """Keep a batch of events; accepted rows are kept when this returns.
+) -> list[EventsAnswer | RequestError]:
+    """Keep the events of several requests together; accepted rows are kept when this returns.
 
     Args:
-        request: rows as they came.
+        requests: rows as they came.
         live: where events are kept.
         erased: customers whose events are refused.
         consents: an event that no purpose may use is not kept.
         knows_item: whether the release holds an item; one that it does not is new, perhaps, and kept for the log.
         reads: whether the release's model was trained on an event type.
 
+    Returns:
+        To each request its answer, or its error where not one of its rows could be kept.
+
     Raises:
-        RequestError: not one row could be kept, or the store cannot be reached.
+        LiveStateError: the store cannot be reached; no row of any request was acknowledged.
     """
-    good, rejected = checked_rows(request.events)
-    added = live.add([event for _, event in good], judge=Gate(erased, consents))
+    checked = [checked_rows(request.events) for request in requests]
+    added = live.add_together([[event for _, event in good] for good, _ in checked], judge=Gate(erased, consents))
+    return [
+        _answer(good, [*rejected, *_of_erased(good, one)], one, knows_item=knows_item, reads=reads)
+        for (good, rejected), one in zip(checked, added, strict=True)
+    ]
+
+
+def _of_erased(good: Sequence[tuple[int, LiveEvent]], added: AddedEvents) -> list[RejectedEvent]:
     reason = "user_id: this customer was erased; events are no longer kept under this id"
-    rejected += [RejectedEvent(row=good[position][0], reason=reason) for position in added.refused_rows]
-    if len(rejected) == len(request.events):
-        raise RequestError(422, "no_event_accepted", f"No row could be kept; {_examples(rejected)}")
+    return [RejectedEvent(row=good[position][0], reason=reason) for position in added.refused_rows]
+
+
+def _answer(
+    good: Sequence[tuple[int, LiveEvent]],
+    rejected: Sequence[RejectedEvent],
+    added: AddedEvents,
+    *,
+    knows_item: Callable[[str], bool],
+    reads: Callable[[str], bool],
+) -> EventsAnswer | RequestError:
+    if len(added.refused_rows) == len(good):
+        return RequestError(422, "no_event_accepted", f"No row could be kept; {_examples(rejected)}")
     items = {event.item_id for _, event in good if event.item_id is not None}
     return EventsAnswer(
         accepted=added.num_accepted,
@@ -137,5 +157,5 @@ def _more(event: NewEvent) -> str | None:
     return msgspec.json.encode(given).decode() if given else None
 
 
-def _examples(rejected: list[RejectedEvent]) -> str:
+def _examples(rejected: Sequence[RejectedEvent]) -> str:
     return "; ".join(f"row {refusal.row}: {refusal.reason}" for refusal in rejected[:3])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from serving.live.store import LiveStateError, LiveStore, LiveUser
@@ -76,7 +76,9 @@ class LiveReads:
     def _batch(self) -> _Batch | None:
         return getattr(self._local, "batch", None)
 
-    def _fill(self, batch: _Batch, user_ids: Iterable[str]) -> None:
+    def _fill(self, batch: _Batch, user_ids: Collection[str]) -> None:
+        if not user_ids:  # sessions without a name: nothing to read
+            return
         try:
             batch.users |= self._read(user_ids)
         except LiveStateError:

@@ -88,16 +88,36 @@ class RedisStore:
 
     def add(self, events: Sequence[LiveEvent], *, judge: Judge) -> AddedEvents:
         """Keep a batch of events; see ``LiveStore``."""
+        return self.add_together([events], judge=judge)[0]
+
+    def add_together(self, batches: Sequence[Sequence[LiveEvent]], *, judge: Judge) -> list[AddedEvents]:
+        """Keep several callers' batches with one message there and back."""
+        done: dict[int, AddedEvents] = {}
         for _ in range(_MOST_JUDGEMENTS):
             wall_us = self._wall()
-            kept, others = judged(events, judge, now_us=wall_us)
-            fields = [field for event in kept for field in self._fields(event)]
-            with self._link.explained():
-                held, generation, *accepted = self._add(args=[*self._limits(wall_us), *fields])
-            self._generation = generation
-            if held:
-                return AddedEvents(num_accepted=accepted[0], num_duplicates=len(kept) - accepted[0], **others)
+            asked = [row for row in range(len(batches)) if row not in done]
+            found = {row: judged(batches[row], judge, now_us=wall_us) for row in asked}
+            answers = self._written([kept for kept, _ in found.values()], wall_us)
+            for (row, (kept, others)), (held, generation, *accepted) in zip(found.items(), answers, strict=True):
+                self._generation = generation
+                if held:
+                    done[row] = AddedEvents(num_accepted=accepted[0], num_duplicates=len(kept) - accepted[0], **others)
+            if len(done) == len(batches):
+                return [done[row] for row in range(len(batches))]
         raise LiveStateError.busy(self.place)
+
+    def _written(self, batches: Sequence[Sequence[LiveEvent]], wall_us: int) -> list[Any]:
+        limits = self._limits(wall_us)
+        if len(batches) == 1:
+            with self._link.explained():
+                return [self._add(args=[*limits, *(field for event in batches[0] for field in self._fields(event))])]
+        with self._link.explained(), self._link.client.pipeline(transaction=False) as pipeline:
+            for events in batches:
+                self._add(
+                    args=[*limits, *(field for event in events for field in self._fields(event))], client=pipeline
+                )
+            answers: list[Any] = pipeline.execute()
+        return answers
 
     def add_consent(self, change: ConsentChange) -> None:
         """Keep a change of consent, as durably as Redis is set to."""

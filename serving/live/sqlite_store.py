@@ -99,22 +99,18 @@ class SqliteStore:
 
     def add(self, events: Sequence[LiveEvent], *, judge: Judge) -> AddedEvents:
         """Keep a batch of events; see ``LiveStore``."""
+        return self.add_together([events], judge=judge)[0]
+
+    def add_together(self, batches: Sequence[Sequence[LiveEvent]], *, judge: Judge) -> list[AddedEvents]:
+        """Keep several callers' batches with one commit."""
         with self._file.writing() as connection:
-            now_us = self._received(connection, events)
-            kept, others = judged(events, judge, now_us=now_us)
-            kept = stamped(kept, now_us)
-            before = connection.total_changes
-            connection.executemany(
-                "INSERT INTO events (event_id, user_id, ts_us, event_type, item_id, more, is_live) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
-                [(*event, self._is_live(event, now_us)) for event in kept],
-            )
-            num_accepted = connection.total_changes - before
+            now_us = self._received(connection, [event for batch in batches for event in batch])
             taken = _meta(connection, "taken")
-            for user_id in {event.user_id for event in kept}:
+            added = [self._insert(connection, batch, judge, now_us) for batch in batches]
+            for user_id in {event.user_id for batch in batches for event in batch}:
                 self._trim(connection, user_id, taken)
             self._sweep(connection, now_us, taken)
-        return AddedEvents(num_accepted=num_accepted, num_duplicates=len(kept) - num_accepted, **others)
+        return added
 
     def add_consent(self, change: ConsentChange) -> None:
         """Keep a change of consent, also past a power cut."""
@@ -196,6 +192,19 @@ class SqliteStore:
         if "reads" not in held:
             held["reads"] = CachedReads(self._file.reader, max_users=self._settings.cached_users)
         return held["reads"]
+
+    def _insert(
+        self, connection: sqlite3.Connection, events: Sequence[LiveEvent], judge: Judge, now_us: int
+    ) -> AddedEvents:
+        kept, others = judged(events, judge, now_us=now_us)
+        before = connection.total_changes
+        connection.executemany(
+            "INSERT INTO events (event_id, user_id, ts_us, event_type, item_id, more, is_live) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
+            [(*event, self._is_live(event, now_us)) for event in stamped(kept, now_us)],
+        )
+        num_accepted = connection.total_changes - before
+        return AddedEvents(num_accepted=num_accepted, num_duplicates=len(kept) - num_accepted, **others)
 
     def _received(self, connection: sqlite3.Connection, events: Sequence[LiveEvent]) -> int:
         """Return the moment of receipt, which goes back for no worker, and note it where an event is stamped with it."""

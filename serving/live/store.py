@@ -124,6 +124,10 @@ class LiveStore(Protocol):
         """
         ...
 
+    def add_together(self, batches: Sequence[Sequence[LiveEvent]], *, judge: Judge) -> list[AddedEvents]:
+        """Keep several callers' batches at the cost of one: all are kept when this returns, or none is told so."""
+        ...
+
     def add_consent(self, change: ConsentChange) -> None:
         """Keep a change of consent, also past a power cut; one sent again counts once."""
         ...

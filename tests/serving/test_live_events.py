@@ -330,3 +330,14 @@ def test_read_when_nothing_was_committed_then_it_is_answered_from_memory(tmp_pat
     live.read(["b", "c"])  # more than are kept in memory
     assert live.read(["a"])["a"] is not held
     live.close()
+
+
+def test_add_together_when_several_callers_come_then_each_gets_its_own_counts(live: LiveStore) -> None:
+    batches = [[row(1), row(2)], [row(2), row(3, user="gone")], [row(4, user="v")], []]
+    added = live.add_together(batches, judge=without("gone"))
+    assert [(one.num_accepted, one.num_duplicates, one.refused_rows) for one in added] == [
+        *((2, 0, ()), (0, 1, (1,))),
+        *((1, 0, ()), (0, 0, ())),
+    ]
+    assert items_of(live) == ["item-1", "item-2"]
+    assert items_of(live, "v") == ["item-4"]
