@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from features.surfaces import DAY_US
+from features.vocabulary import FIRST
+from serving.api.schemas import Filters, RecommendAnswer, RuleTouch
 from serving.engine import Engine
 from serving.merchandising.house import Merchandising
 from serving.merchandising.rules import (
@@ -26,7 +32,7 @@ from serving.merchandising.rules import (
 )
 from serving.merchandising.stock import LiveStock, StockRow
 from serving.release.state import ReleaseState
-from tests.serving.asking import ask, engine_over, ids
+from tests.serving.asking import PURCHASE, ask, engine_over, ids
 from tests.serving.merchandising.slow_rules import shown
 from tests.serving.tiny_release import AS_OF_US, TinyRelease
 
@@ -96,3 +102,153 @@ def test_recommend_under_any_rules_then_it_is_as_applied_one_by_one(
     shop.tell(**{item.replace("-", "_"): 0 for item in out})
     answer = ask(shop.engine, user_id=f"user-{user}", k=k, explain=True)
     assert ids(answer) == shown(tiny, ranking, shop.rules.rules, k=k, out=out)
+
+
+def test_recommend_when_a_pinned_item_is_banned_filtered_or_out_of_stock_then_it_is_not_shown(
+    shop: Shop, tiny: TinyRelease
+) -> None:
+    pin = Pin(places={"item-3": 1})
+    shop.sell_by(pin)
+    assert ids(ask(shop.engine, user_id="user-4", k=5))[0] == "item-3"
+    own = ItemMatch(items=("item-3",))
+    shop.sell_by(pin, Ban(items=own))
+    assert "item-3" not in ids(ask(shop.engine, user_id="user-4", k=200))
+    shop.sell_by(pin, Filter(items=ItemMatch(category=("food",))))
+    assert "item-3" not in ids(ask(shop.engine, user_id="user-4", k=200))
+    shop.sell_by(pin)
+    shop.tell(item_3=0)
+    assert "item-3" not in ids(ask(shop.engine, user_id="user-4", k=200))
+    assert "item-3" not in ids(ask(shop.engine, surface="similar", item_id="item-4", k=200))
+
+
+def test_stock_when_an_item_sells_out_then_the_next_answer_of_every_engine_lacks_it(
+    shop: Shop, tiny_state: ReleaseState, tiny: TinyRelease, tmp_path: Path
+) -> None:
+    other = engine_over(
+        tiny_state, tiny, tmp_path, merchandising=Merchandising(stock=LiveStock(tmp_path / "stock.jsonl"))
+    )
+    first = ids(ask(shop.engine, user_id="user-4", k=10))
+    shop.tell(**{first[0].replace("-", "_"): 0})
+    for engine in (shop.engine, other):
+        assert ids(ask(engine, user_id="user-4", k=9)) == first[1:]
+    shop.tell(at=-5, **{first[0].replace("-", "_"): 7})
+    assert ids(ask(other, user_id="user-4", k=1)) == first[1:2], "an older word changes nothing"
+    shop.tell(at=5, **{first[0].replace("-", "_"): 7})
+    assert ids(ask(other, user_id="user-4", k=10)) == first
+
+
+def test_stock_when_it_is_told_of_a_region_then_only_there(shop: Shop) -> None:
+    first = ids(ask(shop.engine, user_id="user-4", k=1))[0]
+    shop.tell(region="north", **{first.replace("-", "_"): 0})
+    assert ids(ask(shop.engine, user_id="user-4", k=1)) == [first]
+    assert ids(ask(shop.engine, user_id="user-4", k=1, filters=Filters(region="south"))) == [first]
+    assert ids(ask(shop.engine, user_id="user-4", k=1, filters=Filters(region="north"))) != [first]
+    assert ids(ask(shop.engine, user_id="user-4", k=5, filters=Filters(in_stock=True))) == []
+    shop.tell(item_8=3)
+    assert ids(ask(shop.engine, user_id="user-4", k=5, filters=Filters(in_stock=True))) == ["item-8"]
+
+
+def test_stock_when_the_log_is_long_or_damaged_then_what_it_says_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "stock.jsonl"
+    one, two = LiveStock(path), LiveStock(path)
+    for number in range(12):
+        one.add([StockRow(f"item-{row}", number, "", number) for row in range(1000)])
+    assert path.read_bytes().count(b"\n") <= 12_000
+    with path.open("ab") as file:
+        file.write(b'not stock\n{"item_id": "torn"')
+    two.refresh()
+    assert two.rows() == one.rows()
+    one.add([StockRow("item-3", 0, "", 99)])
+    two.refresh()
+    assert two.rows()["item-3", ""].stock == 0
+    assert LiveStock(path).refresh() > 0
+
+
+@pytest.mark.parametrize(
+    ("when", "now", "holds"),
+    [
+        (When(since=dt.date(2026, 11, 22)), "2026-11-21T22:59:59", False),  # the shop is in Paris, an hour ahead
+        (When(since=dt.date(2026, 11, 22)), "2026-11-21T23:00:00", True),
+        (When(until=dt.date(2026, 11, 22)), "2026-11-22T22:59:59", True),
+        (When(until=dt.date(2026, 11, 22)), "2026-11-22T23:00:00", False),
+        (When(weekdays=(6,)), "2026-11-21T23:30:00", True),  # Sunday has begun in Paris
+        (When(weekdays=(6,)), "2026-11-21T22:30:00", False),
+        (When(hours=(8, 9)), "2026-11-22T07:30:00", True),
+        (When(hours=(8, 9)), "2026-11-22T09:00:00", False),
+        (When(surfaces=("trending",)), "2026-11-22T09:00:00", False),
+        (When(tags=("even",)), "2026-11-22T09:00:00", True),
+        (When(tags=("third",)), "2026-11-22T09:00:00", False),
+        (When(stages=("active",)), "2026-11-22T09:00:00", True),
+        (When(stages=("new", "dormant")), "2026-11-22T09:00:00", False),
+        (When(audiences=("evens",)), "2026-11-22T09:00:00", True),
+        (When(customer={"column": "monetary", "at_least": 5}), "2026-11-22T09:00:00", False),
+        (When(customer={"not": {"column": "lifecycle", "is": "new"}}), "2026-11-22T09:00:00", True),
+        (When(regions=("north",)), "2026-11-22T09:00:00", False),
+    ],
+)
+def test_recommend_when_a_rule_has_a_condition_then_it_holds_by_it(
+    tiny_state: ReleaseState, tiny: TinyRelease, tmp_path: Path, *, when: When, now: str, holds: bool
+) -> None:
+    """User 4 is even, active, and no third; its monetary value is missing."""
+    now_us = int(dt.datetime.fromisoformat(f"{now}+00:00").timestamp() * 1e6)
+    rules = RuleSet(rules=(Rule(name="pin", effect=Pin(places={"item-3": 1}), when=when),), version="1")
+    house = Merchandising(rules=lambda: rules)
+    engine = engine_over(tiny_state, tiny, tmp_path, merchandising=house, wall=lambda: now_us)
+    assert (ids(ask(engine, user_id="user-4", k=1)) == ["item-3"]) == holds
+
+
+def test_recommend_when_a_list_is_short_then_fallbacks_fill_it_and_say_so(shop: Shop, tiny: TinyRelease) -> None:
+    shop.sell_by(Cap(of="brand", most=2, first=0))
+    answer = ask(shop.engine, surface="bought_together", item_id="item-10", k=14)
+    brands = [tiny.catalog.brand[tiny.vocabulary.code_of(item)] for item in ids(answer)]
+    assert len(brands) == 14
+    assert max(brands.count(name) for name in BRANDS) == 2
+    shop.sell_by(Filter(items=ItemMatch(items=("item-1", "item-2"))))
+    found = ask(shop.engine, surface="trending", k=5)
+    assert sorted(ids(found)) == ["item-1", "item-2"]
+    only = ask(shop.engine, user_id="user-29", k=5, filters=Filters(category="toys", min_price=1900), explain=True)
+    codes = tiny.vocabulary.encode(ids(only))
+    assert set(tiny.catalog.category[codes]) <= {"toys"}
+
+
+def test_recommend_when_recently_bought_or_seen_is_left_out_then_nothing_else_is(shop: Shop, tiny: TinyRelease) -> None:
+    everything = ids(ask(shop.engine, user_id="user-4", k=1000))
+    row = tiny.users.code_of("user-4") - FIRST
+    span = slice(tiny.histories.offsets[row], tiny.histories.offsets[row + 1])
+    item, kind, ts = (getattr(tiny.histories, name)[span] for name in ("item", "event_type", "ts"))
+    lately = ts > AS_OF_US - 30 * DAY_US
+    seen = set(tiny.vocabulary.decode(item[lately]))
+    bought = set(tiny.vocabulary.decode(item[lately & (kind == PURCHASE)]))
+    for filters, gone in ((Filters(not_seen_days=30), seen), (Filters(not_purchased_days=30), bought)):
+        found = ids(ask(shop.engine, user_id="user-4", k=1000, filters=filters))
+        assert found == [one for one in everything if one not in gone]
+    shop.sell_by(Filter(not_purchased_days=30))
+    assert ids(ask(shop.engine, user_id="user-4", k=20)) == [one for one in everything if one not in bought][:20]
+
+
+def test_recommend_when_asked_to_explain_then_history_rules_and_strategy_are_named(
+    shop: Shop, tiny: TinyRelease
+) -> None:
+    plain = ask(shop.engine, user_id="user-4", k=6)
+    assert all(not item.rules and not item.because for item in plain.items)
+    assert b"rules" not in msgspec.json.encode(plain)
+    shop.sell_by(Pin(places={"item-3": 2}), Boost(items=ItemMatch(category=("food",)), by=0.3), Diversity(strength=0.2))
+    answer = ask(shop.engine, user_id="user-4", k=6, explain=True)
+    assert answer.items[1].item_id == "item-3"
+    assert answer.items[1].rules == (RuleTouch(rule="r0", effect="pin"),)
+    lifted = {item.item_id for item in answer.items if RuleTouch(rule="r1", effect="boost") in item.rules}
+    food = {one for one in ids(answer) if tiny.catalog.category[tiny.vocabulary.code_of(one)].startswith("food")}
+    assert lifted == food - {"item-3"}
+    history = set(tiny.vocabulary.decode(tiny.history_of("user-4")))
+    assert all(set(item.because) <= history and item.because for item in answer.items)
+    beside = ask(shop.engine, surface="similar", item_id="item-9", k=3, explain=True)
+    assert {item.because for item in beside.items if not item.rules or item.strategy != "pinned"} >= {("item-9",)}
+
+
+def test_recommend_when_diversity_is_asked_for_then_items_have_less_in_common(shop: Shop, tiny: TinyRelease) -> None:
+    def alike(answer: RecommendAnswer) -> float:
+        vectors = tiny.vectors[tiny.vocabulary.encode(ids(answer))]
+        return float((vectors @ vectors.T)[np.triu_indices(len(vectors), 1)].mean())
+
+    found = [alike(ask(shop.engine, user_id="user-4", k=10, diversity=share)) for share in (0.0, 0.3, 1.0)]
+    assert found[0] > found[1] > found[2]
