@@ -1,0 +1,137 @@
+"""From an acknowledged event to the next answer: over many trials, does it reflect the event each time, and how soon?
+
+    python benchmarks/event_effect.py --json OUT [--trials 1000] [--redis]
+
+Protocol: the real server with two workers and a small release, over loopback; 24 connections kept open, which lie on both
+workers (counted). A trial is one new customer: a view of an item that may be shown is sent over one connection; as soon as it
+is acknowledged, /v1/recommend is asked over another, drawn at random. The answer reflects the event where its first item is
+the nearest to the one that was viewed (that item itself), as a history of one item has it, and its strategy is ``session``.
+``crossed`` counts trials whose two connections lie on different workers. ``shown_ms`` is from sending the event to the end of the
+answer that reflects it. SQLite in both durabilities; with ``--redis`` a real Redis as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import httpx
+import msgspec
+
+from benchmarks.live_state import percentiles, redis_server
+from benchmarks.result import write_result
+from serving.process.settings import ServeSettings
+from tests.serving.server_process import Server, free_port, view, workers_of
+from tests.serving.tiny_release import build
+
+NUM_CONNECTIONS: Final = 24
+WORKERS: Final = 2
+
+
+def connections(server: Server) -> tuple[list[httpx.Client], list[int]]:
+    """Return clients with one open connection each, and which worker each lies on."""
+    clients = [httpx.Client(base_url=server.url, timeout=30) for _ in range(NUM_CONNECTIONS)]
+    with ThreadPoolExecutor(NUM_CONNECTIONS) as threads:
+        list(threads.map(lambda client: client.get("/v1/customers"), clients))
+    port_of = {own: row for row, client in enumerate(clients) for own in _ports(client)}
+    worker = [-1] * NUM_CONNECTIONS
+    for number, process in enumerate(workers_of(server)):
+        for connection in process.net_connections():
+            if connection.raddr and connection.raddr.port in port_of:
+                worker[port_of[connection.raddr.port]] = number
+    return clients, worker
+
+
+def _ports(client: httpx.Client) -> Iterator[int]:
+    for connection in client._transport._pool.connections:  # type: ignore[attr-defined]
+        stream = connection._connection._network_stream
+        yield stream.get_extra_info("client_addr")[1]
+
+
+def trials(server: Server, items: Sequence[str], count: int) -> dict[str, float]:
+    """Run the trials one after another."""
+    clients, worker = connections(server)
+    rng = random.Random(0)
+    acknowledged, shown, reflected, crossed = [], [], 0, 0
+    for trial in range(count):
+        item = rng.choice(items)
+        sender, asker = rng.sample(range(NUM_CONNECTIONS), 2)
+        started = time.perf_counter()
+        sent = clients[sender].post("/v1/events", json={"events": [view(f"trial-{trial}", item)]})
+        acknowledged.append(time.perf_counter() - started)
+        answer = clients[asker].post("/v1/recommend", json={"user_id": f"trial-{trial}", "k": 1}).json()
+        shown.append(time.perf_counter() - started)
+        found = [one["item_id"] for one in answer["items"]]
+        reflected += sent.json()["accepted"] == 1 and answer["strategy"] == "session" and found == [item]
+        crossed += worker[sender] != worker[asker]
+    for client in clients:
+        client.close()
+    return {
+        "trials": count,
+        "reflected": reflected,
+        "crossed": crossed,
+        "workers_with_connections": len(set(worker) - {-1}),
+        **{f"acknowledged_{name}": value for name, value in percentiles(acknowledged).items()},
+        **{f"shown_{name}": value for name, value in percentiles(shown).items()},
+    }
+
+
+def measure(directory: Path, count: int, *, redis: bool) -> Iterator[tuple[str, dict[str, float]]]:
+    tiny = build(directory / "store")
+    items = [str(tiny.vocabulary.ids[code - 2]) for code in range(2, len(tiny.catalog)) if tiny.catalog.available[code]]
+
+    def one(live: dict[str, Any]) -> dict[str, float]:
+        given = {"store": str(tiny.store.root), "port": free_port(), "workers": WORKERS, "live": live}
+        server = Server(msgspec.convert(given, ServeSettings), directory / "log")
+        try:
+            return trials(server.wait_until_ready(), items, count)
+        finally:
+            server.kill()
+
+    for durability in ("process", "power"):
+        yield f"SQLite, durability {durability}", one({"durability": durability, "file": str(directory / durability)})
+    if redis:
+        with redis_server(directory, "always") as url:
+            yield "Redis, appendfsync always", one({"url": url})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--redis", action="store_true")
+    given = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as directory:
+        for name, metrics in measure(Path(directory), given.trials, redis=given.redis):
+            print(name, json.dumps(metrics), flush=True)
+            empty: dict[str, Any] = {
+                "interval": {},
+                "per_seed": {},
+                "fit_cpu_s": 0.0,
+                "fit_wall_s": 0.0,
+                "peak_mb": 0.0,
+            }
+            rows.append({"model": name, "metrics": metrics, "config": {"workers": WORKERS}, "note": ""} | empty)
+    write_result(
+        given.json,
+        benchmark="event_effect",
+        data="a small release of 193 items, made up",
+        protocol=" ".join((__doc__ or "").split("Protocol: ")[1].split()),
+        seeds=(0,),
+        results=rows,
+    )
+
+
+if __name__ == "__main__":
+    main()
