@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.sequences import Sequences, right_aligned
+from features.sequences import Sequences
 
 # The time since the user's event before, in powers of 4 seconds: 1 is under 4 s, 2 under 16 s, ..., 14 over 2 years.
 # 0 is "no event before, or instants unknown".
@@ -45,14 +45,27 @@ class EncodedHistory:
             length: L; the longest history where left out (at least 1).
         """
         width = max(1, int(self.lengths.max(initial=0))) if length is None else length
-        position, mask = right_aligned(self.offsets, width)
-        return {name: self._cells(name, position, mask) for name in ("item", "event_type", "gap", "price_band")}
+        held = np.arange(width) >= width - self.lengths[:, None]  # [B, L]
+        kept = _last_of_each(self.offsets, width)
+        return {name: self._cells(name, held, kept) for name in ("item", "event_type", "gap", "price_band")}
 
-    def _cells(self, name: str, position: Ints, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    def _cells(
+        self, name: str, held: npt.NDArray[np.bool_], kept: npt.NDArray[np.bool_] | None
+    ) -> npt.NDArray[np.int64]:
         values = getattr(self, name)
-        if len(values) == 0:
-            return np.zeros(position.shape, np.int64)
-        return np.where(mask, values[position], 0).astype(np.int64)
+        cells = np.zeros(held.shape, np.int64)
+        # Cells and events are both in order of users and then of time.
+        cells[held] = values if kept is None else values[kept]
+        return cells
+
+
+def _last_of_each(offsets: Ints, num_events: int) -> npt.NDArray[np.bool_] | None:
+    """Return which events are among the last so many of their user, ``None`` where all are."""
+    lengths = np.diff(offsets)
+    if lengths.max(initial=0) <= num_events:
+        return None
+    position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    return np.asarray(position >= np.repeat(lengths - num_events, lengths))
 
 
 def encode_history(sequences: Sequences, *, max_length: int) -> EncodedHistory:

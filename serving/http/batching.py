@@ -13,6 +13,8 @@ A = TypeVar("A")
 
 # The share of the newest batch in what is expected of the next.
 _NEWEST: Final = 0.2
+# Turns of the event loop between two batches: libuv lets in one new connection a turn.
+_TURNS: Final = 8
 
 
 class Pace:
@@ -72,6 +74,12 @@ class MicroBatcher(Generic[Q, A]):
             loop.call_soon(self._next, loop)
         return await future
 
+    def _after_turns(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
+        if turns:
+            loop.call_soon(self._after_turns, loop, turns - 1)
+        else:
+            self._next(loop)
+
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         batch, self._waiting = self._waiting[: self._max_batch], self._waiting[self._max_batch :]
         held = [(question, future) for question, future in batch if not future.done()]
@@ -95,7 +103,7 @@ class MicroBatcher(Generic[Q, A]):
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_at_work = bool(self._waiting)
         if self._is_at_work:
-            loop.call_soon(self._next, loop)
+            loop.call_soon(self._after_turns, loop, _TURNS)
 
     def _timed(self, questions: Sequence[Q]) -> Sequence[A] | Exception:
         started = self._clock()

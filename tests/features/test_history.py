@@ -63,6 +63,15 @@ def test_encode_history_when_users_are_encoded_one_by_one_then_equal_to_all_at_o
             assert np.array_equal(together[name][user : user + 1], alone[name])
 
 
+@given(users=users, width=st.integers(1, 6))
+def test_padded_when_any_width_is_asked_for_then_the_last_events_stand_at_the_right(users: list, width: int) -> None:
+    encoded = encode_history(jagged(users), max_length=9)
+    for name, cells in encoded.padded(width).items():
+        for user in range(len(users)):
+            events = getattr(encoded, name)[encoded.offsets[user] : encoded.offsets[user + 1]].tolist()[-width:]
+            assert cells[user].tolist() == [0] * (width - len(events)) + events
+
+
 def test_padded_when_histories_are_short_or_empty_then_right_aligned_zeros() -> None:
     sequences = Sequences.from_arrays(offsets=[0, 0, 2], item=[5, 6], event_type=[1, 2])
     cells = encode_history(sequences, max_length=9).padded()

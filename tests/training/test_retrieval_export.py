@@ -17,8 +17,10 @@ from features.release import Part, ReleaseStore, layout, write_part
 from features.sequences import Sequences
 from features.splits import Holdout
 from features.vocabulary import FIRST, Vocabulary
+from training.retrieval import indexing
 from training.retrieval.config import TowerConfig
-from training.retrieval.export import build_index, favourites, item_vectors, write_files
+from training.retrieval.export import favourites, item_vectors, write_files
+from training.retrieval.indexing import build_index
 from training.retrieval.questions import Questions, user_vectors
 from training.retrieval.recommender import TwoTowerRecommender
 from training.retrieval.towers import TwoTower
@@ -140,14 +142,23 @@ def test_part_when_written_then_index_holds_the_candidates_alone(part: Part) -> 
     assert index.ntotal == len(CANDIDATES)
 
 
-def test_index_when_over_the_flat_limit_then_approximate_and_nearly_right() -> None:
-    vecs = np.random.default_rng(0).normal(size=(3000, 16)).astype(np.float32)
+@pytest.mark.parametrize("scanned_limit", [5000, 100])
+def test_index_when_over_the_flat_limit_then_nearly_right_and_says_how_nearly(
+    scanned_limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "SCANNED_LIMIT", scanned_limit)
+    monkeypatch.setattr(indexing, "_NUM_CELLS", 32)
+    rng = np.random.default_rng(0)
+    vecs, queries = (rng.normal(size=(number, 16)).astype(np.float32) for number in (3000, 50))
     vecs /= np.linalg.norm(vecs, axis=1, keepdims=True)
     codes = np.arange(FIRST, 3000)
-    exact, graph = (build_index(vecs, codes, flat_limit=limit) for limit in (5000, 100))
-    right, found = exact.search(vecs[:50], 10)[1], graph.search(vecs[:50], 10)[1]
-    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(right, found, strict=True)])
-    assert recall > 0.9
+    exact, graph = (build_index(vecs, codes, flat_limit=limit, queries=queries) for limit in (5000, 100))
+    right, found = exact.index.search(queries, 100)[1], graph.index.search(queries, 100)[1]
+    recall = np.mean([len(set(a) & set(b)) / 100 for a, b in zip(right, found, strict=True)])
+    assert exact.about == {"kind": "Flat", "num_items": 2998}
+    assert recall >= 0.99
+    assert graph.about["recall@100"] == pytest.approx(recall, abs=1e-3)
+    assert ("visited" in graph.about) is (scanned_limit == 100)
 
 
 def test_favourites_when_some_are_old_then_recent_purchases_count() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import faiss
 import numpy as np
@@ -21,12 +21,12 @@ from features.vocabulary import FIRST, PAD, Vocabulary
 from training.onnx_export import quiet_export
 from training.retrieval.content_prior import ContentPrior
 from training.retrieval.ensemble import TowerEnsemble, Towers, side_by_side
+from training.retrieval.indexing import build_index
 from training.retrieval.towers import Block, TwoTower
 
 INPUTS: Final = ("item", "event_type", "gap", "price_band")
 OUTPUT: Final = "user_vecs"
 _DAY_US: Final = 86_400_000_000
-_HNSW_NEIGHBOURS: Final = 32
 
 Ints = npt.NDArray[np.integer]
 
@@ -112,8 +112,9 @@ def write_files(
     favourites: pd.DataFrame,
     flat_index_limit: int,
     prior: ContentPrior | None = None,
-) -> None:
-    """Write every file of ``features.release.layout`` for a retrieval part.
+    queries: npt.NDArray[np.float32] | None = None,
+) -> dict[str, Any]:
+    """Write every file of ``features.release.layout`` for a retrieval part; return what its manifest says of them.
 
     Args:
         directory: of the part's draft.
@@ -124,16 +125,18 @@ def write_files(
         favourites: as ``favourites`` returns them.
         flat_index_limit: the most candidates that are indexed exactly.
         prior: moves item vectors towards their content.
+        queries: user vectors by which the index is tuned and its recall measured.
     """
     towers.eval()
     item_vecs = item_vectors(towers, prior)
     np.save(directory / layout.ITEM_VECTORS, item_vecs)
-    index = build_index(item_vecs, candidates, flat_limit=flat_index_limit)
-    faiss.write_index(index, str(directory / layout.INDEX))
+    built = build_index(item_vecs, candidates, flat_limit=flat_index_limit, queries=queries)
+    faiss.write_index(built.index, str(directory / layout.INDEX))
     export_user_tower(towers, directory / layout.USER_TOWER)
     vocabulary.save(directory / layout.VOCABULARY)
     catalog.save(directory / layout.CATALOG)
     favourites.to_parquet(directory / layout.FAVOURITES, index=False)
+    return {"index": built.about}
 
 
 def item_vectors(towers: Towers, prior: ContentPrior | None = None) -> npt.NDArray[np.float32]:
@@ -142,22 +145,6 @@ def item_vectors(towers: Towers, prior: ContentPrior | None = None) -> npt.NDArr
     vecs = towers.unit_items().numpy().copy()
     vecs[:FIRST] = 0
     return vecs if prior is None else prior.applied(vecs)
-
-
-def build_index(vecs: npt.NDArray[np.float32], candidates: Ints, *, flat_limit: int) -> faiss.Index:
-    """Return an inner-product index over the candidates, whose FAISS ids are their codes.
-
-    Exact up to ``flat_limit`` candidates, HNSW beyond.
-    """
-    dim = vecs.shape[1]
-    inner: faiss.Index
-    if len(candidates) <= flat_limit:
-        inner = faiss.IndexFlatIP(dim)
-    else:
-        inner = faiss.IndexHNSWFlat(dim, _HNSW_NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
-    index = faiss.IndexIDMap2(inner)
-    index.add_with_ids(np.ascontiguousarray(vecs[candidates]), np.asarray(candidates, np.int64))
-    return index
 
 
 def export_user_tower(towers: Towers, path: Path) -> None:

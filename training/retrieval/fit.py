@@ -39,6 +39,7 @@ from training.retrieval.candidates import candidate_items
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.content_prior import ContentPrior
 from training.retrieval.export import favourites, write_files
+from training.retrieval.indexing import user_queries
 from training.retrieval.learn import Learned, Lesson, learn
 from training.retrieval.surfaces import UsableRows, write_surface_tables
 from training.tracking import TrackedRun
@@ -257,7 +258,7 @@ class _Training:
         if written is not None:
             return written
         with write_part(root, "retrieval", data_fingerprint=fingerprint, run_id=run_id) as draft:
-            write_files(
+            about |= write_files(
                 draft.directory,
                 learned.towers,
                 vocabulary=self.feature_set.vocabulary,
@@ -272,6 +273,7 @@ class _Training:
                 ),
                 flat_index_limit=self.config.flat_index_limit,
                 prior=self._prior(lesson),
+                queries=user_queries(learned.towers, lesson.fit),
             )
             habits().save(draft.directory)
             write_surface_tables(
