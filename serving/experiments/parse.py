@@ -173,10 +173,8 @@ def _check_apart(layers: tuple[Layer, ...], place: Place) -> None:
     for layer in layers:
         for what in sorted({one for test in layer.experiments for variant in test.variants for one in _wants(variant)}):
             if wanted.setdefault(what, layer.name) != layer.name:
-                raise place.error(
-                    f"{what} in one layer alone", f"it in {wanted[what]!r} and {layer.name!r}",
-                    " Put these experiments into one layer, so that nobody takes part in both.",
-                )  # fmt: skip
+                hint = " Put these experiments into one layer, so that nobody takes part in both."
+                raise place.error(f"{what} in one layer alone", [wanted[what], layer.name], hint)
 
 
 def _wants(variant: Variant) -> Mapping[str, Any]:

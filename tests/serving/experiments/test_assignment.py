@@ -1,0 +1,165 @@
+"""Who gets which variant: even, sticky, and the same for all devices of a customer."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.errors import ConfigError
+from serving.api.schemas import RecommendRequest
+from serving.experiments.experiment import Experiment, Layer, Variant, lanes, share_of, whose
+from serving.experiments.parse import read_experiments
+from serving.experiments.wishes import Wishes, WishList
+
+UNITS = tuple(f"customer-{number}" for number in range(4000))
+WHOLE = """
+holdout: {share: 0.1, salt: "2026"}
+experiments:
+  rules: {layer: lists, share: 0.5, surface: for_you, variants: {control: {}, strict: {weight: 0.5, rules: strict.yaml}}}
+  spread: {layer: lists, share: 0.3, variants: {control: {}, diverse: {weight: 0.2, defaults: {diversity: 0.3}}}}
+  draw:
+    since: 2026-12-01T00:00:00+01:00
+    until: 2026-12-31T00:00:00+01:00
+    variants: {control: {}, explore: {weight: 0.25, explore: {half_life: 3, candidates: 20}}}
+"""
+DECEMBER_US = 1_796_500_000_000_000
+
+
+def wishes(directory: Path, text: str = WHOLE, *, now_us: int = DECEMBER_US) -> Wishes:
+    (directory / "strict.yaml").write_text("rules: {less: {bury: {brand: acme, by: 0.2}}}\n")
+    path = directory / "experiments.yaml"
+    path.write_text(text)
+    found = WishList.read(None, path)
+    return Wishes(lambda: found, wall=lambda: now_us)
+
+
+def variants(book: Wishes, unit: str, surface: str = "for_you") -> dict[str, str]:
+    _, arm = book.assign(RecommendRequest(user_id=unit, surface=surface))
+    return {} if arm is None else arm.variants
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_lanes_when_shares_fit_then_everyone_has_theirs_and_nobody_two(raw: list[float]) -> None:
+    shares = [one / max(1.0, sum(raw)) for one in raw]
+    spans = lanes(shares)
+    for row, share in enumerate(shares):
+        assert sum(high - low for low, high, whose_ in spans if whose_ == row) == pytest.approx(share, abs=1e-9)
+    edges = [edge for low, high, _ in spans for edge in (low, high)]
+    assert all(a <= b + 1e-9 for a, b in pairwise(edges))
+    assert all(-1e-12 <= edge <= 1 + 1e-9 for edge in edges)
+
+
+@given(st.integers(1, 4), st.data())
+def test_lanes_when_one_grows_within_its_lane_then_it_takes_from_the_rest_alone(num: int, data: st.DataObject) -> None:
+    most = 1.0 if num <= 2 else 1 / num
+    before = [data.draw(st.floats(0, most / num if num <= 2 else most)) for _ in range(num)]
+    row = data.draw(st.integers(0, num - 1))
+    room = min(most, 1 - sum(before) + before[row])
+    after = [*before[:row], data.draw(st.floats(before[row], max(before[row], room))), *before[row + 1 :]]
+    for share in np.linspace(0, 0.9999, 97):
+        was, now = whose(lanes(before), share), whose(lanes(after), share)
+        assert now == was or (was is None and now == row)
+
+
+def test_share_of_when_units_differ_then_it_is_even_and_salts_are_independent() -> None:
+    one = np.array([share_of("a", unit) for unit in UNITS])
+    other = np.array([share_of("b", unit) for unit in UNITS])
+    assert np.histogram(one, 10, (0, 1))[0] == pytest.approx(400, abs=80)
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.05
+    assert share_of("a", "customer-1") == one[1]
+
+
+def test_assign_when_experiments_share_a_layer_then_nobody_is_in_both_and_the_holdout_in_none(tmp_path: Path) -> None:
+    book = wishes(tmp_path)
+    found = [variants(book, unit) for unit in UNITS]
+    names = [set(one) for one in found]
+    assert not any({"rules", "spread"} <= one for one in names)
+    share = {name: np.mean([name in one for one in names]) for name in ("holdout", "rules", "spread", "draw")}
+    assert share == pytest.approx({"holdout": 0.1, "rules": 0.45, "spread": 0.27, "draw": 0.9}, abs=0.03)
+    assert all(one == {"holdout"} for one in names if "holdout" in one)
+    explored = np.mean([one.get("draw") == "explore" for one in found if "draw" in one])
+    assert explored == pytest.approx(0.25, abs=0.03)
+    both = np.mean([one["draw"] == "explore" for one in found if one.get("rules") == "strict"])
+    assert both == pytest.approx(0.25, abs=0.05), "layers are independent"
+
+
+def test_assign_when_a_request_says_nothing_then_its_variant_does(tmp_path: Path) -> None:
+    book = wishes(tmp_path)
+    unit = next(one for one in UNITS if variants(book, one, "similar").get("spread") == "diverse")
+    asked, arm = book.assign(RecommendRequest(user_id=unit, surface="similar"))
+    assert (asked.diversity, arm and arm.unit) == (0.3, unit)
+    asked, _ = book.assign(RecommendRequest(user_id=unit, surface="similar", diversity=0.0))
+    assert asked.diversity == 0.0
+    strict = next(one for one in UNITS if variants(book, one).get("rules") == "strict")
+    _, arm = book.assign(RecommendRequest(user_id=strict))
+    assert arm is not None
+    assert arm.rules is not None
+    assert arm.rules.rules[0].name == "less"
+
+
+def test_assign_when_an_id_is_linked_or_nobody_is_named_then_the_customer_or_the_session_counts(tmp_path: Path) -> None:
+    book = wishes(tmp_path)
+    for unit in UNITS[:50]:
+        _, own = book.assign(RecommendRequest(user_id=unit))
+        _, phone = book.assign(
+            RecommendRequest(user_id=f"phone of {unit}"), customer_of=lambda id_: id_.split(" of ")[1]
+        )
+        assert own == phone
+    request = RecommendRequest(session_id="visit-1")
+    _, arm = book.assign(request)
+    assert arm is not None
+    assert not arm.is_logged
+    assert arm == book.assign(request)[1]
+    assert book.assign(RecommendRequest()) == (RecommendRequest(), None)
+    before = wishes(tmp_path, now_us=DECEMBER_US - 10 * 86_400_000_000)
+    assert "draw" not in {name for unit in UNITS[:50] for name in variants(before, unit)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("experiments: {a: {variants: {}}}", "variants: expected one variant or more"),
+        ("experiments: {a: {share: 2, variants: {c: {}}}}", "share: expected a number from 0 to 1"),
+        ("experiments: {a: {variants: {c: {}, x: {weight: 0.7}, y: {weight: 0.6}}}}", "weights that sum to 1 at most"),
+        ("experiments: {a: {variants: {c: {weight: 0.5}, x: {weight: 0.2}}}}", "first variant of 0.8"),
+        ("experiments: {a: {variants: {c: {wieght: 1}}}}", "Did you mean 'weight'?"),
+        ("experiments: {a: {variants: {c: {rules: none.yaml}}}}", "none.yaml: expected a YAML file of rules here"),
+        ("experiments: {a: {variants: {c: {explore: {epsilon: 0}}}}}", "explore.epsilon: expected a number above 0"),
+        ("experiments: {a: {since: 2026-12-01, variants: {c: {}}}}", "since: expected an instant with its offset"),
+        ("experiments: {holdout: {variants: {c: {}}}}", "expected another name, found 'holdout'"),
+        (
+            "experiments: {a: {layer: l, share: 0.6, variants: {c: {}}}, b: {layer: l, share: 0.6, variants: {c: {}}}}",
+            "shares of layer 'l' (a, b) that sum to 1 at most, found 1.2",
+        ),
+        (
+            "experiments: {a: {variants: {c: {}, x: {release: r}}}, b: {variants: {c: {}, x: {release: s}}}}",
+            "expected release in one layer alone, found ['a', 'b']",
+        ),
+    ],
+)  # fmt: skip
+def test_read_experiments_when_something_is_wrong_then_the_error_says_what(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "experiments.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        read_experiments(path)
+    assert message in str(error.value)
+
+
+def test_layer_when_its_experiments_change_then_others_keep_their_customers() -> None:
+    def layer(**shares: float) -> Layer:
+        control = (Variant(name="control"),)
+        tests = [Experiment(name=name, salt="", share=share, variants=control) for name, share in shares.items()]
+        return Layer(name="l", experiments=tuple(tests))
+
+    small, large = layer(a=0.2, b=0.3), layer(a=0.5, b=0.3)
+    for unit in UNITS[:500]:
+        was, now = small.experiment_of(unit), large.experiment_of(unit)
+        if was is not None:
+            assert now == was or (now is not None and now.name == was.name)
