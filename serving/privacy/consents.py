@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,8 @@ from features.vocabulary import FIRST, Vocabulary
 from serving.live.reads import LiveReads
 from serving.live.store import ConsentChange, LiveStore
 from serving.surfaces.clock import wall_clock_us
+
+_HELD_CUSTOMERS: Final = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,7 @@ class ConsentWatch:
         self._reads = reads
         self._links = links
         self._wall = wall
+        self._of_book = lru_cache(_HELD_CUSTOMERS)(self._read_book)  # looked up for every request
 
     def ids_of(self, user_id: str) -> Sequence[str]:
         """Return all ids of a customer, the one asked for and the customer's own among them."""
@@ -136,12 +141,17 @@ class ConsentWatch:
         return UserConsent(by_purpose=nothing, now_us=self._wall(), is_named=False)
 
     def _joined(self, user_id: str, changes: Iterable[ConsentChange]) -> UserConsent:
-        said, customer = list(changes), self.customer_of(user_id)
-        by_purpose = {purpose: self._book.of(customer, purpose) for purpose in c.PURPOSES}
+        said = list(changes)
+        by_purpose, is_named = self._of_book(self.customer_of(user_id))
+        if said:
+            by_purpose = dict(by_purpose)
         for purpose in {change.purpose for change in said}:
             rows = [(change.at_us, change.granted) for change in said if change.purpose == purpose]
             by_purpose[purpose] = by_purpose[purpose].after(rows)
-        return UserConsent(by_purpose=by_purpose, now_us=self._wall(), is_named=bool(said) or customer in self._book)
+        return UserConsent(by_purpose=by_purpose, now_us=self._wall(), is_named=bool(said) or is_named)
+
+    def _read_book(self, customer: str) -> tuple[dict[str, Consent], bool]:
+        return {purpose: self._book.of(customer, purpose) for purpose in c.PURPOSES}, customer in self._book
 
     def customer_of(self, user_id: str) -> str:
         """Return the customer that an id belongs to, the id itself where none is known."""
