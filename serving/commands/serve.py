@@ -25,8 +25,8 @@ def serve(
     Args:
         store: release store.
         config: YAML file of settings, such as serving.yaml; docs/serving.md lists them. What is given here beside it wins.
-        release: id of the release to serve; the store's current one where left out.
-        alias: serve the release that this alias of the registry's footfall-release marks, such as `serving`.
+        release: id of the release to serve, whatever is promoted; where left out, the store's current one is followed.
+        alias: follow the release that this alias of the registry's footfall-release marks, such as `serving`.
         host: address to listen on; 127.0.0.1, which only this machine can reach, where left out.
         port: TCP port; 3000 where left out.
         workers: processes, 2 where left out; with two or more, one may die without an outage.
@@ -37,10 +37,6 @@ def serve(
     from serving.process.launch import serve as launch
     from serving.process.settings import ServeSettings
 
-    if alias:
-        from serving.commands.alias import release_of_alias
-
-        release = release_of_alias(store, alias)
     given = {
         "store": str(store.resolve()),
         "release_id": release,
@@ -51,7 +47,8 @@ def serve(
         "deadline_seconds": deadline_seconds,
         "max_body_bytes": max_body_bytes,
     }
-    raise SystemExit(launch(ServeSettings.read(config, {name: one for name, one in given.items() if one is not None})))
+    settings = ServeSettings.read(config, {name: one for name, one in given.items() if one is not None})
+    raise SystemExit(launch(settings.following(alias) if alias else settings))
 
 
 def run(argv: list[str]) -> None:

@@ -9,7 +9,7 @@ import socket
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -140,5 +140,5 @@ def _run(settings: ServeSettings, releases: Releases) -> None:
 
 def _notice_dead_workers_soon() -> None:
     """Have BentoML's process manager look for dead workers twice a second; it looks every ten seconds by itself."""
-    processes = importlib.import_module("bentoml._internal.utils.circus")
+    processes: Any = importlib.import_module("bentoml._internal.utils.circus")
     processes.create_standalone_arbiter = partial(processes.create_standalone_arbiter, check_delay=_CHECK_SECONDS)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import serving
 from features.errors import ReleaseError
 from features.release import ReleaseStore
 from serving.process.settings import BOARD_VARIABLE, ServeSettings
@@ -128,7 +129,8 @@ def _pointer(settings: ServeSettings, board: Board, closing: contextlib.ExitStac
         return lambda: current_of(store)
     path = board.directory / "alias.json"
     command = [sys.executable, "-m", "serving.commands.alias", settings.store, settings.releases.alias, str(path)]
-    child = subprocess.Popen([*command, str(settings.releases.poll_seconds)], stdin=subprocess.DEVNULL)
+    root = Path(serving.__file__).parent.parent  # where the packages are
+    child = subprocess.Popen([*command, str(settings.releases.poll_seconds)], stdin=subprocess.DEVNULL, cwd=root)
     closing.callback(child.terminate)
     alias = AliasFile(path)
     alias.wait(_REGISTRY_SECONDS)

@@ -89,6 +89,11 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """When BentoML cuts a request off: later than our deadline, so that the caller gets our own error."""
         return self.deadline_seconds + 5
 
+    def following(self, alias: str) -> ServeSettings:
+        """Return these settings with an alias of the registry to follow."""
+        releases = msgspec.structs.replace(self.releases, follow="alias", alias=alias)
+        return msgspec.structs.replace(self, releases=releases)
+
     def to_environment(self) -> dict[str, str]:
         """Return the environment variable that ``from_environment`` reads in a worker."""
         return {SETTINGS_VARIABLE: msgspec.json.encode(self).decode()}
