@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -14,16 +16,22 @@ import numpy.typing as npt
 from features.errors import ReleaseError
 from features.recommendations import Recommendations
 from features.vocabulary import FIRST
+from serving.retrieval.nearest import Bitmap, Nearest, scores_of
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float32]
 
 # Where the index would have to rank more than this share of all items, ranking them all is as quick and exact.
 _DEEPEST_SHARE: Final = 0.25
-# Where a filter leaves less than this share, too few of the nearest pass it: an exact search loses none.
-_NARROW_SHARE: Final = 0.5
+# Where a filter leaves less than this share, what it leaves is ranked exactly.
+_NARROW_SHARE: Final = 0.05
+# The same for so few items, whatever their share: it takes no longer than to ask the index.
+_FEW_ITEMS: Final = 40_000
+# From this share on, the best of all hold enough that pass: ask for so many more.
+_WIDE_SHARE: Final = 0.25
 # Those that pass are not spread evenly: look this much deeper than their share asks for.
 _HEADROOM: Final = 1.25
+_KEPT_FILTERS: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,10 +59,10 @@ class ItemIndex:
     """
 
     def __init__(self, *, vectors: Floats, index: faiss.Index, available: npt.NDArray[np.bool_]) -> None:
-        faiss.omp_set_num_threads(1)
         self.vectors = np.asarray(vectors)  # a plain view of a mapped file: quicker to index
-        self._index = index
-        self._available = available & _indexed(index, len(available))
+        self._nearest = Nearest(index)
+        self._available = np.zeros(len(available), bool)
+        self._available[self._nearest.codes] = available[self._nearest.codes]
         self._available[:FIRST] = False
         self._available_codes = np.flatnonzero(self._available)
 
@@ -93,48 +101,74 @@ class ItemIndex:
             user_vecs: float32 ``[Q, d]``.
             asks: ``[Q]``.
         """
-        depths = np.array([self._depth(ask) for ask in asks])
-        near = np.flatnonzero(depths > 0)
-        lists: list[tuple[Ints, Floats]] = [(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(asks)
-        if len(near):
-            scores, codes = self._index.search(np.ascontiguousarray(user_vecs[near]), int(depths[near].max()))
-            for row, question in enumerate(near.tolist()):
-                lists[question] = self._allowed_of(codes[row], scores[row], asks[question])
-        for question, ask in enumerate(asks):
-            if len(lists[question][0]) < ask.k:
-                lists[question] = self.search_exactly(user_vecs[question], ask)
-        return Recommendations.from_lists([codes for codes, _ in lists], [scores for _, scores in lists])
+        lists: list[tuple[Ints, Floats] | None] = [None] * len(asks)
+        for depth, rows in self._by_depth(asks).items():
+            scores, codes = self._nearest.search(user_vecs[rows], depth)
+            shown = (codes >= FIRST) & self._available[codes]  # -1, where there is none, is not
+            for at, row in enumerate(rows):
+                lists[row] = self._kept(codes[at], scores[at], shown[at], asks[row])
+        for row, ask in enumerate(asks):
+            found = lists[row]
+            if found is None or len(found[0]) < ask.k:
+                lists[row] = self._filtered(user_vecs[row], ask)
+        return Recommendations.from_lists(*map(list, zip(*(one for one in lists if one is not None), strict=True)))
 
     def search_exactly(self, user_vec: Floats, ask: Ask) -> tuple[Ints, Floats]:
         """Rank every item that may be answered; ties go to the smaller code."""
         codes = self._available_codes if ask.allowed is None else ask.allowed[self._available[ask.allowed]]
-        codes = codes[~np.isin(codes, ask.excluded)] if len(ask.excluded) else codes
-        scores = self.vectors[codes] @ user_vec  # [C]
+        codes = codes[~self._marked(ask.excluded)[codes]] if len(ask.excluded) else codes
+        scores = scores_of(self.vectors, codes, user_vec)  # [C]
         if len(codes) > ask.k:
             # All that tie with the last place stay until the codes decide.
             best = scores >= np.partition(scores, -ask.k)[-ask.k]
             codes, scores = codes[best], scores[best]
         order = np.lexsort((codes, -scores))[: ask.k]
-        return codes[order], scores[order].astype(np.float32)
+        return codes[order], scores[order]
+
+    def _by_depth(self, asks: Sequence[Ask]) -> dict[int, list[int]]:
+        """Return the questions that the index can answer, by how deep it is to look: one that asks for much costs no other."""
+        rows: dict[int, list[int]] = defaultdict(list)
+        for row, ask in enumerate(asks):
+            if depth := self._depth(ask):
+                rows[depth].append(row)
+        return rows
 
     def _depth(self, ask: Ask) -> int:
-        """How deep to search so that ``k`` items remain, with room to spare; 0 to rank exactly."""
-        num_allowed = self.num_available if ask.allowed is None else len(ask.allowed)
-        share = min(1.0, num_allowed / max(1, self._index.ntotal))  # of what the index holds
-        if share < _NARROW_SHARE:
-            return 0
+        """How deep to search so that ``k`` items remain, with room to spare; 0 not to ask all of the index."""
         wanted = ask.k + len(ask.excluded)
+        share = self._share(ask)
+        if share < _WIDE_SHARE or (ask.allowed is not None and len(ask.allowed) <= _FEW_ITEMS):
+            return 0
         depth = wanted if share == 1.0 else int(_HEADROOM * wanted / share) + 8
         return depth if depth <= _DEEPEST_SHARE * self.num_available else 0
 
-    def _allowed_of(self, codes: Ints, scores: Floats, ask: Ask) -> tuple[Ints, Floats]:
-        held = codes >= FIRST
-        held[held] = self._available[codes[held]]
+    def _share(self, ask: Ask) -> float:
+        """Return how much of what the index holds may be answered."""
+        num_allowed = self.num_available if ask.allowed is None else len(ask.allowed)
+        return min(1.0, num_allowed / max(1, self._nearest.num_items))
+
+    def _filtered(self, user_vec: Floats, ask: Ask) -> tuple[Ints, Floats]:
+        """Answer a question that leaves part of the items: by the cells that hold them where they are many."""
+        allowed = ask.allowed
+        if allowed is None or not self._nearest.is_partitioned:
+            return self.search_exactly(user_vec, ask)
+        if len(allowed) <= _FEW_ITEMS or self._share(ask) < _NARROW_SHARE:
+            return self.search_exactly(user_vec, ask)
+        scores, codes = self._nearest.search_among(
+            user_vec, ask.k + len(ask.excluded), self._bitmap(_ByIdentity(allowed))
+        )
+        found = self._kept(codes, scores, np.ones(len(codes), bool), Ask(k=ask.k, excluded=ask.excluded))
+        return found if len(found[0]) == ask.k else self.search_exactly(user_vec, ask)
+
+    def _kept(self, codes: Ints, scores: Floats, shown: npt.NDArray[np.bool_], ask: Ask) -> tuple[Ints, Floats]:
+        """Return the first ``k`` of those shown that a question allows."""
         if len(ask.excluded):
-            held &= ~self._marked(ask.excluded)[codes]
+            shown = shown & ~self._marked(ask.excluded)[codes]
         if ask.allowed is not None:
-            held &= self._marked(ask.allowed)[codes]
-        return codes[held][: ask.k], scores[held][: ask.k]
+            shown = shown & self._marked(ask.allowed)[codes]
+        if shown.all():
+            return codes[: ask.k], scores[: ask.k]
+        return codes[shown][: ask.k], scores[shown][: ask.k]
 
     def _marked(self, codes: Ints) -> npt.NDArray[np.bool_]:
         """Return which codes are among these, bool ``[V]``; quicker than a search where lists are short."""
@@ -142,11 +176,20 @@ class ItemIndex:
         marked[codes] = True
         return marked
 
+    @lru_cache(maxsize=_KEPT_FILTERS)  # noqa: B019 - one index a release, and both go together
+    def _bitmap(self, allowed: _ByIdentity) -> Bitmap:
+        marked = self._marked(allowed.codes) & self._available
+        return Bitmap(marked[self._nearest.codes])
 
-def _indexed(index: faiss.Index, num_codes: int) -> npt.NDArray[np.bool_]:
-    """Return which codes an index holds, bool ``[V]``: all where it has no map of ids."""
-    if not hasattr(index, "id_map"):
-        return np.ones(num_codes, bool)
-    held = np.zeros(num_codes, bool)
-    held[faiss.vector_to_array(index.id_map)] = True
-    return held
+
+class _ByIdentity:
+    """Codes that are the same only where they are the same array: the answer to one filter is kept and given again."""
+
+    def __init__(self, codes: Ints) -> None:
+        self.codes = codes
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIdentity) and self.codes is other.codes
+
+    def __hash__(self) -> int:
+        return id(self.codes)
