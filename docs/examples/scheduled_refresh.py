@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Bring everything up to date on a schedule: one job at a time, and on from where a failed one stopped.
 
-scheduled_refresh.py daily   DATA FEATURES STORE     features, customers
-scheduled_refresh.py weekly  DATA FEATURES STORE     features, both models, promotion by the rule, the page of customers
+scheduled_refresh.py daily   DATA FEATURES STORE     events that were served into DATA, features, customers
+scheduled_refresh.py weekly  DATA FEATURES STORE     the same, both models, promotion by the rule, the page of customers
 scheduled_refresh.py monthly DATA FEATURES STORE     as weekly, after a search for better settings
 
 Stages that are done are noted in STORE/schedule/JOB.json. Run again within the same day, week or month, a job begins at
@@ -70,6 +70,8 @@ def run(job: str, data: Path, features: Path, store: Path, *, footfall: str) -> 
 def stages(job: str, data: Path, features: Path, store: Path, period: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the name and the words of each command, in order; what an earlier one wrote is looked for when it is due."""
     there, into = str(features), str(store)
+    # Where live state is in Redis, add --settings and the file that `footfall serve --config` reads.
+    yield "served", ["live", "export", into, "--to", str(data)]
     yield "features", ["features", str(data), there]
     if job == "daily":
         if served(store):  # otherwise a weekly job makes the first release

@@ -62,8 +62,8 @@ def test_jobs_when_run_then_each_command_line_is_one_that_the_command_takes(tmp_
     asked = _asked(tmp_path)
     verbs = [" ".join(words[:2]) if words[0] in ("train", "tune", "report") else words[0] for words in asked]
     models = ["tune retrieval", "train retrieval", "tune demand", "train demand"]
-    assert verbs == ["features", "promote", "features", *models, "promote", "promote", "report customers"]
-    assert asked[1][-4:] == asked[-2][-4:] == ["--retrieval", "retrieval-1", "--demand", "demand-1"]
+    assert verbs == ["live", "features", "promote", "live", "features", *models, "promote", "promote", "report customers"]
+    assert asked[2][-4:] == asked[-2][-4:] == ["--retrieval", "retrieval-1", "--demand", "demand-1"]
     for words in asked:
         with pytest.raises(SystemExit) as ended:  # the command reads its arguments, prints them and does nothing
             footfall.main([*words, "--print_config"])
@@ -73,7 +73,7 @@ def test_jobs_when_run_then_each_command_line_is_one_that_the_command_takes(tmp_
 
 def test_weekly_when_a_stage_fails_then_the_next_run_goes_on_from_it(tmp_path: Path) -> None:
     assert _run(tmp_path, "weekly", fails={"train demand": [1]}) == 1
-    assert [words[:2] for words in _asked(tmp_path)][1:] == [["train", "retrieval"], ["train", "demand"]]
+    assert [words[:2] for words in _asked(tmp_path)][2:] == [["train", "retrieval"], ["train", "demand"]]
     assert _run(tmp_path, "weekly") == 0
     assert [words[0] for words in _asked(tmp_path)] == ["train", "promote", "report"]
     assert _run(tmp_path, "weekly") == 0
@@ -81,7 +81,7 @@ def test_weekly_when_a_stage_fails_then_the_next_run_goes_on_from_it(tmp_path: P
     notes = tmp_path / "store" / "schedule" / "weekly.json"
     notes.write_text(json.dumps({"period": "2024-W01", "done": json.loads(notes.read_text())["done"]}))
     assert _run(tmp_path, "weekly") == 0  # another week
-    assert len(_asked(tmp_path)) == 5
+    assert len(_asked(tmp_path)) == 6
 
 
 def test_job_when_another_runs_then_it_gives_up_and_starts_nothing(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_job_when_another_runs_then_it_gives_up_and_starts_nothing(tmp_path: Pat
         assert _run(tmp_path, "daily") == 75
     assert _asked(tmp_path) == []
     assert _run(tmp_path, "daily") == 0
-    assert [words[0] for words in _asked(tmp_path)] == ["features"]  # nothing is served yet
+    assert [words[0] for words in _asked(tmp_path)] == ["live", "features"]  # nothing is served yet
 
 
 @pytest.mark.parametrize("file", ["footfall-weekly.service", "footfall.crontab"])
