@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import math
 from collections.abc import Collection, Mapping
@@ -118,7 +119,9 @@ class Door:
         try:
             return self._tokens.caller_of(shown)
         except UnknownSigningKey:
-            await asyncio.get_running_loop().run_in_executor(None, self._tokens.keys.fetch)
+            fetching = asyncio.get_running_loop().run_in_executor(None, self._tokens.keys.fetch)
+        with contextlib.suppress(TimeoutError):  # a provider that is slow must not make this request wait for long
+            await asyncio.wait_for(fetching, self._access.oidc.timeout_seconds)
         try:
             return self._tokens.caller_of(shown)
         except UnknownSigningKey:
