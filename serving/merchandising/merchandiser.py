@@ -63,19 +63,19 @@ class Merchandiser:
         self._compiled: dict[tuple[str, int], CompiledRules] = {}
         self._compiling = threading.Lock()
         self._shown: dict[tuple[object, ...], Shown] = {}
-        self._stock = None if stock is None else StockView(stock, code_of=self.shelf.code_of, num_codes=len(self.shelf))
+        self.stock = None if stock is None else StockView(stock, code_of=self.shelf.code_of, num_codes=len(self.shelf))
         codes = np.arange(len(self.shelf))
         self._available = state.index.shows(codes) if len(codes) else np.zeros(0, bool)
-        self._finisher = Finisher(state, available=self._available, rng=rng or np.random.default_rng())
+        self.finisher = Finisher(state, available=self._available, rng=rng or np.random.default_rng())
 
     def answer(self, questions: Sequence[Question], arms: Sequence[Arm | None] = ()) -> list[Ranked]:
         """Return what each question's surface ranks, arranged by the rules that hold for it."""
-        if self._stock is not None:
-            self._stock.refresh()
+        if self.stock is not None:
+            self.stock.refresh()
         now_us = self._wall()
         shop = self._rules()
         plans = [
-            self._plan(question, arm, shop if arm is None or arm.rules is None else arm.rules, now_us)
+            self.plan(question, arm, shop if arm is None or arm.rules is None else arm.rules, now_us)
             for question, arm in itertools.zip_longest(questions, arms)
         ]
         asked = [
@@ -84,7 +84,7 @@ class Merchandiser:
         ]
         found = answer(self._state, asked)
         return [
-            self._finisher.plain(question, ranked) if plan is None else self._arranged(question, deep, plan, ranked)
+            self.finisher.plain(question, ranked) if plan is None else self._arranged(question, deep, plan, ranked)
             for question, deep, plan, ranked in zip(questions, asked, plans, found, strict=True)
         ]
 
@@ -125,7 +125,8 @@ class Merchandiser:
                 self._compiled = kept | {key: compiled}
             return self._compiled[key]
 
-    def _plan(self, question: Question, arm: Arm | None, rules: RuleSet, now_us: int) -> tuple[Plan, Ints] | None:
+    def plan(self, question: Question, arm: Arm | None, rules: RuleSet, now_us: int) -> tuple[Plan, Ints] | None:
+        """Return what holds for a question, and the codes that it leaves out; ``None`` where nothing does."""
         request = question.request
         explore = None if arm is None else arm.explore
         held: tuple[CompiledRule, ...] = ()
@@ -158,10 +159,10 @@ class Merchandiser:
         """Return which items are left; ``None`` where all are."""
         removing = tuple(one for one in rules if isinstance(one.rule.effect, Filter | Ban))
         in_stock, region = (False, "") if filters is None else (filters.in_stock, filters.region or "")
-        any_out = self._stock is not None and self._stock.any_out
+        any_out = self.stock is not None and self.stock.any_out
         if not (removing or in_stock or region or any_out):
             return None
-        version = 0 if self._stock is None else self._stock.version
+        version = 0 if self.stock is None else self.stock.version
         key = (in_stock, region, version, removing)
         if key not in self._shown:
             while len(self._shown) >= _MOST_KEPT:
@@ -185,10 +186,10 @@ class Merchandiser:
     def _keep_stock(self, mask: np.ndarray, *, in_stock: bool, region: str) -> None:
         if region:
             mask &= self.shelf.sold_in(region)
-        if self._stock is not None:
-            mask &= ~self._stock.out(region)
+        if self.stock is not None:
+            mask &= ~self.stock.out(region)
             if in_stock:
-                mask &= self._stock.told(region)
+                mask &= self.stock.told(region)
         elif in_stock:
             mask[:] = False
 
@@ -219,7 +220,7 @@ class Merchandiser:
     def _arranged(self, question: Question, deep: Question, planned: tuple[Plan, Ints], ranked: Ranked) -> Ranked:
         plan, left_out = planned
         again = partial(self._again, question, planned) if len(ranked) >= deep.request.k else None
-        return self._finisher.arranged(question, plan, ranked, left_out=left_out, deeper=again)
+        return self.finisher.arranged(question, plan, ranked, left_out=left_out, deeper=again)
 
     def _again(self, question: Question, planned: tuple[Plan, Ints]) -> Ranked:
         """Ask once more, deeper, for the items that are left alone."""
