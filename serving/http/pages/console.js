@@ -42,14 +42,14 @@ function request(of) {
 /** Ask one release; remember how its list stood before. */
 async function ask(of) {
   const answer = await call("POST", "/v1/recommend", request(of));
-  await lookUp(answer.items.map((one) => one.item_id));
+  await lookUp(answer.items.flatMap((one) => [one.item_id, ...(one.because || [])]));
   return answer;
 }
 
 /** Show one list; say what came in and what went out where `compare` is the same list before. */
-function showList(list, answer, compare) {
+function showList(list, answer, compare, beside) {
   fill(list, answer.items.map((one, place) => recommended(one,
-    {rank: place + 1, before: compare, strategy: answer.strategy, open: openItem, act: view.user ? act : null})), "Nothing to show.");
+    {rank: place + 1, before: compare, beside, strategy: answer.strategy, open: openItem, act: view.user ? act : null})), "Nothing to show.");
   return compare ? [...compare.keys()].filter((id) => !answer.items.some((one) => one.item_id === id)) : [];
 }
 
@@ -64,14 +64,14 @@ async function showRecommended(mine, after) {
   $("strategy").hidden = false;
   $("noted").replaceChildren(...notes(answer).map((text) => tag(text)));
   const compare = other ? ranksOf(other.items.map((one) => one.item_id)) : after ? was : null;
-  const gone = showList($("items"), answer, compare);
+  const gone = showList($("items"), answer, compare, Boolean(other));
   $("other").hidden = !other;
   $("this-release").hidden = !other;
   $("lists").className = other ? "columns" : "";
   if (other) {
-    $("this-release").textContent = `${answer.release_id}, which serves`;
+    $("this-release").textContent = `${answer.release_id} (serves)`;
     $("other-release").textContent = other.release_id;
-    showList($("other-items"), other, ranksOf(ids));
+    showList($("other-items"), other, ranksOf(ids), true);
   }
   const came = compare && !other ? ids.filter((id) => !compare.has(id)) : [];
   $("gone").textContent = !other && gone.length ? `No longer in the list: ${gone.map(titleOf).join(", ")}` : "";
@@ -98,6 +98,7 @@ async function showCustomer(mine) {
 /** Show what the address says. */
 async function show(after = "") {
   const mine = ++lastShown;
+  document.querySelector("main").setAttribute("aria-busy", "true");
   $("error").textContent = "";
   $("customer-page").hidden = Boolean(view.item);
   $("item-page").hidden = !view.item;
@@ -119,6 +120,8 @@ async function show(after = "") {
     $("error").textContent = error.message;
     $("strategy").hidden = true;
     fill($("items"), [], "No answer.");
+  } finally {
+    if (mine === lastShown) document.querySelector("main").setAttribute("aria-busy", "false");
   }
 }
 
@@ -126,7 +129,8 @@ async function show(after = "") {
 async function act(deed, id) {
   try {
     const event = {event_id: crypto.randomUUID ? crypto.randomUUID() : `console-${Date.now()}-${Math.random()}`, user_id: view.user, event_type: deed.event, item_id: id, ts: new Date().toISOString(), channel: "console"};
-    await call("POST", "/v1/events", {events: [event]});
+    const kept = await call("POST", "/v1/events", {events: [event]});
+    if (!kept.accepted) throw new Error(`${titleOf(id)}: nothing was kept${kept.without_consent ? ", since the customer consents to nothing" : ""}.`);
     const said = `${titleOf(id)} ${DONE[deed.event]}.`;
     $("said").textContent = said;
     $("said").classList.add("shown");
@@ -161,7 +165,7 @@ async function offerReleases() {
   const answer = await call("GET", "/v1/releases").catch(() => ({release_id: "", held: []}));
   release = answer.release_id;
   held = answer.held.filter((id) => id !== release);
-  $("beside").replaceChildren(element("option", {value: ""}, "no other release"), ...held.map((id) => element("option", {value: id}, id)));
+  $("beside").replaceChildren(element("option", {value: ""}, "no other"), ...held.map((id) => element("option", {value: id}, id)));
   $("beside-label").hidden = !held.length;
 }
 

@@ -5,6 +5,8 @@ import {deeds, fill, itemOf, lookUp, plainLine, priceOf} from "./lists.js";
 import {forecastPlot} from "./plot.js";
 
 const NEIGHBOURS = [["similar", "Similar"], ["upgrade", "A step up in price"], ["bought_together", "Bought together"]];
+const DECISION = {lead_time_days: "Lead time, days", lead_mean: "Sold in the lead time, on average", on_hand: "On hand", days_of_cover: "Days of cover",
+  stockout_risk: "Risk of running out", runs_out_on: "Runs out on", newsvendor_level: "Best service level", newsvendor_quantity: "Best order"};
 const LEVELS = ["0.1", "0.5", "0.9"];
 
 export async function showItem(id, {box, user, release, open, act}) {
@@ -49,7 +51,7 @@ async function forecast(id, box) {
   try {
     const {items: [one], as_of, assumptions} = await call("POST", "/v1/demand", {item_ids: [id]});
     box.replaceChildren(element("h2", {}, "Demand ", soft(as_of ? `as of ${day(as_of)}` : "")),
-      forecastPlot(one.forecast),
+      forecastPlot(one.forecast, Math.max(280, Math.min(900, box.clientWidth - 40))),
       element("p", {class: "soft legend"}, element("span", {class: "key mean"}), " mean ",
         element("span", {class: "key narrow"}), " 4 of 10 days ", element("span", {class: "key wide"}), " 8 of 10 days"),
       decision(one.decision),
@@ -74,7 +76,7 @@ function decision(found) {
         const value = found[`${name}_${level}`];
         return element("td", {}, value === undefined ? "" : number(value));
       })))),
-    element("dl", {}, others.flatMap(([name, value]) => [element("dt", {}, label(name)), element("dd", {}, typeof value === "number" ? number(value) : day(value))])));
+    element("dl", {}, others.flatMap(([name, value]) => [element("dt", {}, DECISION[name] || label(name)), element("dd", {}, typeof value === "number" ? number(value) : day(value))])));
 }
 
 function numbers(periods) {

@@ -30,13 +30,14 @@ export const priceOf = ({price}) => price === null || price === undefined ? "" :
 /** Where each item stood before: rank by id, counted from 1. */
 export const ranksOf = (ids) => new Map(ids.map((id, place) => [id, place + 1]));
 
-/** Say how an item moved: `in`, `up 3`, `down 2`, nothing. */
-export function moved(id, rank, before) {
+/** Say how an item moved: came in, up 3, down 2, nothing; `beside` compares with another list instead. */
+export function moved(id, rank, before, beside) {
   if (!before) return null;
   const was = before.get(id);
-  if (was === undefined) return {kind: "in", text: "new"};
+  if (was === undefined) return {kind: "in", text: beside ? "only here" : "new", title: beside ? "not in the other list" : "was not in the list before"};
   if (was === rank) return null;
-  return was > rank ? {kind: "up", text: `▲${was - rank}`} : {kind: "down", text: `▼${rank - was}`};
+  const title = beside ? `place ${was} of the other list` : `was at place ${was} before`;
+  return was > rank ? {kind: "up", text: `▲${was - rank}`, title} : {kind: "down", text: `▼${rank - was}`, title};
 }
 
 function facts(item) {
@@ -48,21 +49,22 @@ function facts(item) {
 const EFFECTS = {pin: "pinned", boost: "boosted", bury: "buried", freshness: "fresh", diversity: "diverse", cap: "capped", fill: "fills", explore: "explored"};
 
 /** One line of a recommendation list. */
-export function recommended(one, {rank, before, strategy, open, act}) {
-  const item = itemOf(one.item_id), move = moved(one.item_id, rank, before);
+export function recommended(one, {rank, before, beside, strategy, open, act}) {
+  const item = itemOf(one.item_id), move = moved(one.item_id, rank, before, beside);
+  const because = (one.because || []).filter((id) => id !== one.item_id);
   const line = element("li", {class: move ? `moved ${move.kind}` : "", "data-item": one.item_id, tabindex: rank === 1 ? "0" : "-1", "aria-label": `${rank}. ${one.title || one.item_id}`},
     element("span", {class: "rank"}, String(rank)),
     element("span", {class: "name"},
       element("button", {class: "link", type: "button", tabindex: "-1", onclick: () => open(one.item_id)}, one.title || one.item_id)),
-    move && tag(move.text, move.kind, move.kind === "in" ? "was not in the list before" : "places since before"),
+    move && tag(move.text, move.kind, move.title),
     element("span", {class: "price"}, priceOf(item)),
     element("div", {class: "note"},
       facts(item), one.reason ? soft(one.reason) : null,
-      (one.because || []).length ? soft(`because of ${one.because.map(titleOf).join(", ")}`) : null),
+      because.length ? soft(`because of ${because.map(titleOf).join(", ")}`) : null),
     element("div", {class: "note marks"},
       tag(words(one.strategy || strategy), "", "what chose it"),
       (one.rules || []).map(({rule, effect}) => tag(`${EFFECTS[effect] || effect}: ${words(rule)}`, "rule", "a rule of the shop")),
-      soft(`score ${number(one.score)}`),
+      soft(`score ${Number(one.score.toPrecision(3))}`),
       act && deeds(one.item_id, act)));
   line.addEventListener("keydown", (event) => {
     if (event.target !== line || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -5,10 +5,10 @@
 "use strict";
 const script = document.currentScript, set = script.dataset, KEEP = "footfall", LOCAL = "localStorage", VISIT = "sessionStorage", LONG_MS = 1000, MOST = 200;
 const url = new URL("/v1/events", set.url || script.src) + (set.key ? "?key=" + encodeURIComponent(set.key) : "");
-const running = new Map(), totals = new Map(), done = new Set();  // in sight since; for how long; shown
-let agreed = false, me, queue = [], timer, tries = 0, watcher, onPage;
+const running = new Map(), totals = new Map(), done = new Set();
+let agreed = false, me, queue = [], timer, tries = 0, mode, watcher, onPage;
 
-const uuid = () => crypto.randomUUID ? crypto.randomUUID()  // over https only
+const uuid = () => crypto.randomUUID ? crypto.randomUUID()
   : [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
 const refused = () => set.signals !== "ignore" && (navigator.globalPrivacyControl || navigator.doNotTrack === "1");
 // storage may be forbidden
@@ -39,12 +39,12 @@ function send() {
     queue = [...batch, ...queue].slice(0, MOST);
     if (++tries < 6) timer = timer || setTimeout(send, 1000 * 2 ** tries);
   };
-  // text/plain asks for no preflight
-  fetch(url, {method: "POST", body: JSON.stringify({events: batch}), keepalive: true, credentials: "omit"}).then((r) => {
+  // text/plain asks for no preflight; where answers may not be read, it goes without
+  fetch(url, {method: "POST", body: JSON.stringify({events: batch}), keepalive: true, credentials: "omit", mode}).then((r) => {
     if (r.status === 429 || r.status >= 500) return again();
     tries = 0;
     send();
-  }, again);
+  }, () => { mode = "no-cors"; again(); });
 }
 
 function leave() {
@@ -54,7 +54,7 @@ function leave() {
     if (ms >= LONG_MS) track("view_section", {...JSON.parse(what), dwell_ms: Math.round(ms)});
   totals.clear(); clearTimeout(timer); timer = 0;
   while (queue.length && navigator.sendBeacon(url, JSON.stringify({events: queue.slice(0, 50)}))) queue.splice(0, 50);
-  keep();  // the next page sends what is left
+  keep();
 }
 const start = (what) => running.has(what) || running.set(what, performance.now());
 function stop(what) {
@@ -129,7 +129,7 @@ const api = {
   purchase: (item_id, fields) => track("purchase", {item_id, ...fields}),
   track, page,
 };
-const early = window.footfall;  // said before this script was there
+const early = window.footfall;  // said before
 window.footfall = api;
 if (early && early.calls) early.calls.forEach(([name, ...values]) => api[name](...values));
 })();
