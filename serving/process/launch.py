@@ -22,7 +22,7 @@ from serving.live.opening import open_live, prepare_live
 from serving.outbox.signing import checked
 from serving.privacy.erasures import ErasureWatch
 from serving.process.releases import Releases, following
-from serving.process.settings import SHARED_VARIABLE, SUPERVISOR_VARIABLE, ServeSettings
+from serving.process.settings import BOARD_VARIABLE, SHARED_VARIABLE, SUPERVISOR_VARIABLE, ServeSettings
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10
@@ -115,7 +115,7 @@ def _check_address(settings: ServeSettings) -> None:
 
 
 def _run(settings: ServeSettings, releases: Releases) -> None:
-    os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
+    os.environ.update({SUPERVISOR_VARIABLE: str(os.getpid()), BOARD_VARIABLE: str(releases.board.directory)})
     # The process manager tells of its sockets and loops; who serves wants to hear of trouble only.
     logging.getLogger("circus").setLevel(logging.WARNING)
     # Imported late: BentoML reads its home, and our service its settings, from the environment.

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -34,7 +35,7 @@ class Releases:
     """
 
     def __init__(self, board: Board, coordinator: Coordinator, others: Sequence[Coordinator] = ()) -> None:
-        self._board, self._coordinator = board, coordinator
+        self.board, self._coordinator = board, coordinator
         self._has_served = False
         self._failure = ""
         self._coordination = Coordination([coordinator, *others], on_tick=self._watch_the_start)
@@ -65,8 +66,8 @@ class Releases:
         """End the server where its first workers cannot load the release: restarting them would not help."""
         if self._has_served or self._failure:
             return
-        self._has_served = any(worker.state == "serving" for worker in self._board.workers())
-        if not self._has_served and (reasons := self._board.failures()):
+        self._has_served = any(worker.state == "serving" for worker in self.board.workers())
+        if not self._has_served and (reasons := self.board.failures()):
             self._failure = reasons[0]
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -87,8 +88,24 @@ def following(settings: ServeSettings, home: Path) -> Iterator[Releases]:
     with contextlib.ExitStack() as closing:
         releases = _started(settings, board, _pointer(settings, board, closing))
         closing.callback(releases.stop)
-        os.environ[BOARD_VARIABLE] = str(board.directory)
         yield releases
+
+
+def board_of_this_server(settings: ServeSettings, at_end: contextlib.ExitStack) -> Board:
+    """Return where a worker meets its supervisor and the other workers.
+
+    Started by `bentoml serve`, as in a container, there is no supervisor of ours: each worker then follows by itself, and
+    they turn within seconds of each other instead of at one instant.
+
+    Raises:
+        ReleaseError: there is no supervisor, and no release to start with.
+    """
+    if directory := os.environ.get(BOARD_VARIABLE):
+        return Board(Path(directory))
+    home = at_end.enter_context(tempfile.TemporaryDirectory(prefix="footfall-worker-"))
+    releases = at_end.enter_context(following(settings, Path(home)))
+    releases.coordinate()
+    return releases.board
 
 
 def _started(settings: ServeSettings, board: Board, pointer: Callable[[], str]) -> Releases:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import threading
 import time
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bentoml
 
+from serving.process.direct import DirectService
 from serving.process.logs import log_to_stderr
-from serving.process.settings import BOARD_VARIABLE, SUPERVISOR_VARIABLE, ServeSettings
+from serving.process.settings import SUPERVISOR_VARIABLE, ServeSettings
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -49,6 +50,7 @@ app = WorkerApp()
 # BentoML's own access log and traffic metrics name the full path, and so a user's id: ours name the route.
 @bentoml.service(
     name="footfall",
+    service_class=DirectService,
     workers=settings.workers,
     traffic={"timeout": settings.gateway_timeout_seconds},
     metrics={"enabled": False},
@@ -63,15 +65,16 @@ class FootfallService:
         # Imported by workers alone: the supervisor starts them the sooner.
         from serving.http.app import ServiceApp  # noqa: PLC0415
         from serving.process.metrics import ServiceMetrics  # noqa: PLC0415
+        from serving.process.releases import board_of_this_server  # noqa: PLC0415
         from serving.process.worker import Worker  # noqa: PLC0415
-        from serving.release.board import Board  # noqa: PLC0415
 
+        self._at_end = contextlib.ExitStack()
         log_to_stderr()
         _stop_with_parent()
-        self._worker = Worker(settings, Board(Path(os.environ[BOARD_VARIABLE])))
+        self._worker = Worker(settings, board_of_this_server(settings, self._at_end))
         self._worker.start()
         app.inner = ServiceApp(settings, version=_version())
-        metrics = ServiceMetrics(collectors=[self._worker.desk])
+        metrics = ServiceMetrics(collectors=[self._worker.desk, self._worker.wish_desk])
         app.inner.attach(self._worker.engines, metrics, self._worker.outbox)
 
     def __is_ready__(self) -> bool:
@@ -82,6 +85,7 @@ class FootfallService:
     def stop(self) -> None:
         """Write what is still in memory; requests have been answered by now."""
         self._worker.stop()
+        self._at_end.close()
 
 
 def _stop_with_parent() -> None:
