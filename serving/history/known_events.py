@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Container, Sequence
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from serving.api.errors import RequestError
 from serving.api.schemas import HistoryEvent, RecommendRequest
 from serving.history.stored import NOTHING, UserEvents, to_instant, to_microseconds
 from serving.live.reads import LiveReads
+from serving.live.store import LiveUser
 from serving.privacy.consents import ConsentWatch, UserConsent
 from serving.privacy.erasures import ErasureWatch
 from serving.release.state import ReleaseState
@@ -37,6 +39,7 @@ class KnownEvents:
         self._live = live
         self._erased = erased
         self._consents = consents
+        self._encoded_users: WeakKeyDictionary[LiveUser, UserEvents] = WeakKeyDictionary()
 
     def reads(self, event_type: str) -> bool:
         """Whether the release's tower was trained on an event type."""
@@ -65,12 +68,13 @@ class KnownEvents:
         if user_id is None or user_id in self._erased:
             return NOTHING
         users = self._live.of(self._consents.ids_of(user_id)).values()
-        sent = [row for user in users for row in user.events]
-        rows = [(kind, item, ts) for ts, kind, item in sorted(sent, key=lambda row: row[0]) if item is not None]
-        if not rows:
+        sent = [self._encoded_once(user) for user in users if user.events]
+        if not sent:
             return NOTHING
+        events = sent[0] if len(sent) == 1 else UserEvents.in_order(sent)
         consent = consent or self._consents.of(user_id)
-        return self._encoded([row for row in rows if any(consent.holds(purpose, row[2]) for purpose in purposes)])
+        masks = [consent.mask(purpose, events.ts) for purpose in purposes]
+        return events.where(masks[0] if len(masks) == 1 else np.logical_or.reduce(masks))
 
     def inline(self, request: RecommendRequest) -> tuple[UserEvents, list[str]]:
         """Return the request's events and its unknown items; events without an instant are now.
@@ -125,6 +129,14 @@ class KnownEvents:
             )
             for row in np.flatnonzero(events.item > UNKNOWN)[::-1]
         ]
+
+    def _encoded_once(self, user: LiveUser) -> UserEvents:
+        """Encode what one id sent; live state gives the same object again until the id sends more."""
+        found = self._encoded_users.get(user)
+        if found is None:
+            rows = [(kind, item, ts) for ts, kind, item in user.events if item is not None]
+            self._encoded_users[user] = found = self._encoded(rows)
+        return found
 
     def _encoded(self, rows: Sequence[tuple[str, str, int]]) -> UserEvents:
         """Encode ``(event_type, item_id, ts)``, oldest first; items that the release does not know are left out."""

@@ -54,6 +54,13 @@ class UserEvents:
         return cls(**{name: np.asarray(values, dtype) for (name, dtype), values in pairs})
 
     @classmethod
+    def in_order(cls, sources: Sequence[UserEvents]) -> UserEvents:
+        """Join sources in order of time; events of one instant in the order of their sources."""
+        columns = {name: np.concatenate([getattr(source, name) for source in sources]) for name in EVENT_ARRAYS}
+        order = np.argsort(columns["ts"], kind="stable")
+        return cls(**{name: values[order] for name, values in columns.items()})
+
+    @classmethod
     def merged(cls, *sources: UserEvents) -> UserEvents:
         """Join sources in order of time; an event that two sources hold counts once.
 
