@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BENTOML_PATHS: Final = frozenset({"/livez", "/readyz", "/healthz"})
 
 
-class DirectService(bentoml.Service[Any]):
+class DirectService(bentoml.Service[Any]):  # type: ignore[misc]  # bentoml is not typed
     """A BentoML service whose mounted app is asked first.
 
     BentoML puts five layers of middleware and a list of routes before a mounted app: tracing, even where every address

@@ -14,8 +14,8 @@ Floats = npt.NDArray[np.float32]
 
 # The lists that an index which ranks its best again was tuned with had so many items.
 _TUNED_K: Final = 100
-# Of a longer list, so many times its items are ranked again.
-_LEAST_RERANKED: Final = 4.0
+# Of what a longer list holds beyond that, so many times its items are ranked again.
+_RERANKED_BEYOND: Final = 4.0
 
 
 class Nearest:
@@ -59,21 +59,22 @@ class Nearest:
         """
         share = allowed.num / max(1, self.num_items)
         inside = faiss.SearchParametersIVF(sel=allowed.selector, nprobe=int(self._num_visited / max(share, 1e-3)))
-        reranked = max(_TUNED_K * float(self._inner.k_factor), _LEAST_RERANKED * k) if self._reranks else 0.0
-        params = (
-            faiss.IndexRefineSearchParameters(k_factor=reranked / k, base_index_params=inside)
-            if self._reranks
-            else inside
-        )
+        params = inside
+        if self._reranks:
+            params = faiss.IndexRefineSearchParameters(k_factor=self._factor(k), base_index_params=inside)
         scores, places = self._inner.search(np.ascontiguousarray(vec[None], np.float32), k, params=params)
         held = places[0] >= 0
         return scores[0][held], self.codes[places[0][held]]
 
     @lru_cache(maxsize=256)  # noqa: B019 - one index a release, and both go together
     def _reranking(self, depth: int) -> Any:
-        """Return what an index that ranks its best again is told: as many as it was tuned with, more for longer lists."""
-        reranked = max(_TUNED_K * float(self._inner.k_factor), _LEAST_RERANKED * depth)
-        return faiss.IndexRefineSearchParameters(k_factor=reranked / depth)
+        """Return what an index that ranks its best again is told."""
+        return faiss.IndexRefineSearchParameters(k_factor=self._factor(depth))
+
+    def _factor(self, depth: int) -> float:
+        """Return how many times a list's items are ranked again: as it was tuned, less of what lies beyond."""
+        tuned, beyond = float(self._inner.k_factor), max(0, depth - _TUNED_K)
+        return (tuned * (depth - beyond) + min(tuned, _RERANKED_BEYOND) * beyond) / depth
 
 
 class Bitmap:

@@ -32,7 +32,7 @@ SCANNED_LIMIT: Final = 400_000
 RECALL: Final = 0.99
 TOP_K: Final = 100
 # So many times ``TOP_K`` items are ranked again by their vectors.
-_RERANKED: Final = (4, 8, 16, 32)
+_RERANKED: Final = (4, 6, 8, 12, 16, 24, 32)
 _NUM_CELLS: Final = 4096
 _CELLS_VISITED: Final = (64, 128, 256, 512, 1024)
 _TRAINED_ON: Final = 200_000
@@ -66,7 +66,7 @@ def build_index(vecs: Floats, candidates: Ints, *, flat_limit: int, queries: Flo
     """
     held = np.ascontiguousarray(vecs[candidates], np.float32)
     kind = kind_for(len(held), held.shape[1], flat_limit=flat_limit)
-    inner = faiss.index_factory(held.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    inner: Any = faiss.index_factory(held.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
     rng = np.random.default_rng(0)
     inner.train(held[np.sort(rng.permutation(len(held))[:_TRAINED_ON])])
     index = faiss.IndexIDMap2(inner)
@@ -96,9 +96,9 @@ def _tuned(index: faiss.IndexRefine, held: Floats, queries: Floats) -> dict[str,
     """Set the quickest settings that reach the recall, the most thorough ones where none does; they are in the file."""
     k = min(TOP_K, len(held))
     exact = exact_search(held, queries, k=k)
-    base = faiss.downcast_index(index.base_index)
+    base: Any = faiss.downcast_index(index.base_index)
     is_partitioned = isinstance(base, faiss.IndexIVF)
-    ladder = product(_CELLS_VISITED, _RERANKED[1:3]) if is_partitioned else product((0,), _RERANKED)
+    ladder = product(_CELLS_VISITED, _RERANKED[2:5:2]) if is_partitioned else product((0,), _RERANKED)
     found: dict[str, Any] = {}
     for visited, reranked in ladder:
         index.k_factor = reranked
