@@ -24,8 +24,8 @@ from features import columns as c
 from features.contract.tables import EXPOSURES, SQL_TYPES
 from features.engine import sql_name, sql_text
 from features.files import write_bytes
+from features.release.layout import EXPOSURES_DIRECTORY
 
-EXPOSURES_DIRECTORY: Final = "exposures"
 _OWNER_ONLY: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
 _SUFFIX: Final = ".jsonl"

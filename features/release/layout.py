@@ -43,6 +43,9 @@ WHAT_IF_MODEL: Final = "what_if.onnx"  # the network at the forecast origin, as 
 WHAT_IF: Final = "what_if"  # directory: what_if.json, items.parquet and one .npy an input of the network
 # about: as_of, frequency, horizon, lead_time_days, plan_until, assumptions, alerts
 
+# beside the parts, in the store
+EXPOSURES_DIRECTORY: Final = "exposures"  # what was shown in experiments, by day
+
 QUANTILES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 

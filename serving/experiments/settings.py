@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from features.errors import ConfigError
-from features.exposure_log import EXPOSURES_DIRECTORY
+from features.release.layout import EXPOSURES_DIRECTORY
 
 
 class ExperimentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,7 +16,6 @@ import serving
 from features.errors import ReleaseError
 from features.release import ReleaseStore
 from serving.process.settings import BOARD_VARIABLE, ServeSettings
-from serving.process.wishes import wish_coordinators
 from serving.release.board import DIGESTS_FILE, Board
 from serving.release.coordinator import Coordination, Coordinator
 from serving.release.hold import hold_of
@@ -131,7 +130,16 @@ def _started(settings: ServeSettings, board: Board, pointer: Callable[[], str]) 
         poll_seconds=wishes.poll_seconds,
     )
     coordinator.start(wanted, back_to=source.served_before())
-    return Releases(board, coordinator, wish_coordinators(settings, board))
+    return Releases(board, coordinator, _wishes(settings, board))
+
+
+def _wishes(settings: ServeSettings, board: Board) -> list[Coordinator]:
+    """Return what follows rules and experiments, where there are any."""
+    if not (settings.rules.path or settings.experiments.path):
+        return []
+    from serving.process.wishes import wish_coordinators  # noqa: PLC0415 - reads rules, and so all that rules may name
+
+    return wish_coordinators(settings, board)
 
 
 def _pointer(settings: ServeSettings, board: Board, closing: contextlib.ExitStack) -> Callable[[], str]:

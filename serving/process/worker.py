@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from features.exposure_log import EXPOSURES_DIRECTORY
 from features.release import ReleaseStore
 from features.release.digests import KnownDigests
+from features.release.layout import EXPOSURES_DIRECTORY
 from serving.engine import Engine
 from serving.engines import Engines
 from serving.experiments.desk import WishDesk

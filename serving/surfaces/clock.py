@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from features.surfaces import DAY_US
-from serving.history.stored import UserEvents
+if TYPE_CHECKING:  # the supervisor reads the time too, and nothing else of a release
+    from serving.history.stored import UserEvents
 
+_DAY_US: Final = 86_400_000_000
 # A release whose data ended longer ago is one of old data, such as a public data set.
 REPLAY_AFTER_DAYS: Final = 90
 
@@ -37,7 +38,7 @@ class Clock:
     def now_us(self, events: UserEvents) -> int:
         """Return the instant that timing counts to, for the user of ``events``, oldest first."""
         now = self.wall()
-        if self.as_of_us and now - self.as_of_us > REPLAY_AFTER_DAYS * DAY_US:
+        if self.as_of_us and now - self.as_of_us > REPLAY_AFTER_DAYS * _DAY_US:
             now = self.as_of_us
         newest = int(events.ts[-1]) if len(events) else 0
         return max(now, newest + 1)  # clocks differ: what was sent has happened
