@@ -98,7 +98,7 @@ class Engine:
         self._customers = CustomerAnswers(state, self._reads, self._known, erased, self._consents, wall=wall)
         self._stand_in = StandIn(state)
         self._items = ItemAnswers(state)
-        self._rights = CustomerRights(state, live, self._reads, erased, self._consents, data=data)
+        self._rights = CustomerRights(state, live, erased, self._consents, data=data)
 
     @property
     def state(self) -> ReleaseState:

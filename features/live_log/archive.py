@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from features import columns as c
 from features.contract.tables import EVENTS, SQL_TYPES
@@ -100,6 +101,21 @@ class LiveLog:
                     f"TO {sql_text(aside)} (FORMAT parquet, COMPRESSION zstd)"
                 )
         return int(added)
+
+    def rows_of(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the events of some ids, oldest first: contract columns, ``ts`` as UTC microseconds."""
+        if not ids:
+            return []
+        tables = [pq.read_table(path, filters=[(c.USER_ID, "in", list(ids))]) for path in self.days()]
+        return [
+            row
+            for table in tables
+            for row in table.set_column(
+                table.schema.get_field_index(c.TS),
+                c.TS,
+                table[c.TS].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()),
+            ).to_pylist()
+        ]
 
     def prune(self, *, before: dt.date) -> int:
         """Delete the files of days before one; return how many there were."""

@@ -299,12 +299,13 @@ class LiveConsent(Answer, frozen=True, kw_only=True):
 
 
 class LiveEventRow(Answer, frozen=True, kw_only=True):
-    """One event that was sent to this service, as it is kept."""
+    """One event that was sent to this service, as it is kept: as live state, or for the next feature build."""
 
     user_id: str
     event_type: str
     item_id: str | None
     ts: dt.datetime | None
+    more: Annotated[dict[str, Any], Meta(description="what else was sent with it")] = {}
 
 
 class ExportAnswer(Answer, frozen=True, kw_only=True):

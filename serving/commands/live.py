@@ -14,6 +14,7 @@ def export(
     *,
     to: Path | None = None,
     settings: Path | None = None,
+    keep_days: int = 0,
     engine: EngineSettings = EngineSettings(),
 ) -> dict[str, Any]:
     """Move the events that the service acknowledged into STORE/live_log, and from there into a data directory.
@@ -22,6 +23,7 @@ def export(
         store: release store that is served.
         to: data directory that the next `footfall features` reads; it grows by the events that it does not hold.
         settings: the service's settings, such as serving.yaml; they say where live state is.
+        keep_days: days that stay in STORE/live_log once they are in the data directory; 0 keeps all.
         engine: where tables are computed.
     """
     from features.release import ReleaseStore
@@ -32,7 +34,7 @@ def export(
     found = ServeSettings.read(settings, {"store": str(store)})
     live = open_live(found.live, store)
     try:
-        return export_live(live, ReleaseStore(root=store), to=to, engine=engine)
+        return export_live(live, ReleaseStore(root=store), to=to, keep_days=keep_days, engine=engine)
     finally:
         live.close()
 

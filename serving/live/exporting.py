@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,7 +23,12 @@ _log = logging.getLogger(__name__)
 
 
 def export_live(
-    live: LiveStore, store: ReleaseStore, *, to: Path | None = None, engine: EngineSettings = EngineSettings()
+    live: LiveStore,
+    store: ReleaseStore,
+    *,
+    to: Path | None = None,
+    keep_days: int = 0,
+    engine: EngineSettings = EngineSettings(),
 ) -> dict[str, Any]:
     """Move the log into the store's archive by day, and bring a data directory up to date with that.
 
@@ -32,20 +38,24 @@ def export_live(
         live: where the service keeps its events.
         store: the release store, whose archive and erasure list count.
         to: a data directory; the archive alone where left out.
+        keep_days: older days leave the archive once they are in the data; 0 keeps all.
         engine: memory limit, threads, where to spill.
 
     Returns:
-        ``events`` taken from the log and how many were new in the archive, its ``days``, and under ``data`` what
-        ``merge_served`` says.
+        ``events`` taken from the log and how many were new in the archive, its ``days``, how many of them were ``pruned``,
+        and under ``data`` what ``merge_served`` says.
     """
     archive = LiveLog.of_store(Path(store.root))
     with archive.locked():
         taken, added = _archived(live, archive, engine)
-        report: dict[str, Any] = {"events": taken, "new": added, "days": len(archive.days())}
+        report: dict[str, Any] = {"events": taken, "new": added}
         if to is not None:
             report["data"] = merge_served(
                 archive, to, consents=_consents(live), erased=store.erasures.load(), engine=engine
             )
+        first = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=keep_days)
+        report["pruned"] = archive.prune(before=first) if keep_days and to is not None else 0
+        report["days"] = len(archive.days())
     return report
 
 

@@ -136,6 +136,12 @@ class RedisStore:
             for user, events, consents in zip(found[::3], found[1::3], found[2::3], strict=True)
         }
 
+    def kept_of(self, user_ids: Sequence[str]) -> list[LiveEvent]:
+        """Return all that is kept of some ids' events; live ones know their id only while they are in the log too."""
+        logged = [one.event for one in self._whole_log() if one.event.user_id in set(user_ids)]
+        live = self.read(user_ids)
+        return [*logged, *(LiveEvent("", id_, *row) for id_, user in live.items() for row in user.events)]
+
     def users(self) -> list[str]:
         """Return all ids that anything is kept of."""
         with self._link.explained():

@@ -6,6 +6,7 @@ and what is logged are one row, written in one commit.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
@@ -124,6 +125,16 @@ class SqliteStore:
         """Return what some ids sent, of those that sent anything."""
         with self._file.reading():
             return self._reads.users(user_ids, since_us=self._oldest_us(self._wall()))
+
+    def kept_of(self, user_ids: Sequence[str]) -> list[LiveEvent]:
+        """Return all that is kept of some ids' events, live or in the log."""
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                "SELECT event_id, user_id, ts_us, event_type, item_id, more FROM events "
+                "WHERE user_id IN (SELECT value FROM json_each(?)) ORDER BY ts_us, seq",
+                (json.dumps(list(user_ids)),),
+            ).fetchall()
+        return [LiveEvent(*row) for row in rows]
 
     def users(self) -> list[str]:
         """Return all ids that anything is kept of."""

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from features.columns import PURPOSES
+from features.live_log.archive import LiveLog
 from features.privacy.access_log import ACCESS_FILE, AccessLog
 from features.privacy.activity import connect
 from features.privacy.consents import ALWAYS, NEVER
@@ -26,7 +29,7 @@ from serving.api.schemas import (
 )
 from serving.customers.book import CustomerBook
 from serving.history.stored import to_instant, to_microseconds
-from serving.live.reads import LiveReads
+from serving.live.kept import kept_events
 from serving.live.store import ConsentChange, LiveStore
 from serving.privacy.consents import ConsentWatch, UserConsent
 from serving.privacy.erasures import ErasureWatch
@@ -43,7 +46,6 @@ class CustomerRights:
     Args:
         state: the release.
         live: where what is sent to this service is kept.
-        reads: of the same.
         erased: the erasure list.
         consents: what may serve what.
         data: the shop's data directory, whose rows an export holds too.
@@ -53,7 +55,6 @@ class CustomerRights:
         self,
         state: ReleaseState,
         live: LiveStore,
-        reads: LiveReads,
         erased: ErasureWatch,
         consents: ConsentWatch,
         *,
@@ -61,7 +62,6 @@ class CustomerRights:
     ) -> None:
         self._state = state
         self._live = live
-        self._reads = reads
         self._erased = erased
         self._consents = consents
         self._data = data
@@ -103,7 +103,7 @@ class CustomerRights:
         """
         ids = [] if user_id in self._erased else self._consents.ids_of(user_id)
         book = self._state.customers
-        rows = [(id_, *row) for id_, user in self._reads.of(ids).items() for row in user.events]
+        rows = kept_events(self._live, LiveLog.of_store(self._erased.path.parent), ids)
         changes = self._consents.changes(ids)
         consent = self._consents.of(user_id)
         activity = self._activity(user_id, ids)
@@ -117,8 +117,14 @@ class CustomerRights:
             profile=profile,
             history=list(history),
             live_events=[
-                LiveEventRow(user_id=id_, event_type=kind, item_id=item, ts=to_instant(ts))
-                for id_, ts, kind, item in rows
+                LiveEventRow(
+                    user_id=one.user_id,
+                    event_type=one.event_type,
+                    item_id=one.item_id,
+                    ts=to_instant(one.ts_us),
+                    more=msgspec.json.decode(one.more) if one.more else {},
+                )
+                for one in rows
             ],
             consents=_stand(consent),
             live_consents=[

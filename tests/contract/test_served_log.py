@@ -25,6 +25,7 @@ from features.settings import EngineSettings, ShopSettings
 from serving.history.stored import UserEvents
 from serving.live.exporting import export_live
 from serving.live.ingest import checked_rows
+from serving.live.kept import kept_events
 from serving.live.opening import open_live
 from serving.live.settings import LiveSettings
 from serving.live.store import LiveStore
@@ -147,6 +148,18 @@ def test_export_when_a_customer_was_erased_or_withdrew_then_their_events_stay_ou
     # u0 has 0, 3, 6, 9; u1 has 1, 4, 7, 10, and no purpose may use them without analytics; u2 has 2, 5, 8, 11
     assert found == {"known": 0, "erased": 4, "withheld": 4, "events": 4, "consents": 0}
     assert read_json(tmp_path / "data" / "about.json")["tables"]["events"] == {"accepted": 5, "served": 4}
+    live = open_live(LiveSettings(max_age_days=36_500), store.root)
+    sent(live, [rows[2], event("u2", "view", utc("2024-06-01 00:00"), "i1", section="shelf")])
+    kept = kept_events(live, archive, ["u2"])
+    assert len(kept) == 5  # each once, wherever it is
+    assert kept[-1].more == '{"section":"shelf"}'
+    assert export_live(live, store, to=tmp_path / "data", keep_days=30, engine=ENGINE)["pruned"] == 3
+    assert (
+        read_json(tmp_path / "data" / "about.json")["tables"]["events"]["served"] == 9
+    )  # and those of u1, who told this store nothing
+    live.close()
+    with archive.locked():
+        archive.add([row | {"ts": int(row["ts"].timestamp()) * 1_000_000} for row in rows], engine=ENGINE)
     assert erase_customer("u2", store=store.root)["store"]["log_rows"] == 4
     assert b"u2" not in b"".join(path.read_bytes() for path in archive.days())
 

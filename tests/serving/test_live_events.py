@@ -191,6 +191,13 @@ def test_delete_user_when_done_then_nothing_of_the_user_is_left(live: LiveStore)
     assert [one.event.user_id for one in live.logged()] == ["another"]
 
 
+def test_kept_of_when_events_are_live_logged_or_both_then_each_is_told(live: LiveStore) -> None:
+    live.add([row(1), row(2, kind="impression"), row(3, user="another")], judge=keep)
+    live.forget_logged(live.logged(limit=1)[-1].position)
+    found = {(one.user_id, one.event_type, one.item_id) for one in live.kept_of(["u", "nobody"])}
+    assert found == {("u", "view", "item-1"), ("u", "impression", "item-2")}
+
+
 def test_keep_only_when_a_consent_is_withdrawn_then_what_was_before_goes_from_state_and_log(live: LiveStore) -> None:
     live.add([row(n, ts=n) for n in (1, 2, 3)], judge=keep)
     live.add([row(4, user="another", ts=1)], judge=keep)
