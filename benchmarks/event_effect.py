@@ -7,7 +7,8 @@ workers (counted). A trial is one new customer: a view of an item that may be sh
 is acknowledged, /v1/recommend is asked over another, drawn at random. The answer reflects the event where its first item is
 the nearest to the one that was viewed (that item itself), as a history of one item has it, and its strategy is ``session``.
 ``crossed`` counts trials whose two connections lie on different workers. ``shown_ms`` is from sending the event to the end of the
-answer that reflects it. SQLite in both durabilities; with ``--redis`` a real Redis as well.
+answer that reflects it. ``posted_per_s`` counts acknowledged calls of one event each, over 1 and over 32 connections, where those that
+arrive while the disk is waited for share the next wait. SQLite in both durabilities; with ``--redis`` a real Redis as well.
 """
 
 from __future__ import annotations
@@ -30,16 +31,29 @@ import msgspec
 
 from benchmarks.live_state import percentiles, redis_server
 from benchmarks.result import write_result
+from benchmarks.serving_load import http_request, put_load_on
 from serving.process.settings import ServeSettings
 from tests.serving.server_process import Server, free_port, view, workers_of
 from tests.serving.tiny_release import build
 
 NUM_CONNECTIONS: Final = 24
 WORKERS: Final = 2
+POST_SECONDS: Final = 3.0
 
 
 def connections(server: Server) -> tuple[list[httpx.Client], list[int]]:
-    """Return clients with one open connection each, and which worker each lies on."""
+    """Return clients with one open connection each, and which worker each lies on; they lie on all of them."""
+    for _ in range(60):
+        clients, worker = _connected(server)
+        if len(set(worker) - {-1}) == WORKERS:
+            return clients, worker
+        for client in clients:  # a worker was not ready yet
+            client.close()
+        time.sleep(1)
+    raise SystemExit("expected connections to every worker, found some without any")
+
+
+def _connected(server: Server) -> tuple[list[httpx.Client], list[int]]:
     clients = [httpx.Client(base_url=server.url, timeout=30) for _ in range(NUM_CONNECTIONS)]
     with ThreadPoolExecutor(NUM_CONNECTIONS) as threads:
         list(threads.map(lambda client: client.get("/v1/customers"), clients))
@@ -86,6 +100,19 @@ def trials(server: Server, items: Sequence[str], count: int) -> dict[str, float]
     }
 
 
+def posted(server: Server, items: Sequence[str]) -> dict[str, float]:
+    """Return how many calls of one event each are acknowledged a second; each sending of such an event counts."""
+    bodies = [json.dumps({"events": [view(f"poster-{n}", items[n % len(items)])]}).encode() for n in range(500)]
+    requests = [http_request("/v1/events", body) for body in bodies]
+    found = {}
+    for number in (1, 32):
+        load = put_load_on(server.settings.port, requests, connections=number, seconds=POST_SECONDS).metrics()
+        assert not load["errors"], load
+        found |= {f"posted_per_s_{number}": round(load["requests_per_s"], 1)}
+        found |= {f"posted_p99_ms_{number}": round(load["p99_ms"], 3)}
+    return found
+
+
 def measure(directory: Path, count: int, *, redis: bool) -> Iterator[tuple[str, dict[str, float]]]:
     tiny = build(directory / "store")
     items = [str(tiny.vocabulary.ids[code - 2]) for code in range(2, len(tiny.catalog)) if tiny.catalog.available[code]]
@@ -94,7 +121,7 @@ def measure(directory: Path, count: int, *, redis: bool) -> Iterator[tuple[str, 
         given = {"store": str(tiny.store.root), "port": free_port(), "workers": WORKERS, "live": live}
         server = Server(msgspec.convert(given, ServeSettings), directory / "log")
         try:
-            return trials(server.wait_until_ready(), items, count)
+            return trials(server.wait_until_ready(), items, count) | posted(server, items)
         finally:
             server.kill()
 
