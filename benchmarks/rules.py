@@ -134,12 +134,14 @@ class Bench:
             for size in _BATCHES:
                 batches = [questions[at : at + size] for at in range(0, len(questions) - size + 1, size)]
                 arms = [arm] * size
-                plain = median_us(lambda batch: answer(state, batch), batches, self._seconds) / size
-                whole = (
-                    median_us(lambda batch, arms=arms: merchandiser.answer(batch, arms), batches, self._seconds) / size
+                plain, added = added_us(
+                    lambda batch: answer(state, batch),
+                    lambda batch, arms=arms: merchandiser.answer(batch, arms),
+                    batches,
+                    self._seconds,
                 )
-                metrics[f"without_us k={k} batch={size}"] = round(plain, 2)
-                metrics[f"added_us k={k} batch={size}"] = round(whole - plain, 2)
+                metrics[f"without_us k={k} batch={size}"] = round(plain / size, 2)
+                metrics[f"added_us k={k} batch={size}"] = round(added / size, 2)
             if not rules.rules and arm is None and not self.stock.rows():
                 metrics[f"hook_us k={k}"] = round(self._hook(questions), 3)
         print(name, metrics, flush=True)
@@ -147,16 +149,15 @@ class Bench:
 
     def _hook(self, questions: Sequence[Question]) -> float:
         """What is paid where nothing is in force, without the noise of the ranking beside it."""
-        merchandiser = self.engine.merchandiser
+        merchandiser, singles = self.engine.merchandiser, [[question] for question in questions[:100]]
         ranked = answer(self.state, questions[:1])[0]
 
-        def nothing(question: Question) -> None:
-            assert merchandiser.stock is not None
-            merchandiser.stock.refresh()
-            merchandiser.plan(question, None, self.rules, self.now_us)
-            merchandiser.finisher.plain(question, ranked)
+        def nothing(many: Sequence[list[Question]]) -> None:
+            for one in many:
+                merchandiser.plans(one)
+                merchandiser.finisher.plain(one[0], ranked)
 
-        return median_us(lambda many: [nothing(one) for one in many], [questions[:100]], 1.0) / 100
+        return median_us(nothing, [singles], 1.0) / len(singles)
 
     def _narrow(self) -> Effect:
         names, counts = np.unique(
@@ -274,6 +275,24 @@ def median_us(call: Callable[[Any], object], arguments: Sequence[Any], seconds: 
         call(argument)
         took.append(time.perf_counter() - started)
     return float(np.median(took) * 1e6)
+
+
+def added_us(
+    without: Callable[[Any], object], with_rules: Callable[[Any], object], arguments: Sequence[Any], seconds: float
+) -> tuple[float, float]:
+    """Return the median microseconds of one call, and of what the other takes more, each pair one after the other."""
+    plain: list[float] = []
+    more: list[float] = []
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < seconds or len(plain) < 8:
+        argument = arguments[len(plain) % len(arguments)]
+        started = time.perf_counter()
+        without(argument)
+        between = time.perf_counter()
+        with_rules(argument)
+        plain.append(between - started)
+        more.append(time.perf_counter() - between - plain[-1])
+    return float(np.median(plain[3:]) * 1e6), float(np.median(more[3:]) * 1e6)
 
 
 def row(name: str, metrics: dict[str, float], note: str) -> dict[str, Any]:

@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from features.surfaces import DAY_US
 from serving.api.schemas import RuleTouch
-from serving.merchandising.compiled import CompiledRule
 from serving.merchandising.diversity import mmr_order
 from serving.merchandising.plan import Limit, Place, Plan
 from serving.merchandising.rules import Boost, Freshness
@@ -30,6 +29,7 @@ Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 FALLBACK: Final = "fallback"
+_EVERYWHERE: Final = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,9 +79,9 @@ def pooled(ranked: Ranked, plan: Plan, *, vectors: Vectors, created_us: Ints, no
     m = len(ranked)
     order: Ints = np.arange(m)
     if plan.moves and m:
-        shift = np.zeros(m)
-        for move in plan.moves:
-            shift += _shift(move, ranked.codes, created_us, now_us)
+        shift = plan.boosts[ranked.codes]
+        for freshness in plan.fresh:
+            shift += _freshness(freshness, ranked.codes, created_us, now_us)
         order = np.argsort(order / m - shift, kind="stable")
     moved = np.zeros(m, bool)
     if plan.diversity and m > 1:
@@ -92,14 +92,8 @@ def pooled(ranked: Ranked, plan: Plan, *, vectors: Vectors, created_us: Ints, no
     return Pool(ranked=ranked, order=order, moved=moved)
 
 
-def _shift(move: CompiledRule, codes: Ints, created_us: Ints, now_us: int) -> Floats:
-    """Return which share of the list each item passes, float64 ``[m]``."""
-    effect = move.rule.effect
-    if isinstance(effect, Boost):
-        return (
-            np.full(len(codes), effect.by) if move.items is None else effect.by * move.items[codes].astype(np.float64)
-        )
-    assert isinstance(effect, Freshness), "nothing else moves items"
+def _freshness(effect: Freshness, codes: Ints, created_us: Ints, now_us: int) -> Floats:
+    """Return which share of the list each item passes for being new, float64 ``[m]``."""
     created = created_us[codes]
     age_days = np.maximum(now_us - created, 0) / DAY_US
     fresh: Floats = np.where(created > 0, effect.by * np.exp2(-age_days / effect.half_life_days), 0.0)
@@ -145,22 +139,16 @@ def placed(codes: Sequence[int], pins: dict[int, Place], limits: Sequence[Limit]
     """
     if not limits:
         return _placed_freely(len(codes), pins, k)
-    groups = [limit.groups[np.asarray(codes, np.int64)].tolist() for limit in limits]
-    rooms = [_Room(limit, [pin for pin in pins.values() if pin.place < k]) for limit in limits]
-    waiting = list(range(len(codes)))
+    queue = _Queue(codes, limits, [pin for pin in pins.values() if pin.place < k])
     found: list[int] = []
     for place in range(k):
         if place in pins:
             found.append(-1 - pins[place].code)
-            continue
-        at = next((at for at, row in enumerate(waiting) if _fits(rooms, groups, row, place)), None)
-        if at is None:
+        elif (row := queue.take(place)) is not None:
+            found.append(row)
+        else:
             found += [-1 - pins[later].code for later in sorted(pins) if place < later]
             break
-        row = waiting.pop(at)
-        for room, of in zip(rooms, groups, strict=True):
-            room.take(of[row], place)
-        found.append(row)
     return found[:k]
 
 
@@ -180,28 +168,59 @@ def _placed_freely(num: int, pins: dict[int, Place], k: int) -> list[int]:
     return found[:k]
 
 
-class _Room:
-    """How many more items of each group a cap lets in."""
+class _Queue:
+    """Candidates in order; one whose group is full waits until the cap no longer counts, and then comes first.
 
-    def __init__(self, limit: Limit, pins: Sequence[Place]) -> None:
-        self._limit = limit
-        self._held: dict[int, int] = {}
-        for pin in pins:
-            self.take(int(limit.groups[pin.code]), pin.place)
+    A group never gets room again, so that each candidate is looked at once for each cap that ends before the list does.
 
-    def fits(self, group: int, place: int) -> bool:
-        limit = self._limit
-        if group < 0 or (limit.first and place >= limit.first):
-            return True
-        return self._held.get(group, 0) < limit.most
+    Args:
+        codes: of the candidates.
+        limits: caps.
+        pins: they count.
+    """
 
-    def take(self, group: int, place: int) -> None:
-        if group >= 0 and not (self._limit.first and place >= self._limit.first):
-            self._held[group] = self._held.get(group, 0) + 1
+    def __init__(self, codes: Sequence[int], limits: Sequence[Limit], pins: Sequence[Place]) -> None:
+        self._groups = [limit.groups[np.asarray(codes, np.int64)].tolist() for limit in limits]
+        self._firsts = [limit.first or _EVERYWHERE for limit in limits]
+        self._mosts = [limit.most for limit in limits]
+        self._held: list[dict[int, int]] = [{} for _ in limits]
+        for limit, held, first in zip(limits, self._held, self._firsts, strict=True):
+            for group in (int(limit.groups[pin.code]) for pin in pins if pin.place < first):
+                held[group] = held.get(group, 0) + 1
+        self._rows = list(range(len(codes)))[::-1]  # the next one last
+        self._waiting: list[tuple[int, int]] = []  # until which place, row
 
+    def take(self, place: int) -> int | None:
+        """Return the next candidate that may stand at a place; places are asked for in order."""
+        if self._waiting and place in self._firsts:
+            self._wake(place)
+        while self._rows:
+            row = self._rows.pop()
+            until = self._blocked_until(row, place)
+            if until <= place:
+                self._count(row, place)
+                return row
+            self._waiting.append((until, row))
+        return None
 
-def _fits(rooms: Sequence[_Room], groups: Sequence[Sequence[int]], row: int, place: int) -> bool:
-    return all(room.fits(of[row], place) for room, of in zip(rooms, groups, strict=True))
+    def _blocked_until(self, row: int, place: int) -> int:
+        until = 0
+        for groups, first, most, held in zip(self._groups, self._firsts, self._mosts, self._held, strict=True):
+            group = groups[row]
+            if group >= 0 and place < first and held.get(group, 0) >= most:
+                until = max(until, first)
+        return until
+
+    def _count(self, row: int, place: int) -> None:
+        for groups, first, held in zip(self._groups, self._firsts, self._held, strict=True):
+            group = groups[row]
+            if group >= 0 and place < first:
+                held[group] = held.get(group, 0) + 1
+
+    def _wake(self, place: int) -> None:
+        woken = sorted(row for until, row in self._waiting if until <= place)
+        self._waiting = [one for one in self._waiting if one[0] > place]
+        self._rows += woken[::-1]
 
 
 def touches_of(pool: Pool, plan: Plan, row: int, place: int) -> list[RuleTouch]:

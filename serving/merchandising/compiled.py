@@ -46,6 +46,11 @@ class CompiledRule:
     items: Flags | None = None
     pins: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def removes(self) -> bool:
+        """Whether it takes items away."""
+        return isinstance(self.rule.effect, Filter | Ban)
+
     def holds(self, moment: Moment, *, row: int, region: str) -> bool:
         """Whether the rule holds now.
 

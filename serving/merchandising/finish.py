@@ -65,7 +65,7 @@ class Finisher:
         pins = pins_in_force(plan, barred=barred, available=self._available, allowed=question.allowed)
         own = {pin.code for pin in pins.values()}
         if own:
-            keep = np.flatnonzero(~np.isin(ranked.codes, list(own))).tolist()
+            keep = [row for row, code in enumerate(ranked.codes.tolist()) if code not in own]
             ranked, pinned = taken(ranked, keep), ranked
         else:
             pinned = ranked

@@ -29,10 +29,12 @@ from serving.surfaces.clock import wall_clock_us
 from serving.surfaces.question import NO_ITEMS, Ints, Question, Ranked
 
 _PURCHASE: Final = EVENT_TYPE_CODES[PURCHASE]
-_MOST_KEPT: Final = 256
+_MOST_KEPT: Final = 64
+_MOST_PLANS: Final = 32  # each may hold a number for each item
 _MOST_COMPILED: Final = 32
 _DEEPER: Final = 4
 _NO_RULES: Final = RuleSet()
+Planned = tuple[Plan, Ints]  # what holds, and the codes that are left out for this user
 
 
 class Merchandiser:
@@ -63,6 +65,7 @@ class Merchandiser:
         self._compiled: dict[tuple[str, int], CompiledRules] = {}
         self._compiling = threading.Lock()
         self._shown: dict[tuple[object, ...], Shown] = {}
+        self._plans: dict[tuple[object, ...], Plan] = {}
         self.stock = None if stock is None else StockView(stock, code_of=self.shelf.code_of, num_codes=len(self.shelf))
         codes = np.arange(len(self.shelf))
         self._available = state.index.shows(codes) if len(codes) else np.zeros(0, bool)
@@ -70,14 +73,7 @@ class Merchandiser:
 
     def answer(self, questions: Sequence[Question], arms: Sequence[Arm | None] = ()) -> list[Ranked]:
         """Return what each question's surface ranks, arranged by the rules that hold for it."""
-        if self.stock is not None:
-            self.stock.refresh()
-        now_us = self._wall()
-        shop = self._rules()
-        plans = [
-            self.plan(question, arm, shop if arm is None or arm.rules is None else arm.rules, now_us)
-            for question, arm in itertools.zip_longest(questions, arms)
-        ]
+        plans = self.plans(questions, arms)
         asked = [
             question if plan is None else self._deeper(question, plan)
             for question, plan in zip(questions, plans, strict=True)
@@ -86,6 +82,25 @@ class Merchandiser:
         return [
             self.finisher.plain(question, ranked) if plan is None else self._arranged(question, deep, plan, ranked)
             for question, deep, plan, ranked in zip(questions, asked, plans, found, strict=True)
+        ]
+
+    def plans(self, questions: Sequence[Question], arms: Sequence[Arm | None] = ()) -> list[Planned | None]:
+        """Return what holds for each question; ``None`` where nothing does."""
+        if self.stock is not None:
+            self.stock.refresh()
+        shop = self._rules()
+        quiet = not shop.rules and (self.stock is None or not self.stock.any_out)
+        if quiet and not any(arms):
+            return [
+                None
+                if question.request.filters is None and not question.request.diversity
+                else self._plan(question, None, shop, 0)
+                for question in questions
+            ]
+        now_us = self._wall()
+        return [
+            self._plan(question, arm, shop if arm is None or arm.rules is None else arm.rules, now_us)
+            for question, arm in itertools.zip_longest(questions, arms)
         ]
 
     def version(self, arm: Arm | None) -> str | msgspec.UnsetType:
@@ -125,7 +140,7 @@ class Merchandiser:
                 self._compiled = kept | {key: compiled}
             return self._compiled[key]
 
-    def plan(self, question: Question, arm: Arm | None, rules: RuleSet, now_us: int) -> tuple[Plan, Ints] | None:
+    def _plan(self, question: Question, arm: Arm | None, rules: RuleSet, now_us: int) -> Planned | None:
         """Return what holds for a question, and the codes that it leaves out; ``None`` where nothing does."""
         request = question.request
         explore = None if arm is None else arm.explore
@@ -137,10 +152,14 @@ class Merchandiser:
         left_out = self._recent(question, held, filters)
         if not (held or shown or explore or request.diversity or len(left_out)):
             return None
-        plan = plan_of(
-            held, k=request.k, shown=shown, shelf=self.shelf, diversity=request.diversity, explore=explore,
-            explored_by="" if arm is None else arm.experiment,
-        )  # fmt: skip
+        key = (held, request.k, shown, request.diversity, explore, "" if arm is None else arm.experiment)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = plan_of(held, k=request.k, shown=shown, shelf=self.shelf, diversity=request.diversity,
+                           explore=explore, explored_by=key[-1])  # fmt: skip
+            while len(self._plans) >= _MOST_PLANS:
+                del self._plans[next(iter(self._plans))]
+            self._plans[key] = plan
         return plan, left_out
 
     def _in_force(self, question: Question, rules: RuleSet, now_us: int) -> tuple[CompiledRule, ...]:
@@ -157,23 +176,22 @@ class Merchandiser:
 
     def _shown_by(self, rules: tuple[CompiledRule, ...], filters: Filters | None) -> Shown | None:
         """Return which items are left; ``None`` where all are."""
-        removing = tuple(one for one in rules if isinstance(one.rule.effect, Filter | Ban))
         in_stock, region = (False, "") if filters is None else (filters.in_stock, filters.region or "")
         any_out = self.stock is not None and self.stock.any_out
-        if not (removing or in_stock or region or any_out):
+        if not (in_stock or region or any_out or any(one.removes for one in rules)):
             return None
         version = 0 if self.stock is None else self.stock.version
-        key = (in_stock, region, version, removing)
+        key = (in_stock, region, version, rules)
         if key not in self._shown:
             while len(self._shown) >= _MOST_KEPT:
                 del self._shown[next(iter(self._shown))]
-            self._shown[key] = self._work_out(removing, in_stock=in_stock, region=region)
+            self._shown[key] = self._work_out(rules, in_stock=in_stock, region=region)
         return self._shown[key]
 
-    def _work_out(self, removing: tuple[CompiledRule, ...], *, in_stock: bool, region: str) -> Shown:
+    def _work_out(self, rules: tuple[CompiledRule, ...], *, in_stock: bool, region: str) -> Shown:
         mask = self._available.copy()
         self._keep_stock(mask, in_stock=in_stock, region=region)
-        for one in removing:
+        for one in rules:
             effect = one.rule.effect
             if isinstance(effect, Ban):
                 mask &= ~one.items if one.items is not None else True
@@ -207,7 +225,7 @@ class Merchandiser:
             lately |= is_bought & (events.ts > now_us - bought * DAY_US)
         return np.unique(events.item[lately])
 
-    def _deeper(self, question: Question, planned: tuple[Plan, Ints], *, factor: int = 1) -> Question:
+    def _deeper(self, question: Question, planned: Planned, *, factor: int = 1) -> Question:
         """Return a question that ranks as deep as a plan needs."""
         plan, left_out = planned
         depth = (plan.depth(self._pool) + len(left_out)) * factor
@@ -217,11 +235,11 @@ class Merchandiser:
         request = msgspec.structs.replace(question.request, k=depth)
         return replace(question, request=request, allowed=allowed, left_out=left_out)
 
-    def _arranged(self, question: Question, deep: Question, planned: tuple[Plan, Ints], ranked: Ranked) -> Ranked:
+    def _arranged(self, question: Question, deep: Question, planned: Planned, ranked: Ranked) -> Ranked:
         plan, left_out = planned
         again = partial(self._again, question, planned) if len(ranked) >= deep.request.k else None
         return self.finisher.arranged(question, plan, ranked, left_out=left_out, deeper=again)
 
-    def _again(self, question: Question, planned: tuple[Plan, Ints]) -> Ranked:
+    def _again(self, question: Question, planned: Planned) -> Ranked:
         """Ask once more, deeper, for the items that are left alone."""
         return answer(self._state, [self._deeper(question, planned, factor=_DEEPER)])[0]

@@ -82,6 +82,7 @@ class Plan:
         limits: in the order of the file.
         explore: how places are drawn, where they are.
         explored_by: the experiment that says so.
+        num_codes: of the release.
     """
 
     k: int
@@ -93,6 +94,21 @@ class Plan:
     limits: tuple[Limit, ...] = ()
     explore: Explore | None = None
     explored_by: str = ""
+    num_codes: int = 0
+
+    @cached_property
+    def boosts(self) -> npt.NDArray[np.float64]:
+        """Which share of the list each item passes by boosts and buries, float64 ``[V]``."""
+        found = np.zeros(self.num_codes)
+        for move in self.moves:
+            if isinstance(move.rule.effect, Boost):
+                found += move.rule.effect.by * (1.0 if move.items is None else move.items)
+        return found
+
+    @cached_property
+    def fresh(self) -> tuple[Freshness, ...]:
+        """Freshness in force."""
+        return tuple(one.rule.effect for one in self.moves if isinstance(one.rule.effect, Freshness))
 
     @property
     def reorders(self) -> bool:
@@ -139,6 +155,7 @@ def plan_of(rules: tuple[CompiledRule, ...], *, k: int, shown: Shown | None, she
         ),
         explore=explore,
         explored_by=explored_by,
+        num_codes=len(shelf),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from features.catalog import ItemCatalog
 from features.surfaces import DAY_US
 from features.vocabulary import FIRST
+from serving.kept import kept
 from serving.merchandising.rules import CapOf, ItemMatch
 
 Ints = npt.NDArray[np.integer]
@@ -31,8 +32,8 @@ class Shelf:
     def __init__(self, catalog: ItemCatalog, item_codes: dict[str, int]) -> None:
         self._catalog = catalog
         self._codes = item_codes
-        self.groups = lru_cache(maxsize=32)(self._groups)
-        self.sold_in = lru_cache(maxsize=256)(self._sold_in)
+        self.groups = kept(self._groups, maxsize=32)
+        self.sold_in = kept(self._sold_in, maxsize=256)
 
     def __len__(self) -> int:
         return len(self._catalog)

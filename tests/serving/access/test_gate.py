@@ -29,7 +29,7 @@ def test_gate_when_throughput_is_known_then_the_queue_is_as_long_as_the_wait_all
     assert gate.limit == 100
     while not gate.is_full:
         gate.enter()
-    with pytest.raises(RequestError, match="100 requests wait already; try again in 1 s") as refused:
+    with pytest.raises(RequestError, match="Too many requests wait already; try again in 1 s") as refused:
         gate.enter()
     assert (refused.value.status, refused.value.code, refused.value.retry_after) == (429, "saturated", 1)
     assert gate.inside == 100

@@ -65,7 +65,7 @@ def test_recommend_when_it_explores_then_frequencies_are_the_stated_chances_at_e
     house = Merchandising(rules=lambda: rules, rng=np.random.default_rng(5))
     engine = engine_over(tiny_state, tiny, tmp_path, merchandising=house)
     arm, request = Arm(variants={"e": "v"}, unit="user-4", explore=explore), RecommendRequest(user_id="user-4", k=4)
-    num = 6000
+    num = 1500
     answers = engine.recommend([request] * num, [arm] * num)
     shown = np.array([ids(one) for one in answers if not isinstance(one, RequestError)])  # [num, 4]
     assert set(shown[:, 1]) == {"item-3"}

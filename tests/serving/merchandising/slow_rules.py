@@ -55,6 +55,7 @@ def keys(tiny: TinyRelease, rules: Sequence[Rule], items: Sequence[str]) -> list
         for effect in (rule.effect for rule in rules):
             if isinstance(effect, Boost) and means(tiny, effect.items, item):
                 shift += effect.by
+        for effect in (rule.effect for rule in rules):
             if isinstance(effect, Freshness):
                 age = (AS_OF_US - tiny.catalog.created_at_us[tiny.vocabulary.code_of(item)]) / DAY_US
                 shift += effect.by * float(np.exp2(-max(age, 0) / effect.half_life_days))
