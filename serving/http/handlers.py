@@ -35,6 +35,7 @@ from serving.api.schemas import (
 from serving.engine import Engine
 from serving.engines import Engines, Routed, add_events_routed, recommend_routed
 from serving.http.batching import MicroBatcher
+from serving.http.protocol import GuardedProtocol
 from serving.http.release_calls import change_release, served_release
 from serving.process.metrics import ServiceMetrics
 from serving.process.settings import ServeSettings
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Batcher = MicroBatcher[Routed, RecommendAnswer | RequestError]
 Handler = Callable[[HttpRequest], Awaitable[Response]]
-_MOST_KEPT_TOGETHER: Final = 64  # requests of events in one commit
+_MOST_KEPT_TOGETHER: Final = 32  # requests of events in one commit
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -73,7 +74,12 @@ class Handlers:
     def attach(self, engines: Engines, metrics: ServiceMetrics, outbox: Outbox | None = None) -> None:
         """Answer from these engines from now on, and tell an outbox who sent events."""
         self.engines, self.metrics, self._outbox = engines, metrics, outbox
-        self._batcher = MicroBatcher(recommend_routed, max_batch=self._settings.max_batch, executor=self._compute)
+        self._batcher = MicroBatcher(
+            recommend_routed,
+            max_batch=self._settings.max_batch,
+            executor=self._compute,
+            newcomers=lambda: GuardedProtocol.let_in,
+        )
         # Requests that arrive while the disk is waited for share the next wait.
         self._keeper = MicroBatcher(
             add_events_routed, max_batch=_MOST_KEPT_TOGETHER, executor=self._storage, loop_seconds=0

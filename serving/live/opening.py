@@ -41,7 +41,7 @@ def prepare_live(live: LiveStore, erased: ErasureWatch) -> None:
     try:
         if risk := live.risk():
             _log.warning("%s: %s", live.place, risk)
-        for user_id in live.users():
+        for user_id in live.users() if len(erased.current()) else ():
             if user_id in erased:
                 live.delete_user(user_id)
     except LiveStateError as error:

@@ -44,7 +44,7 @@ class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     logged_only: tuple[str, ...] = ("impression",)
     busy_seconds: float = 5.0
     timeout_ms: int = 250
-    cached_users: int = 5_000
+    cached_users: int = 2_000
 
     def __post_init__(self) -> None:
         for name in ("max_events", "max_age_days", "log_days", "busy_seconds", "timeout_ms", "cached_users"):
