@@ -79,15 +79,17 @@ class Gate:
 
     def refusal(self) -> RequestError:
         """Return what those hear who are turned away."""
-        return RequestError(
-            429,
-            "saturated",
-            f"{self.inside} requests wait already; try again in {self.retry_after} s.",
-            retry_after=self.retry_after,
-        )
+        return saturated(self.retry_after)
 
     def _measure(self) -> None:
         newest = self._left / self._busy
         self.per_second = newest if not self.per_second else (1 - _NEWEST) * self.per_second + _NEWEST * newest
         self._busy, self._left = 0.0, 0
         self.limit = min(self._at_most, max(self._at_least, round(self.per_second * self._max_wait)))
+
+
+def saturated(seconds: int) -> RequestError:
+    """Return what someone hears for whom there is no room for so long."""
+    return RequestError(
+        429, "saturated", f"Too many requests wait already; try again in {seconds} s.", retry_after=seconds
+    )

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import traceback
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.access.door import Door
-from serving.access.gate import Gate
+from serving.access.gate import Gate, saturated
 from serving.access.gates import gates_of
 from serving.access.rates import SharedBuckets
 from serving.access.settings import CorsSettings
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _METRICS: Final = "/metrics"
+_RECOMMEND: Final = b"/v1/recommend"
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 
@@ -95,6 +97,20 @@ class ServiceApp:
         response.raw_headers += [(b"x-request-id", visit.request_id), _NO_SNIFFING]
         self._tell(visit, str(scope["method"]), response.status_code)
         await response(scope, receive, send)
+
+    def turned_away(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[int, bytes] | None:
+        """Return the answer to a recommend call for which there is no room, ``None`` where there is some.
+
+        Asked before a task is made for a request, an overload costs a third of what it costs after. Whoever asks without
+        a key while there is no room hears of that first.
+        """
+        gate = self._gates["recommend"]
+        if not gate.is_full or path != _RECOMMEND or self._settings.access.cors.origins:
+            return None
+        visit = Visit({"headers": headers})
+        visit.route = _RECOMMEND.decode()
+        self._tell(visit, "POST", 429)
+        return 429, _full(gate.retry_after) % visit.request_id
 
     async def _answer(self, visit: Visit, scope: Scope, receive: Receive) -> Response:
         """Answer as early as possible: what is refused costs neither a body nor a place in a queue."""
@@ -186,6 +202,14 @@ class ServiceApp:
 
     async def _openapi(self, _: HttpRequest) -> Response:
         return Response(self._documents[self._door.asks_for_keys], media_type="application/json")
+
+
+@lru_cache(maxsize=256)
+def _full(seconds: int) -> bytes:
+    """Return what follows the status of an answer to someone for whom there is no room, but for the request's id."""
+    response = _refusal(saturated(seconds))
+    head = b"".join(b"%b: %b\r\n" % header for header in [*response.raw_headers, _NO_SNIFFING])
+    return head + b"x-request-id: %b\r\n\r\n" + bytes(response.body).replace(b"%", b"%%")
 
 
 def _door(settings: ServeSettings) -> Door:

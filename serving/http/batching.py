@@ -13,8 +13,10 @@ A = TypeVar("A")
 
 # The share of the newest batch in what is expected of the next.
 _NEWEST: Final = 0.2
-# Turns of the event loop between two batches: libuv lets in one new connection a turn.
+# Turns of the event loop between two batches: libuv lets in one new connection a turn. While connections keep coming the
+# next batch waits for them, or they would stand in the kernel's queue, where nobody counts how long.
 _TURNS: Final = 8
+_MOST_TURNS: Final = 512
 
 
 class Pace:
@@ -42,6 +44,7 @@ class MicroBatcher(Generic[Q, A]):
         max_batch: the most questions a batch.
         executor: where slow batches are computed, one at a time.
         loop_seconds: a batch that is expected to take longer is slow; 0 computes all in the executor.
+        newcomers: how many connections were ever let in.
         clock: seconds.
     """
 
@@ -52,12 +55,14 @@ class MicroBatcher(Generic[Q, A]):
         max_batch: int,
         executor: Executor,
         loop_seconds: float = 0.03,
+        newcomers: Callable[[], int] = int,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._compute = compute
         self._max_batch = max_batch
         self._executor = executor
         self._loop_seconds = loop_seconds
+        self._newcomers = newcomers
         self._clock = clock
         self._pace = Pace()
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
@@ -74,9 +79,11 @@ class MicroBatcher(Generic[Q, A]):
             loop.call_soon(self._next, loop)
         return await future
 
-    def _after_turns(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
-        if turns:
-            loop.call_soon(self._after_turns, loop, turns - 1)
+    def _after_turns(self, loop: asyncio.AbstractEventLoop, turns: int, most: int, seen: int) -> None:
+        let_in = self._newcomers()
+        left = turns if let_in == seen else _TURNS
+        if left and most:
+            loop.call_soon(self._after_turns, loop, left - 1, most - 1, let_in)
         else:
             self._next(loop)
 
@@ -103,7 +110,7 @@ class MicroBatcher(Generic[Q, A]):
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_at_work = bool(self._waiting)
         if self._is_at_work:
-            loop.call_soon(self._after_turns, loop, _TURNS)
+            loop.call_soon(self._after_turns, loop, _TURNS, _MOST_TURNS, self._newcomers())
 
     def _timed(self, questions: Sequence[Q]) -> Sequence[A] | Exception:
         started = self._clock()

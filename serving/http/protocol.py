@@ -7,6 +7,7 @@ after, is bounded here, in uvicorn's own protocol.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import uvicorn.config
@@ -15,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from serving.access.settings import LimitSettings
 
 _SWEEP_SECONDS: Final = 1.0
+Headers = list[tuple[bytes, bytes]]
 _NAME: Final = f"{__name__}:GuardedProtocol"
 
 
@@ -31,17 +33,23 @@ class GuardedProtocol(HttpToolsProtocol):
     * Headers must be complete within ``header_seconds``, counted from the connection or the first byte.
     * A body that goes on after its answer, or an answer that is not read, ends the connection after the same time.
     * Beyond ``max_connections`` a request is answered with 429, and its connection is closed.
+    * What ``early`` has an answer to gets it at once: under an overload, saying no must cost little.
     """
 
     limits: ClassVar[LimitSettings] = LimitSettings()
+    # Status and what follows it, by address and headers, for a service that is full; the app's.
+    early: ClassVar[Callable[[bytes, Headers], tuple[int, bytes] | None] | None] = None
+    let_in: ClassVar[int] = 0  # connections so far
     _sweepers: ClassVar[set[int]] = set()  # by id of the server's state: one a server
 
     def connection_made(self, transport: Any) -> None:
         """Count the connection in."""
         super().connection_made(transport)
+        GuardedProtocol.let_in += 1
         self._heads_since: float | None = self.loop.time()
         self._head_bytes = 0
         self._stuck_since: float | None = None
+        self._is_answered = False
         if id(self.server_state) not in self._sweepers:
             self._sweepers.add(id(self.server_state))
             self.loop.call_later(_SWEEP_SECONDS, _sweep, self.loop, self.connections)
@@ -59,10 +67,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._heads_since = self.loop.time()
         self._head_bytes = 0
+        self._is_answered = False
 
     def on_headers_complete(self) -> None:
         """Hand the request to the app, or say that there are too many connections."""
         self._heads_since = None
+        if self._answer_early():
+            return
         if len(self.connections) <= self.limits.max_connections:
             super().on_headers_complete()
             return
@@ -72,6 +83,34 @@ class GuardedProtocol(HttpToolsProtocol):
         finally:
             self.app = app
 
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body, unless the answer has been given."""
+        if not self._is_answered:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the request; a connection whose answer came before the end of the body waits for its next one."""
+        cycle = self.cycle
+        if not self._is_answered and not cycle.response_complete:
+            super().on_message_complete()
+            return
+        if not self._is_answered:
+            cycle.more_body = False
+        self._is_answered = False
+        self.on_response_complete()
+
+    def _answer_early(self) -> bool:
+        early, cycle = type(self).early, self.cycle
+        if early is None or not (cycle is None or cycle.response_complete) or not self.parser.should_keep_alive():
+            return False
+        if self.expect_100_continue or self.flow.write_paused or (answer := early(self.url, self.headers)) is None:
+            return False
+        status, rest = answer
+        held = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
+        self.transport.write(STATUS_LINE[status] + held + rest)
+        self._is_answered = True
+        return True
+
     def is_overdue(self, now: float) -> bool:
         """Return whether the connection has waited too long for its caller."""
         seconds = self.limits.header_seconds
@@ -79,11 +118,9 @@ class GuardedProtocol(HttpToolsProtocol):
             # Between two requests uvicorn's own timer runs; this one is of a request that has begun, or a first one.
             return now - self._heads_since > seconds
         cycle = self.cycle
-        is_stuck = (
-            cycle is not None
-            and cycle.response_complete
-            and (cycle.more_body or self.transport.get_write_buffer_size() > 0)
-        )
+        is_unread = self.transport.get_write_buffer_size() > 0
+        has_more = cycle is not None and cycle.response_complete and (cycle.more_body or is_unread)
+        is_stuck = self._is_answered or has_more
         if not is_stuck:
             self._stuck_since = None
         elif self._stuck_since is None:
