@@ -13,7 +13,7 @@ from features.sequences import Sequences
 # The time since the user's event before, in powers of 4 seconds: 1 is under 4 s, 2 under 16 s, ..., 14 over 2 years.
 # 0 is "no event before, or instants unknown".
 NUM_GAPS: Final = 16
-_MICROSECONDS: Final = 1_000_000
+_GAP_EDGES_US: Final = 4 ** np.arange(1, NUM_GAPS - 1, dtype=np.int64) * 1_000_000
 
 Ints = npt.NDArray[np.integer]
 
@@ -102,9 +102,7 @@ def time_gaps(sequences: Sequences) -> npt.NDArray[np.int32]:
     gaps = np.zeros(sequences.num_events, np.int32)
     if sequences.num_events == 0:
         return gaps
-    seconds = np.diff(sequences.ts) / _MICROSECONDS
-    buckets = 1 + np.floor(np.log2(np.maximum(seconds, 1.0)) / 2).astype(np.int32)
-    known = sequences.ts[1:] != 0
-    gaps[1:] = np.where(known, np.minimum(buckets, NUM_GAPS - 1), 0)
+    buckets = 1 + np.searchsorted(_GAP_EDGES_US, np.diff(sequences.ts), side="right")
+    gaps[1:] = np.where(sequences.ts[1:] != 0, buckets, 0)
     gaps[sequences.offsets[:-1][sequences.lengths > 0]] = 0
     return gaps

@@ -54,7 +54,7 @@ class MicroBatcher(Generic[Q, A]):
         *,
         max_batch: int,
         executor: Executor,
-        loop_seconds: float = 0.03,
+        loop_seconds: float = 0.1,
         newcomers: Callable[[], int] = int,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
