@@ -31,7 +31,7 @@ def test_recommend_when_asked_over_http_then_items_come_with_their_origin(http: 
     assert len(ids(answer)) == 3
     assert body["strategy"] == "history"
     assert set(body) == {
-        *("items", "strategy", "personalised"),
+        *("items", "strategy", "personalised", "live_state"),
         *("release_id", "model_version", "unknown_items", "unread_event_types"),
     }
     assert set(body["items"][0]) - {"strategy"} == {"item_id", "score", "title", "reason"}
@@ -213,6 +213,7 @@ def test_events_when_sent_again_then_they_count_once(http: httpx.Client) -> None
         "rejected": [],
         "without_consent": 0,
         "unread_event_types": [],
+        "unknown_items": [],
     }
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda _: httpx.post(f"{http.base_url}/v1/events", json=batch), range(8)))
