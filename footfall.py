@@ -25,6 +25,7 @@ VERBS: Final = {
     "report": ("features.commands.report", "write pages for people: customers, one customer's year"),
     "promote": ("training.commands.promote", "join parts into a release and serve it, if its model has earned it"),
     "serve": ("serving.commands.serve", "answer requests from a release"),
+    "settings": ("serving.commands.settings", "list every setting of the service, its default and its meaning"),
     "rules": ("serving.commands.rules", "check merchandising rules and experiments before they are served"),
     "keys": ("serving.commands.keys", "make, list and revoke the keys that callers of the service show"),
     "webhooks": ("serving.commands.webhooks", "send what waits in the outbox; look at what was given up; make secrets"),
