@@ -21,9 +21,12 @@ def send(store: Path, *, config: Path) -> dict[str, Any]:
         store: release store.
         config: YAML file of the service's settings, whose `webhooks` name the endpoints.
     """
+    from prometheus_client import CollectorRegistry
+
     from features.release import ReleaseStore
     from serving.engine import Engine
     from serving.live.opening import open_live
+    from serving.outbox.metrics import OutboxMetrics
     from serving.outbox.outbox import Outbox
     from serving.privacy.erasures import ErasureWatch
     from serving.release.state import ReleaseState
@@ -32,7 +35,8 @@ def send(store: Path, *, config: Path) -> dict[str, Any]:
     releases = ReleaseStore(root=Path(settings.store))
     live = open_live(settings.live, Path(settings.store))
     engine = Engine(ReleaseState.load(releases, settings.release_id), live, ErasureWatch(releases.erasures))
-    outbox = Outbox(settings.webhooks, releases.root, lambda: engine)
+    nobody_asks = OutboxMetrics(CollectorRegistry())  # the service counts; what this process does ends with it
+    outbox = Outbox(settings.webhooks, releases.root, lambda: engine, metrics=nobody_asks)
     try:
         added = outbox.fill()
         dropped = outbox.forget()
