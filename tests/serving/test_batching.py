@@ -53,7 +53,7 @@ def test_ask_when_batches_are_slow_then_the_loop_goes_on_and_a_caller_may_give_u
 
     async def ask_all() -> int:
         with ThreadPoolExecutor(1) as executor:
-            batcher = MicroBatcher(slowly, max_batch=8, executor=executor)
+            batcher = MicroBatcher(slowly, max_batch=8, executor=executor, loop_seconds=0.03)
             await batcher.ask(0)  # on the loop: nobody knew
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(batcher.ask(1), 0.01)
