@@ -11,7 +11,13 @@ from tests.serving.access.guarded import Guarded
 from tests.serving.server_process import Server
 from tests.serving.tiny_release import build
 
-LIMITS = {"header_seconds": 1.0, "body_seconds": 0.6, "max_header_bytes": 16_384, "max_connections": 40}
+LIMITS = {
+    "header_seconds": 1.0,
+    "body_seconds": 0.6,
+    "max_header_bytes": 16_384,
+    "max_connections": 200,
+    "max_wait_seconds": 0.02,
+}
 
 
 @pytest.fixture(scope="session")

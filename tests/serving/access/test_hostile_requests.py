@@ -144,7 +144,7 @@ def test_request_when_it_is_no_http_or_says_its_length_twice_then_it_is_refused_
 
 def test_connections_when_there_are_too_many_then_more_are_told_to_come_back(guarded: Guarded) -> None:
     port = guarded.server.settings.port
-    held = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(60)]
+    held = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(230)]
     time.sleep(0.3)
     late = held[-1]
     late.sendall(guarded.head() + b"{}")
