@@ -40,7 +40,8 @@ class LiveReads:
         """
         batch = _Batch(ids=set(user_ids))
         self._local.batch = batch
-        self._fill(batch, batch.ids)
+        if batch.ids:
+            self._fill(batch, batch.ids)
         try:
             yield
         finally:

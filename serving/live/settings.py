@@ -9,7 +9,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from features.errors import ConfigError
+from features.columns import EVENT_TYPES
+from features.errors import ConfigError, did_you_mean
 
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _PREFIX: Final = re.compile(r"[\w-]+")
@@ -53,6 +54,10 @@ class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise ConfigError(f"live.{name}: expected a number above 0, found {value}.")
         if self.url and not self.url.startswith(_SCHEMES):
             raise ConfigError(f"live.url: expected one that begins with {', '.join(_SCHEMES)}, found {self.url!r}.")
+        for name in self.logged_only:
+            if name not in EVENT_TYPES:
+                hint = did_you_mean(name, EVENT_TYPES)
+                raise ConfigError(f"live.logged_only: expected event types of the contract, found {name!r}.{hint}")
         if not _PREFIX.fullmatch(self.prefix):
             raise ConfigError(f"live.prefix: expected letters, digits, _ and -, found {self.prefix!r}.")
         if self.url and self.file:
