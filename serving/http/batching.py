@@ -45,6 +45,7 @@ class MicroBatcher(Generic[Q, A]):
         executor: where slow batches are computed, one at a time.
         loop_seconds: a batch that is expected to take longer is slow; 0 computes all in the executor.
         newcomers: how many connections were ever let in.
+        observe: told of each batch: its size, how many wait for the next, and the seconds it took.
         clock: seconds.
     """
 
@@ -56,6 +57,7 @@ class MicroBatcher(Generic[Q, A]):
         executor: Executor,
         loop_seconds: float = 0.1,
         newcomers: Callable[[], int] = int,
+        observe: Callable[[int, int, float], None] = lambda *_: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._compute = compute
@@ -63,6 +65,7 @@ class MicroBatcher(Generic[Q, A]):
         self._executor = executor
         self._loop_seconds = loop_seconds
         self._newcomers = newcomers
+        self._observe = observe
         self._clock = clock
         self._pace = Pace()
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
@@ -119,7 +122,9 @@ class MicroBatcher(Generic[Q, A]):
         except Exception as error:
             return error
         finally:
-            self._pace.add(self._clock() - started)
+            seconds = self._clock() - started
+            self._pace.add(seconds)
+            self._observe(len(questions), len(self._waiting), seconds)
 
     @staticmethod
     def _settle(held: Sequence[tuple[Q, asyncio.Future[A]]], answers: Sequence[A] | BaseException) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from serving import timings
 from serving.api.customer_schemas import MembersRequest, PreviewRequest, SegmentsRequest
 from serving.api.decoding import decode_body, decode_query
 from serving.api.demand_schemas import AlertsRequest, DemandRequest
@@ -34,6 +35,7 @@ from serving.api.schemas import (
 )
 from serving.engine import Engine
 from serving.engines import Engines, Routed, add_events_routed, recommend_routed
+from serving.http.awaited import Awaited
 from serving.http.batching import MicroBatcher
 from serving.http.protocol import GuardedProtocol
 from serving.http.release_calls import change_release, served_release
@@ -62,6 +64,7 @@ class Handlers:
         self.engines: Engines | None = None
         self.metrics: ServiceMetrics | None = None
         self._outbox: Outbox | None = None
+        self._awaited = Awaited()
         self._batcher: Batcher | None = None
         self._keeper: MicroBatcher[tuple[Engine, EventsRequest], EventsAnswer | RequestError] | None = None
         # One thread computes: FAISS and ONNX Runtime hold one thread each, and batches gather meanwhile.
@@ -79,7 +82,9 @@ class Handlers:
             max_batch=self._settings.max_batch,
             executor=self._compute,
             newcomers=lambda: GuardedProtocol.let_in,
+            observe=metrics.observe_batch,
         )
+        timings.tell(metrics.observe_timing)
         # Requests that arrive while the disk is waited for share the next wait.
         self._keeper = MicroBatcher(
             add_events_routed, max_batch=_MOST_KEPT_TOGETHER, executor=self._storage, loop_seconds=0
@@ -142,6 +147,7 @@ class Handlers:
         answer = await self._batcher.ask(self.engines.route(request))
         if isinstance(answer, RequestError):
             raise answer
+        self._awaited.answered(request.user_id)
         if self.metrics is not None:
             self.metrics.observe_recommendation(request.surface, answer.strategy, time.perf_counter() - started)
         return to_json(answer)
@@ -157,6 +163,7 @@ class Handlers:
         answer = await self._keeper.ask((engine, request))
         if isinstance(answer, RequestError):
             raise answer
+        self._awaited.acknowledged(request.events)
         if self._outbox is not None:
             self._outbox.notice(request.events)
         if self.metrics is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -11,6 +12,7 @@ import msgspec
 
 from features import columns as c
 from features.contract.check import UNIT_EVENT_TYPES
+from serving import timings
 from serving.api.decoding import explain
 from serving.api.errors import RequestError
 from serving.api.schemas import EventsAnswer, EventsRequest, NewEvent, RejectedEvent
@@ -53,11 +55,21 @@ def ingest(
         LiveStateError: the store cannot be reached; no row of any request was acknowledged.
     """
     checked = [checked_rows(request.events) for request in requests]
-    added = live.add_together([[event for _, event in good] for good, _ in checked], judge=Gate(erased, consents))
+    with timings.timed("store_write"):
+        added = live.add_together([[event for _, event in good] for good, _ in checked], judge=Gate(erased, consents))
+    _tell_lags([good for good, _ in checked])
     return [
         _answer(good, [*rejected, *_of_erased(good, one)], one, knows_item=knows_item, reads=reads)
         for (good, rejected), one in zip(checked, added, strict=True)
     ]
+
+
+def _tell_lags(batches: Sequence[Sequence[tuple[int, LiveEvent]]]) -> None:
+    """Tell how long ago the newest event of each request happened, now that it is kept; 0 stands for just now."""
+    now_us = time.time_ns() // 1_000
+    for good in batches:
+        newest_us = max((event.ts_us or now_us for _, event in good), default=now_us)
+        timings.measured("lag_acknowledged", (now_us - newest_us) / 1e6)
 
 
 def _of_erased(good: Sequence[tuple[int, LiveEvent]], added: AddedEvents) -> list[RejectedEvent]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from serving import timings
 from serving.live.store import LiveStateError, LiveStore, LiveUser
 
 
@@ -86,6 +87,7 @@ class LiveReads:
             batch.is_readable = False
 
     def _read(self, user_ids: Iterable[str]) -> dict[str, LiveUser]:
-        found = self._store.read(user_ids)
+        with timings.timed("store_read"):
+            found = self._store.read(user_ids)
         self._may_hold_consents = self._store.holds_consents
         return found

@@ -6,10 +6,20 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+_LAGS: Final = (0.01, 0.1, 0.5, 1, 5, 30, 60, 300, 3_600, 21_600, 86_400)
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -41,19 +51,67 @@ class ServiceMetrics:
             registry=registry,
         )
         self._events = Counter("footfall_events", "Events sent, by what became of them", ["outcome"], registry=registry)
+        self._batch_size = Histogram(
+            "footfall_recommend_batch", "Requests computed together", buckets=_SIZES, registry=registry
+        )
+        self._batch_seconds = Histogram(
+            "footfall_recommend_batch_seconds", "Time to compute a batch", buckets=_BUCKETS, registry=registry
+        )
+        self._waiting = Gauge(
+            "footfall_recommend_waiting",
+            "Requests that wait for the next batch",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._store = Histogram(
+            "footfall_live_store_seconds",
+            "Time to read live state for a batch of requests, or to keep a batch of events",
+            ["operation"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._lag = Histogram(
+            "footfall_event_lag_seconds",
+            "acknowledged: from when the newest event of a request happened until it was kept; answered: from then until "
+            "the same worker's next answer to its customer",
+            ["until"],
+            buckets=_LAGS,
+            registry=registry,
+        )
+        # Finding the child of a set of labels takes longer than counting: each is found once.
+        self._children: dict[tuple[str, ...], Histogram] = {}
 
     def observe_request(self, route: str, status: int, seconds: float) -> None:
         """Count one request under its route's template, such as ``/v1/customers/{user_id}``."""
-        self._requests.labels(route=route, status=str(status)).observe(seconds)
+        self._histogram(self._requests, "requests", route, str(status)).observe(seconds)
 
     def observe_recommendation(self, surface: str, strategy: str, seconds: float) -> None:
         """Count one answered recommendation."""
-        self._recommended.labels(surface=surface, strategy=strategy).observe(seconds)
+        self._histogram(self._recommended, "recommended", surface, strategy).observe(seconds)
+
+    def observe_batch(self, size: int, waiting: int, seconds: float) -> None:
+        """Count one batch of recommendations."""
+        self._batch_size.observe(size)
+        self._batch_seconds.observe(seconds)
+        self._waiting.set(waiting)
+
+    def observe_timing(self, name: str, seconds: float) -> None:
+        """Keep what ``serving.timings`` tells: ``store_read``, ``store_write``, ``lag_acknowledged``, ``lag_answered``."""
+        kind, _, of = name.partition("_")
+        family = {"store": self._store, "lag": self._lag}.get(kind)
+        if family is not None:
+            self._histogram(family, kind, of).observe(max(0.0, seconds))
 
     def count_events(self, *, accepted: int, duplicates: int, rejected: int) -> None:
         """Count a batch of events."""
         for outcome, number in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
             self._events.labels(outcome=outcome).inc(number)
+
+    def _histogram(self, family: Histogram, *names: str) -> Histogram:
+        child = self._children.get(names)
+        if child is None:
+            child = self._children[names] = family.labels(*names[1:])
+        return child
 
     def exposition(self) -> bytes:
         """Return what Prometheus scrapes, added up over all workers."""
