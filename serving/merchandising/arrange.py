@@ -11,7 +11,7 @@ Scores stay the surface's own, whatever the order becomes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -129,43 +129,31 @@ def pins_in_force(
 def placed(codes: Sequence[int], pins: dict[int, Place], limits: Sequence[Limit], *, k: int) -> list[int]:
     """Return which candidate stands at each place: its row, or ``-1 - code`` for a pinned item.
 
-    A list whose next place nobody may take ends there, and pins of later places follow.
+    Where no candidate may take a place, the next pinned item moves up to it; the list ends where there is none.
 
     Args:
         codes: of the candidates, best first, none of a pinned item.
         pins: by place.
-        limits: caps; a pinned item counts, wherever else it stands.
+        limits: caps; a pinned item counts.
         k: places.
     """
-    if not limits:
-        return _placed_freely(len(codes), pins, k)
-    queue = _Queue(codes, limits, [pin for pin in pins.values() if pin.place < k])
+    if not pins and not limits:
+        return list(range(min(len(codes), k)))
+    queue = _Queue(codes, limits, pins.values(), k=k)
+    later = sorted(pins, reverse=True)  # the next one last
     found: list[int] = []
     for place in range(k):
-        if place in pins:
-            found.append(-1 - pins[place].code)
+        if later and later[-1] == place:
+            found.append(-1 - pins[later.pop()].code)
         elif (row := queue.take(place)) is not None:
             found.append(row)
+        elif later:
+            pin = pins[later.pop()]
+            queue.move(pin, place)
+            found.append(-1 - pin.code)
         else:
-            found += [-1 - pins[later].code for later in sorted(pins) if place < later]
             break
-    return found[:k]
-
-
-def _placed_freely(num: int, pins: dict[int, Place], k: int) -> list[int]:
-    rows = iter(range(num))
-    if not pins:
-        return list(range(min(num, k)))
-    found: list[int] = []
-    for place in range(k):
-        if place in pins:
-            found.append(-1 - pins[place].code)
-        elif (row := next(rows, None)) is not None:
-            found.append(row)
-        else:
-            found += [-1 - pins[later].code for later in sorted(pins) if place < later]
-            break
-    return found[:k]
+    return found
 
 
 class _Queue:
@@ -177,15 +165,18 @@ class _Queue:
         codes: of the candidates.
         limits: caps.
         pins: they count.
+        k: places.
     """
 
-    def __init__(self, codes: Sequence[int], limits: Sequence[Limit], pins: Sequence[Place]) -> None:
+    def __init__(self, codes: Sequence[int], limits: Sequence[Limit], pins: Collection[Place], *, k: int) -> None:
+        self._limits = limits
         self._groups = [limit.groups[np.asarray(codes, np.int64)].tolist() for limit in limits]
         self._firsts = [limit.first or _EVERYWHERE for limit in limits]
         self._mosts = [limit.most for limit in limits]
         self._held: list[dict[int, int]] = [{} for _ in limits]
+        self._k = k
         for limit, held, first in zip(limits, self._held, self._firsts, strict=True):
-            for group in (int(limit.groups[pin.code]) for pin in pins if pin.place < first):
+            for group in (int(limit.groups[pin.code]) for pin in pins if pin.place < min(first, k)):
                 held[group] = held.get(group, 0) + 1
         self._rows = list(range(len(codes)))[::-1]  # the next one last
         self._waiting: list[tuple[int, int]] = []  # until which place, row
@@ -202,6 +193,13 @@ class _Queue:
                 return row
             self._waiting.append((until, row))
         return None
+
+    def move(self, pin: Place, place: int) -> None:
+        """Count a pinned item that has moved up to a place."""
+        for limit, first, held in zip(self._limits, self._firsts, self._held, strict=True):
+            if place < first and pin.place >= min(first, self._k):
+                group = int(limit.groups[pin.code])
+                held[group] = held.get(group, 0) + 1
 
     def _blocked_until(self, row: int, place: int) -> int:
         until = 0

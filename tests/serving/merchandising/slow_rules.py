@@ -99,18 +99,24 @@ def shown(tiny: TinyRelease, ranking: Sequence[str], rules: Sequence[Rule], *, k
 
 
 def laid_out(tiny: TinyRelease, free: list[str], pins: dict[int, str], caps: list[Cap], k: int) -> list[str]:
+    """Go through the places; ``found`` holds pinned items where they will stand if nothing moves them up."""
     found: dict[int, str] = {place: item for place, item in pins.items() if place < k}
+    beyond = [pins[place] for place in sorted(pins) if place >= k]
     for place in range(k):
         if place in found:
             continue
         fitting = [item for item in free if all(_fits(tiny, cap, item, place, found) for cap in caps)]
-        if not fitting:
-            return [found[at] for at in sorted(found) if at < place] + [pins[at] for at in sorted(pins) if at > place][
-                : k - place
-            ]
-        found[place] = fitting[0]
-        free = [item for item in free if item != fitting[0]]
-    return [found[place] for place in range(k)]
+        later = sorted(at for at in found if at > place)
+        if fitting:
+            found[place] = fitting[0]
+            free = [item for item in free if item != fitting[0]]
+        elif later:
+            found[place] = found.pop(later[0])
+        elif beyond:
+            found[place] = beyond.pop(0)
+        else:
+            break
+    return [found[place] for place in sorted(found)]
 
 
 def _fits(tiny: TinyRelease, cap: Cap, item: str, place: int, found: dict[int, str]) -> bool:

@@ -101,7 +101,7 @@ def test_recommend_under_any_rules_then_it_is_as_applied_one_by_one(
     shop.sell_by(*chosen)
     shop.tell(**{item.replace("-", "_"): 0 for item in out})
     answer = ask(shop.engine, user_id=f"user-{user}", k=k, explain=True)
-    assert ids(answer) == shown(tiny, ranking, shop.rules.rules, k=k, out=out)
+    assert ids(answer) == shown(tiny, ranking, shop.rules.rules, k=k, out=out), (user, k, chosen, out)
 
 
 def test_recommend_when_a_pinned_item_is_banned_filtered_or_out_of_stock_then_it_is_not_shown(
