@@ -228,8 +228,9 @@ def test_redis_when_it_hangs_and_consents_were_changed_then_lists_are_quick_and_
 
 def test_risk_when_redis_is_not_set_to_keep_what_it_acknowledges_then_it_is_told(own_redis: RedisProcess) -> None:
     live = opened(url=own_redis.url)
-    assert live.risk() == ""
     client = redis.Redis.from_url(own_redis.url)
+    client.config_set("appendfsync", "always")
+    assert live.risk() == ""
     client.config_set("appendfsync", "everysec")
     assert "a power cut loses up to 2 seconds" in live.risk()
     assert opened(url=own_redis.url, durability="process").risk() == ""
