@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -14,6 +13,7 @@ from features import columns as c
 from features.identity.map import IdentityMap
 from features.privacy.consents import ALWAYS, Consent, ConsentBook
 from features.vocabulary import FIRST, Vocabulary
+from serving.kept import kept
 from serving.live.reads import LiveReads
 from serving.live.store import ConsentChange, LiveStore
 from serving.surfaces.clock import wall_clock_us
@@ -84,7 +84,7 @@ class ConsentWatch:
         self._reads = reads
         self._links = links
         self._wall = wall
-        self._of_book = lru_cache(_HELD_CUSTOMERS)(self._read_book)  # looked up for every request
+        self._of_book = kept(self._read_book, maxsize=_HELD_CUSTOMERS)  # looked up for every request
 
     def ids_of(self, user_id: str) -> Sequence[str]:
         """Return all ids of a customer, the one asked for and the customer's own among them."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +10,7 @@ from features.errors import did_you_mean
 from features.vocabulary import FIRST
 from serving.api.errors import RequestError
 from serving.api.schemas import Filters
+from serving.kept import kept
 
 Ints = npt.NDArray[np.integer]
 
@@ -27,7 +26,7 @@ class CatalogFilter:
         self._price = catalog.price
         self._category, self._categories = _factorised(catalog.category)
         self._brand, self._brands = _factorised(catalog.brand)
-        self._answers = lru_cache(maxsize=128)(self._select)
+        self._answers = kept(self._select, maxsize=128)
 
     def codes(self, filters: Filters) -> Ints:
         """Return the item codes that a filter leaves, rising.
