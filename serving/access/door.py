@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import math
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
@@ -146,7 +147,7 @@ class Door:
     def _check_own_page(self, headers: Headers) -> None:
         """Keep other sites' pages from calling through the browser of someone who can reach a service without keys."""
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        if not self._is_own_name(host):
+        if not _is_own_name(host, self._access.hosts):
             raise RequestError(
                 403,
                 "host_refused",
@@ -159,11 +160,14 @@ class Door:
                 403, "origin_refused", f"Pages of {origin!r} may not call; name it in access.cors.origins, or use keys."
             )
 
-    def _is_own_name(self, host: str) -> bool:
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if "." not in name or name.endswith(".localhost") or name in self._access.hosts:
-            return True
-        return all(part.isdigit() for part in name.split("."))
+
+@lru_cache(maxsize=256)
+def _is_own_name(host: str, allowed: tuple[str, ...]) -> bool:
+    """Return whether a name cannot be one that a stranger lets lead here: an address, or a name without a domain."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    if "." not in name or name.endswith(".localhost") or name in allowed:
+        return True
+    return all(part.isdigit() for part in name.split("."))
 
 
 def is_loopback(host: str) -> bool:

@@ -91,7 +91,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End the request; a connection whose answer came before the end of the body waits for its next one."""
         cycle = self.cycle
-        if not self._is_answered and not cycle.response_complete:
+        if not self._is_answered and (cycle is None or not cycle.response_complete):
             super().on_message_complete()
             return
         if not self._is_answered:

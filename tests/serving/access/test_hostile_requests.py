@@ -142,6 +142,12 @@ def test_request_when_it_is_no_http_or_says_its_length_twice_then_it_is_refused_
     assert b"connection: close" in answer.lower()
 
 
+def test_upgrade_when_a_websocket_is_asked_for_then_it_is_refused(guarded: Guarded) -> None:
+    head = b"GET /v1/customers HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    answer = guarded.say(head + b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+    assert status(answer) in (401, 403, 426)
+
+
 def test_connections_when_there_are_too_many_then_more_are_told_to_come_back(guarded: Guarded) -> None:
     port = guarded.server.settings.port
     held = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(230)]
