@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -16,22 +15,19 @@ import numpy.typing as npt
 from features.errors import ReleaseError
 from features.recommendations import Recommendations
 from features.vocabulary import FIRST
-from serving.retrieval.nearest import Bitmap, Nearest, scores_of
+from serving.retrieval.nearest import Nearest, scores_of
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float32]
 
 # Where the index would have to rank more than this share of all items, ranking them all is as quick and exact.
 _DEEPEST_SHARE: Final = 0.25
-# Where a filter leaves less than this share, what it leaves is ranked exactly.
-_NARROW_SHARE: Final = 0.05
-# The same for so few items, whatever their share: it takes no longer than to ask the index.
+# Where a filter leaves less than this share, what it leaves is ranked exactly: no slower, and it loses none.
+_NARROW_SHARE: Final = 0.25
+# The same for so few items, whatever their share.
 _FEW_ITEMS: Final = 40_000
-# From this share on, the best of all hold enough that pass: ask for so many more.
-_WIDE_SHARE: Final = 0.25
 # Those that pass are not spread evenly: look this much deeper than their share asks for.
 _HEADROOM: Final = 1.25
-_KEPT_FILTERS: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,8 +106,8 @@ class ItemIndex:
         for row, ask in enumerate(asks):
             found = lists[row]
             if found is None or len(found[0]) < ask.k:
-                lists[row] = self._filtered(user_vecs[row], ask)
-        return Recommendations.from_lists(*map(list, zip(*(one for one in lists if one is not None), strict=True)))
+                lists[row] = self.search_exactly(user_vecs[row], ask)
+        return _lined_up([one for one in lists if one is not None])
 
     def search_exactly(self, user_vec: Floats, ask: Ask) -> tuple[Ints, Floats]:
         """Rank every item that may be answered; ties go to the smaller code."""
@@ -137,7 +133,7 @@ class ItemIndex:
         """How deep to search so that ``k`` items remain, with room to spare; 0 not to ask all of the index."""
         wanted = ask.k + len(ask.excluded)
         share = self._share(ask)
-        if share < _WIDE_SHARE or (ask.allowed is not None and len(ask.allowed) <= _FEW_ITEMS):
+        if share < _NARROW_SHARE or (ask.allowed is not None and len(ask.allowed) <= _FEW_ITEMS):
             return 0
         depth = wanted if share == 1.0 else int(_HEADROOM * wanted / share) + 8
         return depth if depth <= _DEEPEST_SHARE * self.num_available else 0
@@ -146,19 +142,6 @@ class ItemIndex:
         """Return how much of what the index holds may be answered."""
         num_allowed = self.num_available if ask.allowed is None else len(ask.allowed)
         return min(1.0, num_allowed / max(1, self._nearest.num_items))
-
-    def _filtered(self, user_vec: Floats, ask: Ask) -> tuple[Ints, Floats]:
-        """Answer a question that leaves part of the items: by the cells that hold them where they are many."""
-        allowed = ask.allowed
-        if allowed is None or not self._nearest.is_partitioned:
-            return self.search_exactly(user_vec, ask)
-        if len(allowed) <= _FEW_ITEMS or self._share(ask) < _NARROW_SHARE:
-            return self.search_exactly(user_vec, ask)
-        scores, codes = self._nearest.search_among(
-            user_vec, ask.k + len(ask.excluded), self._bitmap(_ByIdentity(allowed))
-        )
-        found = self._kept(codes, scores, np.ones(len(codes), bool), Ask(k=ask.k, excluded=ask.excluded))
-        return found if len(found[0]) == ask.k else self.search_exactly(user_vec, ask)
 
     def _kept(self, codes: Ints, scores: Floats, shown: npt.NDArray[np.bool_], ask: Ask) -> tuple[Ints, Floats]:
         """Return the first ``k`` of those shown that a question allows."""
@@ -176,20 +159,12 @@ class ItemIndex:
         marked[codes] = True
         return marked
 
-    @lru_cache(maxsize=_KEPT_FILTERS)  # noqa: B019 - one index a release, and both go together
-    def _bitmap(self, allowed: _ByIdentity) -> Bitmap:
-        marked = self._marked(allowed.codes) & self._available
-        return Bitmap(marked[self._nearest.codes])
 
-
-class _ByIdentity:
-    """Codes that are the same only where they are the same array: the answer to one filter is kept and given again."""
-
-    def __init__(self, codes: Ints) -> None:
-        self.codes = codes
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIdentity) and self.codes is other.codes
-
-    def __hash__(self) -> int:
-        return id(self.codes)
+def _lined_up(lists: Sequence[tuple[Ints, Floats]]) -> Recommendations:
+    """Return lists that are known to fall; checking them again would take longer than putting them in a row."""
+    if not lists:
+        return Recommendations.from_lists([], [])
+    offsets = np.zeros(len(lists) + 1, np.int64)
+    np.cumsum([len(codes) for codes, _ in lists], out=offsets[1:])
+    item, score = (np.concatenate(column) for column in zip(*lists, strict=True))
+    return Recommendations(offsets=offsets, item=item, score=score)

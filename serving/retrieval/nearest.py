@@ -1,14 +1,16 @@
-"""FAISS as the service asks it: the nearest of all items, of those that a filter leaves, and exact scores of a few."""
+"""FAISS as the service asks it: the nearest of all items, and exact scores of some."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Final
 
-import faiss
+import faiss as _faiss
 import numpy as np
 import numpy.typing as npt
 
+from serving.kept import kept
+
+faiss: Any = _faiss  # its types lack most of what it holds
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float32]
 
@@ -25,7 +27,7 @@ class Nearest:
         index: inner product; its ids are item codes.
     """
 
-    def __init__(self, index: faiss.Index) -> None:
+    def __init__(self, index: Any) -> None:
         faiss.omp_set_num_threads(1)
         self._index = index
         has_map = hasattr(index, "id_map")
@@ -35,59 +37,30 @@ class Nearest:
         self._reranks = isinstance(self._inner, faiss.IndexRefine)
         base = faiss.downcast_index(self._inner.base_index) if self._reranks else self._inner
         self._num_visited = int(base.nprobe) if isinstance(base, faiss.IndexIVF) else 0
+        self._thoroughness = kept(self._thoroughness_of, maxsize=256)
 
     @property
     def num_items(self) -> int:
         """How many items it holds."""
         return int(self._index.ntotal)
 
-    @property
-    def is_partitioned(self) -> bool:
-        """Whether the items lie in cells, so that a search among a few looks at few."""
-        return self._num_visited > 0
-
     def search(self, vecs: Floats, depth: int) -> tuple[Floats, Ints]:
         """Return scores and codes of the nearest items, best first, ``[Q, depth]``; codes are -1 where there are fewer."""
-        params = self._reranking(_rounded_up(depth)) if self._reranks else None
+        params = self._thoroughness(_rounded_up(depth))
         scores, places = self._inner.search(np.ascontiguousarray(vecs, np.float32), depth, params=params)
         return scores, np.where(places < 0, -1, self.codes[places])
 
-    def search_among(self, vec: Floats, k: int, allowed: Bitmap) -> tuple[Floats, Ints]:
-        """Return scores and codes of the nearest items that a bitmap marks, best first, at most ``k``.
-
-        The fewer are marked, the more cells are visited, so that as many candidates are met.
-        """
-        share = allowed.num / max(1, self.num_items)
-        inside = faiss.SearchParametersIVF(sel=allowed.selector, nprobe=int(self._num_visited / max(share, 1e-3)))
-        params = inside
+    def _thoroughness_of(self, depth: int) -> Any:
+        """Return the settings of a list so long: as the index was tuned, and more for a longer one, which reaches farther."""
+        params = None
+        if self._num_visited:
+            params = faiss.SearchParametersIVF(nprobe=int(self._num_visited * max(1.0, depth / _TUNED_K)))
         if self._reranks:
-            params = faiss.IndexRefineSearchParameters(k_factor=self._factor(k), base_index_params=inside)
-        scores, places = self._inner.search(np.ascontiguousarray(vec[None], np.float32), k, params=params)
-        held = places[0] >= 0
-        return scores[0][held], self.codes[places[0][held]]
-
-    @lru_cache(maxsize=256)  # noqa: B019 - one index a release, and both go together
-    def _reranking(self, depth: int) -> Any:
-        """Return what an index that ranks its best again is told."""
-        return faiss.IndexRefineSearchParameters(k_factor=self._factor(depth))
-
-    def _factor(self, depth: int) -> float:
-        """Return how many times a list's items are ranked again: as it was tuned, less of what lies beyond."""
-        tuned, beyond = float(self._inner.k_factor), max(0, depth - _TUNED_K)
-        return (tuned * (depth - beyond) + min(tuned, _RERANKED_BEYOND) * beyond) / depth
-
-
-class Bitmap:
-    """Which places of an index a filter leaves, a bit each.
-
-    Args:
-        marked: bool ``[N]``.
-    """
-
-    def __init__(self, marked: npt.NDArray[np.bool_]) -> None:
-        self._bits = np.packbits(marked, bitorder="little")  # FAISS reads them where they are
-        self.num = int(marked.sum())
-        self.selector = faiss.IDSelectorBitmap(len(self._bits), faiss.swig_ptr(self._bits))
+            tuned, beyond = float(self._inner.k_factor), max(0, depth - _TUNED_K)
+            reranked = tuned * (depth - beyond) + min(tuned, _RERANKED_BEYOND) * beyond
+            more = {} if params is None else {"base_index_params": params}
+            params = faiss.IndexRefineSearchParameters(k_factor=reranked / depth, **more)
+        return params
 
 
 def scores_of(vectors: Floats, codes: Ints, vec: Floats) -> Floats:
