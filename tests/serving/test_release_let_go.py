@@ -46,7 +46,7 @@ def _ask_everything(engine) -> None:  # type: ignore[no-untyped-def]
             engine.recommend([RecommendRequest(**ask), RecommendRequest(**ask | {"user_id": "new"})])
     engine.customer("user-3")
     engine.audiences()
-    engine.search_items(ItemSearch(query="thing"))
+    engine.search_items(ItemSearch(search="thing"))
 
 
 def test_kept_when_its_object_goes_then_it_goes_too_and_answers_are_kept_until_then(uncollected: None) -> None:
