@@ -20,6 +20,7 @@ from serving.live.opening import open_live
 from serving.merchandising.house import Merchandising
 from serving.merchandising.stock import STOCK_FILE, LiveStock
 from serving.privacy.erasures import ErasureWatch
+from serving.process.memory import give_back
 from serving.process.settings import ServeSettings
 from serving.process.wishes import followed_wishes
 from serving.release.board import DIGESTS_FILE, Board, Content
@@ -89,6 +90,7 @@ class Worker:
             ReleaseError: it is missing, damaged or does not fit; the message names the file.
         """
         self._follower.start()
+        give_back()
         if self._settings.webhooks.endpoints:
             self._start_outbox()
 
@@ -128,9 +130,11 @@ class Worker:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
+    """Let requests come first while something is loaded."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         yield
     finally:
         sys.setswitchinterval(before)
+        give_back()
