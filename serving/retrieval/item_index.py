@@ -26,8 +26,11 @@ _DEEPEST_SHARE: Final = 0.25
 _NARROW_SHARE: Final = 0.25
 # The same for so few items, whatever their share.
 _FEW_ITEMS: Final = 40_000
+# So many excluded items are looked past at first: of a long history most are not near.
+_HOPED_EXCLUDED: Final = 32
 # Those that pass are not spread evenly: look this much deeper than their share asks for.
 _HEADROOM: Final = 1.25
+_NOTHING: Final = (np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,17 +100,18 @@ class ItemIndex:
             user_vecs: float32 ``[Q, d]``.
             asks: ``[Q]``.
         """
-        lists: list[tuple[Ints, Floats] | None] = [None] * len(asks)
-        for depth, rows in self._by_depth(asks).items():
-            scores, codes = self._nearest.search(user_vecs[rows], depth)
-            shown = (codes >= FIRST) & self._available[codes]  # -1, where there is none, is not
-            for at, row in enumerate(rows):
-                lists[row] = self._kept(codes[at], scores[at], shown[at], asks[row])
+        lists: list[tuple[Ints, Floats]] = [_NOTHING] * len(asks)
+        for most_excluded in (_HOPED_EXCLUDED, None):  # as if few of them were near, then all where that was too few
+            short = [row for row, ask in enumerate(asks) if len(lists[row][0]) < ask.k]
+            for depth, rows in self._by_depth(asks, short, most_excluded).items():
+                scores, codes = self._nearest.search(user_vecs[rows], depth)
+                shown = (codes >= FIRST) & self._available[codes]  # -1, where there is none, is not
+                for at, row in enumerate(rows):
+                    lists[row] = self._kept(codes[at], scores[at], shown[at], asks[row])
         for row, ask in enumerate(asks):
-            found = lists[row]
-            if found is None or len(found[0]) < ask.k:
+            if len(lists[row][0]) < ask.k:
                 lists[row] = self.search_exactly(user_vecs[row], ask)
-        return _lined_up([one for one in lists if one is not None])
+        return _lined_up(lists)
 
     def search_exactly(self, user_vec: Floats, ask: Ask) -> tuple[Ints, Floats]:
         """Rank every item that may be answered; ties go to the smaller code."""
@@ -121,20 +125,29 @@ class ItemIndex:
         order = np.lexsort((codes, -scores))[: ask.k]
         return codes[order], scores[order]
 
-    def _by_depth(self, asks: Sequence[Ask]) -> dict[int, list[int]]:
-        """Return the questions that the index can answer, by how deep it is to look: one that asks for much costs no other."""
+    def _by_depth(self, asks: Sequence[Ask], short: Sequence[int], most_excluded: int | None) -> dict[int, list[int]]:
+        """Return the questions that the index can answer, by how deep it is to look: one that asks for much costs no other.
+
+        Args:
+            asks: all questions.
+            short: those without a list so far.
+            most_excluded: what is excluded counts for so many items; those of which that was tried already where ``None``.
+        """
         rows: dict[int, list[int]] = defaultdict(list)
-        for row, ask in enumerate(asks):
-            if depth := self._depth(ask):
+        for row in short:
+            num_excluded = len(asks[row].excluded)
+            if most_excluded is None and num_excluded <= _HOPED_EXCLUDED:
+                continue
+            if depth := self._depth(asks[row], min(num_excluded, most_excluded or num_excluded)):
                 rows[depth].append(row)
         return rows
 
-    def _depth(self, ask: Ask) -> int:
-        """How deep to search so that ``k`` items remain, with room to spare; 0 not to ask all of the index."""
-        wanted = ask.k + len(ask.excluded)
+    def _depth(self, ask: Ask, num_excluded: int) -> int:
+        """How deep to search so that ``k`` items remain, with room to spare; 0 not to ask the index."""
         share = self._share(ask)
         if share < _NARROW_SHARE or (ask.allowed is not None and len(ask.allowed) <= _FEW_ITEMS):
             return 0
+        wanted = ask.k + num_excluded
         depth = wanted if share == 1.0 else int(_HEADROOM * wanted / share) + 8
         return depth if depth <= _DEEPEST_SHARE * self.num_available else 0
 
