@@ -30,6 +30,8 @@ Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 FALLBACK: Final = "fallback"
 _EVERYWHERE: Final = 1 << 30
+# Diversity chooses among so many items, or twice the places that it gives.
+_SPREAD: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,7 +88,9 @@ def pooled(ranked: Ranked, plan: Plan, *, vectors: Vectors, created_us: Ints, no
     moved = np.zeros(m, bool)
     if plan.diversity and m > 1:
         num = 2 * plan.k if plan.limits or plan.explore else plan.k
-        spread = order[mmr_order(vectors[ranked.codes[order]], strength=plan.diversity, num=num)]
+        near = order[: max(_SPREAD, 2 * num)]
+        chosen = mmr_order(vectors[ranked.codes[near]], strength=plan.diversity, num=num)
+        spread = np.concatenate([near[chosen], order[len(near) :]])
         moved[spread[spread != order]] = True
         order = spread
     return Pool(ranked=ranked, order=order, moved=moved)

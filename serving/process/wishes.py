@@ -62,8 +62,7 @@ def followed_wishes(
         found = files.read(content.digest)
         for engine in engines():
             engine.merchandiser.prepare(found.rule_sets())
-        if names := found.release_ids():
-            want(names)
+        want(found.release_ids())
         return found
 
     return Followed[WishList](board, TOPIC, load=load)

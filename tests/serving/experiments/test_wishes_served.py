@@ -17,6 +17,7 @@ from tests.serving.tiny_release import build
 EXPERIMENTS = """
 experiments:
   draw: {surface: for_you, variants: {control: {}, explore: {weight: 1, explore: {half_life: 2, candidates: 10}}}}
+  model: {surface: trending, variants: {control: {}, other: {weight: 1, release: RELEASE}}}
 """
 
 
@@ -33,8 +34,9 @@ def test_served_wishes_when_files_change_then_all_workers_turn_and_what_is_wrong
 ) -> None:
     rules, experiments = tmp_path / "merchandising.yaml", tmp_path / "experiments.yaml"
     rules.write_text("rules: {top: {pin: {item-3: 1}}}\n")
-    experiments.write_text(EXPERIMENTS)
     tiny = build(tmp_path / "store", num_items=60)
+    other = tiny.store.create(tiny.release.parts)
+    experiments.write_text(EXPERIMENTS.replace("RELEASE", other.release_id))
     server = start_server(
         tiny.store.root, rules={"path": str(rules)}, experiments={"path": str(experiments)}, releases={"poll_seconds": 0.2}
     ).wait_until_ready()  # fmt: skip
@@ -62,10 +64,13 @@ def test_served_wishes_when_files_change_then_all_workers_turn_and_what_is_wrong
     assert stocked == {"changed": 1, "unknown_items": []}
     shown = [asked(surface="similar", item_id="item-9", k=50)["items"] for _ in range(6)]
     assert not any(item["item_id"] == "item-5" for items in shown for item in items)
+    until(lambda: asked(surface="trending", user_id="user-4")["release_id"] == other.release_id)
+    assert told()["experiments"][1]["missing_releases"] == []
     answer = asked(user_id="user-4")
+    assert answer["release_id"] == tiny.release.release_id
     assert answer["experiments"] == {"draw": "explore"}
     assert "footfall_rules_trouble 1.0" in client.get("/metrics").text
     server.stop()
-    held = ExposureLog.of_store(tiny.store.root).of(["user-4"])
+    held = [row for row in ExposureLog.of_store(tiny.store.root).of(["user-4"]) if row["campaign_id"] == "draw"]
     assert [row["item_id"] for row in held] == [item["item_id"] for item in answer["items"]]
     assert all(0 < row["propensity"] < 1 and row["variant"] == "explore" for row in held)
