@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,5 +80,5 @@ def _contract_row(event: LiveEvent) -> Mapping[str, Any]:
 
 
 def _consents(live: LiveStore) -> list[ConsentRow]:
-    found: Iterable[Any] = live.read(live.consenting()).values()
-    return [ConsentRow(*change) for user in found for change in user.consents]
+    found = live.consents_of(live.consenting()).values()
+    return [ConsentRow(*change) for changes in found for change in changes]

@@ -136,6 +136,20 @@ class RedisStore:
             for user, events, consents in zip(found[::3], found[1::3], found[2::3], strict=True)
         }
 
+    def consents_of(self, user_ids: Iterable[str]) -> dict[str, list[ConsentChange]]:
+        """Return the changes of consent of those who made any."""
+        ids = list(user_ids)
+        if not ids:
+            return {}
+        with self._link.explained():
+            changed = self._link.client.smismember(f"{self._prefix}:consenting", ids)
+            said = [id_ for id_, is_member in zip(ids, changed, strict=True) if is_member]
+            with self._link.client.pipeline(transaction=False) as pipeline:
+                for id_ in said:
+                    pipeline.zrange(f"{self._prefix}:consents:{id_}", 0, -1)
+                rows = pipeline.execute()
+        return {id_: _changes(id_, members) for id_, members in zip(said, rows, strict=True)}
+
     def kept_of(self, user_ids: Sequence[str]) -> list[LiveEvent]:
         """Return all that is kept of some ids' events; live ones know their id only while they are in the log too."""
         logged = [one.event for one in self._whole_log() if one.event.user_id in set(user_ids)]

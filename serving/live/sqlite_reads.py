@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -84,15 +84,21 @@ class CachedReads:
 
     def _read(self, ids: Sequence[str]) -> dict[str, LiveUser]:
         execute = self._connection.execute
-        consents: dict[str, list[ConsentChange]] = defaultdict(list)
-        for id_, purpose, granted, at_us in execute(_CONSENTS, (json.dumps(ids),)):
-            consents[id_].append(ConsentChange(id_, purpose, bool(granted), at_us))
+        consents = read_consents(self._connection, ids)
         found: dict[str, LiveUser] = {}
         for id_ in ids:
             events: list[LiveRow] = execute(_EVENTS, (id_,)).fetchall()
             said = consents.get(id_, ())
             found[id_] = LiveUser(events=events, consents=said) if events or said else _NOBODY
         return found
+
+
+def read_consents(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, list[ConsentChange]]:
+    """Return the changes of consent of those who made any, in order of arrival."""
+    found: dict[str, list[ConsentChange]] = {}
+    for id_, purpose, granted, at_us in connection.execute(_CONSENTS, (json.dumps(ids),)):
+        found.setdefault(id_, []).append(ConsentChange(id_, purpose, bool(granted), at_us))
+    return found
 
 
 def _since(user: LiveUser, since_us: int) -> LiveUser:

@@ -16,7 +16,7 @@ from typing import Final
 
 from serving.live.settings import LiveSettings
 from serving.live.sqlite_file import LiveFile
-from serving.live.sqlite_reads import GENERATION, CachedReads
+from serving.live.sqlite_reads import GENERATION, CachedReads, read_consents
 from serving.live.store import (
     AddedEvents,
     ConsentChange,
@@ -125,6 +125,11 @@ class SqliteStore:
         """Return what some ids sent, of those that sent anything."""
         with self._file.reading():
             return self._reads.users(user_ids, since_us=self._oldest_us(self._wall()))
+
+    def consents_of(self, user_ids: Iterable[str]) -> dict[str, list[ConsentChange]]:
+        """Return the changes of consent of those who made any."""
+        with self._file.reading() as connection:
+            return read_consents(connection, list(user_ids))
 
     def kept_of(self, user_ids: Sequence[str]) -> list[LiveEvent]:
         """Return all that is kept of some ids' events, live or in the log."""

@@ -136,6 +136,10 @@ class LiveStore(Protocol):
         """Return what some ids sent, of those that sent anything."""
         ...
 
+    def consents_of(self, user_ids: Iterable[str]) -> dict[str, list[ConsentChange]]:
+        """Return what ``read`` tells of consents alone, of those who changed any; quicker for many ids."""
+        ...
+
     def kept_of(self, user_ids: Sequence[str]) -> list[LiveEvent]:
         """Return all that is kept of some ids' events, live or in the log; an event may come twice. For looks, not for answers."""
         ...

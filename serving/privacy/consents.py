@@ -99,32 +99,36 @@ class ConsentWatch:
         return self._joined(user_id, [change for id_ in ids if id_ in said for change in said[id_].consents])
 
     def of_all(self, user_ids: Iterable[str]) -> dict[str, UserConsent]:
-        """Return the consents of several customers, by id, with one read."""
+        """Return the consents of several customers, by id, with one read.
+
+        Raises:
+            LiveStateError: live state cannot be read.
+        """
         ids = {user_id: self.ids_of(user_id) for user_id in user_ids}
-        said = self._reads.of({id_ for linked in ids.values() for id_ in linked})
+        said = self._live.consents_of({id_ for linked in ids.values() for id_ in linked})
         return {
-            user_id: self._joined(user_id, [change for id_ in linked if id_ in said for change in said[id_].consents])
+            user_id: self._joined(user_id, [change for id_ in linked for change in said.get(id_, ())])
             for user_id, linked in ids.items()
         }
 
     def allowed(self, user_ids: Sequence[str], purpose: str) -> set[str]:
         """Return those of many customers whom a purpose may be served with now."""
         ids = {user_id: self.ids_of(user_id) for user_id in user_ids}
-        said = self._reads.of({id_ for linked in ids.values() for id_ in linked})
+        said = self._live.consents_of({id_ for linked in ids.values() for id_ in linked})
         held = self._book.holding([self.customer_of(user_id) for user_id in ids], purpose, self._wall())
         found = dict(zip(ids, held.tolist(), strict=True))
         for user_id, linked in ids.items() if said else ():
-            if changes := [change for id_ in linked if id_ in said for change in said[id_].consents]:
+            if changes := [change for id_ in linked for change in said.get(id_, ())]:
                 found[user_id] = self._joined(user_id, changes).allows(purpose)
         return {user_id for user_id, is_held in found.items() if is_held}
 
     def held(self, customers: Vocabulary, purpose: str) -> npt.NDArray[np.bool_]:
         """Return, of every customer of a table, what ``allowed`` says, bool by row; only those who spoke are looked up."""
         found = self._book.holding(customers.ids, purpose, self._wall())
-        for customer in {self.customer_of(user_id) for user_id in self._live.consenting()}:
-            code = customers.code_of(customer)
-            if code >= FIRST:
-                found[code - FIRST] = self.of(customer).allows(purpose)
+        spoke = {self.customer_of(user_id) for user_id in self._live.consenting()}
+        codes = {customer: code for customer in spoke if (code := customers.code_of(customer)) >= FIRST}
+        for customer, consent in self.of_all(codes).items():
+            found[codes[customer] - FIRST] = consent.allows(purpose)
         return found
 
     def add(self, change: ConsentChange) -> UserConsent:
@@ -134,7 +138,7 @@ class ConsentWatch:
 
     def changes(self, user_ids: Iterable[str]) -> list[ConsentChange]:
         """Return what customers said to this service."""
-        return [change for user in self._reads.of(user_ids).values() for change in user.consents]
+        return [change for changes in self._live.consents_of(user_ids).values() for change in changes]
 
     def _silent(self) -> UserConsent:
         nothing = {purpose: Consent() for purpose in c.PURPOSES}

@@ -175,6 +175,8 @@ def test_consents_when_sent_then_in_order_of_arrival_and_once(live: LiveStore) -
     for change in changes:
         live.add_consent(change)
     assert live.read(["u"])["u"].consents == changes[:2]
+    assert live.consents_of(["nobody", "u"]) == {"u": changes[:2]}
+    assert live.consents_of([]) == {}
     assert live.consenting() == live.users() == ["u"]
     assert live.holds_consents
 
