@@ -62,6 +62,7 @@ class Feed:
         engine: returns what answers now.
         wall: the present, UTC microseconds.
         sleep: waits some seconds; returns whether the process ends.
+        tell: told how many customers are due, before each page of them.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Feed:
         *,
         wall: Callable[[], int] = wall_clock_us,
         sleep: Callable[[float], bool] = lambda _: False,
+        tell: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._messages = messages
@@ -80,6 +82,7 @@ class Feed:
         self._engine = engine
         self._wall = wall
         self._sleep = sleep
+        self._tell = tell
         self._alerts_of = ""
 
     def mark(self, sent: Sequence[Sent]) -> None:
@@ -109,6 +112,7 @@ class Feed:
         """
         num_added = self._alerts()
         while keeps_going():
+            self._tell(self._marks.num_due(self._wall()))
             marks = self._marks.due(self._wall(), limit=_PAGE)
             if not marks:
                 break

@@ -32,6 +32,10 @@ class Marks:
         )
         return [(int(at_us), user_id) for at_us, user_id in rows]
 
+    def num_due(self, now_us: int) -> int:
+        """Return how much is due now."""
+        return int(self._file.reader.execute("SELECT count(*) FROM marks WHERE at_us <= ?", (now_us,)).fetchone()[0])
+
     def done(self, marks: Iterable[Mark]) -> None:
         """Strike out what was looked at."""
         with self._file.writing() as connection:

@@ -40,6 +40,17 @@ class OutboxMetrics:
             multiprocess_mode="mostrecent",
         )
 
+        self._due = Gauge(
+            "footfall_webhook_customers_due",
+            "Customers whose triggers wait to be looked at",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+
+    def behind(self, number: int) -> None:
+        """Tell how many customers wait to be looked at."""
+        self._due.set(number)
+
     def attempted(self, endpoint: str, outcome: str) -> None:
         """Count an attempt: ``ok`` or ``failed``."""
         self._attempts.labels(endpoint=endpoint, outcome=outcome).inc()

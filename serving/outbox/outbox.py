@@ -55,7 +55,9 @@ class Outbox:
         self._metrics = metrics or OutboxMetrics()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self.feed = Feed(settings, self.messages, Marks(self.path), engine, sleep=self._stop.wait)
+        self.feed = Feed(
+            settings, self.messages, Marks(self.path), engine, sleep=self._stop.wait, tell=self._metrics.behind
+        )
         self._feed_lease = Lease(self.path, "feed", seconds=_FEED_LEASE_SECONDS)
         self.deliveries = [self._delivery(endpoint) for endpoint in settings.endpoints]
 
