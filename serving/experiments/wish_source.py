@@ -21,7 +21,7 @@ from features.errors import ConfigError
 from features.files import write_bytes
 from features.release.digests import Signature, signature_of
 from serving.experiments.wishes import WishList
-from serving.release.board import Plan, Refusal
+from serving.release.board import Content, Plan, Refusal
 from serving.release.sources import Wanted
 
 TOPIC: Final = "wishes"
@@ -107,6 +107,10 @@ class WishSource:
     def also(self, names: Iterable[str]) -> tuple[Wanted, ...]:  # noqa: ARG002 - as the protocol has it
         """Return nothing: one version is held."""
         return ()
+
+    def is_stale(self, _: Content) -> bool:
+        """Return whether what is held is another by now: copies stay as they are."""
+        return False
 
     def verify(self, wanted: Wanted) -> None:
         """Read a version.

@@ -94,6 +94,8 @@ class Coordinator:
         if self.plan.candidate is not None:
             self._advance(self.plan.candidate, workers)
         self._hold_also(workers)
+        if self.plan.previous is not None and self._source.is_stale(self.plan.previous):
+            self._write(replace(self.plan, previous=None))
         if wanted is not None:
             self._tell(wanted)
 

@@ -16,7 +16,7 @@ from features.errors import FootfallError, ReleaseError
 from features.files import read_json, write_json
 from features.release import ReleaseStore
 from features.release.digests import KnownDigests, Signature, signature_of
-from serving.release.board import Plan, Refusal
+from serving.release.board import Content, Plan, Refusal
 from serving.release.hold import HoldFile
 
 _log = logging.getLogger(__name__)
@@ -50,6 +50,9 @@ class Source(Protocol):
 
     def also(self, names: Iterable[str]) -> tuple[Wanted, ...]:
         """Return what should be held beside it, given what the workers ask for."""
+
+    def is_stale(self, content: Content) -> bool:
+        """Return whether a content that is held is no longer what its name says."""
 
     def verify(self, wanted: Wanted) -> None:
         """Raise ``FootfallError`` where it cannot be served."""
@@ -124,6 +127,13 @@ class ReleaseSource:
             with contextlib.suppress(ReleaseError):
                 found.append(Wanted(name=name, digest=self._content_of(name)))
         return tuple(found)
+
+    def is_stale(self, content: Content) -> bool:
+        """Return whether a part of a release was rewritten since, as it is to forget somebody."""
+        try:
+            return self._content_of(content.name) != content.digest
+        except ReleaseError:
+            return True
 
     def verify(self, wanted: Wanted) -> None:
         """Read every file of a release and check it.

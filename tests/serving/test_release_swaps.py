@@ -25,6 +25,7 @@ class Fake:
         self.now: Wanted | None = a_release("a")
         self.beside: tuple[Wanted, ...] = ()
         self.damaged: set[str] = set()
+        self.rewritten: set[str] = set()
         self.told: list[str] = []
 
     def wanted(self) -> Wanted:
@@ -34,6 +35,9 @@ class Fake:
 
     def also(self, names: Iterable[str]) -> tuple[Wanted, ...]:
         return (*self.beside, *(a_release(name) for name in names))
+
+    def is_stale(self, content: Content) -> bool:
+        return content.name in self.rewritten
 
     def verify(self, wanted: Wanted) -> None:
         if wanted.name in self.damaged:
@@ -199,6 +203,17 @@ def test_swap_when_a_part_was_rewritten_then_the_release_is_loaded_again_and_the
     plan = until(supervisor, lambda plan: plan.swaps == 1)
     assert worker.followed.current == "a2"
     assert (plan.previous, plan.back_to) == (None, "")
+
+
+def test_previous_when_one_of_its_parts_was_rewritten_then_it_is_let_go(
+    supervisor: Coordinator, source: Fake, start: Callable[[int], FakeWorker]
+) -> None:
+    worker = start(1)
+    source.now = a_release("b")
+    until(supervisor, serves("b"))
+    source.rewritten = {"a"}
+    until(supervisor, lambda plan: plan.previous is None and len(worker.followed._held) == 1)
+    assert supervisor.plan.back_to == "a"
 
 
 def test_swap_when_what_is_followed_is_damaged_then_what_serves_goes_on(
