@@ -372,7 +372,9 @@ def main() -> None:
 
         from serving.process.settings import ServeSettings  # noqa: PLC0415
 
-        settings = msgspec.convert({"store": str(root), "port": free_port(), "workers": 2}, ServeSettings)
+        # Releases of random vectors find nothing for customers here and there, now with one, now with the other.
+        given = {"store": str(root), "port": free_port(), "workers": 2, "releases": {"max_empty_share": 0.5}}
+        settings = msgspec.convert(given, ServeSettings)
         server = Server(settings, Path(scratch) / "log").wait_until_ready(180)
         world = World(
             port=settings.port,

@@ -36,8 +36,8 @@ def compare(
         settings: limits.
 
     Returns:
-        ``requests``; ``errors``: share that only the candidate refuses; ``empty``: share for which only the candidate
-        finds nothing, or no longer knows what is asked about; ``overlap``: mean share of items in common.
+        ``requests``; ``errors``: share that only the candidate refuses; ``empty``: by how much the share rises for which
+        nothing is found, or what is asked about is no longer known; ``overlap``: mean share of items in common.
 
     Raises:
         Refused: a limit is broken.
@@ -49,7 +49,7 @@ def compare(
     report = {
         "requests": float(len(recent)),
         "errors": _mean((_is_error(new) for new, _ in answered), of_none=0.0),
-        "empty": _mean((_is_empty(new) for new, _ in lists), of_none=0.0),
+        "empty": max(0.0, _mean((_is_empty(new) - _is_empty(old) for new, old in answered), of_none=0.0)),
         "overlap": _mean((_overlap(new, old) for new, old in lists if isinstance(new, RecommendAnswer)), of_none=1.0),
     }
     broken = [

@@ -22,7 +22,8 @@ class ReleaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         replay: how many recent recommend requests each worker asks of the new release and the old one before the swap;
             0 leaves the comparison out.
         max_error_share: largest share of them that the new release may refuse although the old one answers.
-        max_empty_share: largest share of them that may come back empty although the old one finds items.
+        max_empty_share: by how much the share of them may rise that come back empty: a customer here and there whose
+            list is empty with one release and not with the other is no sign of trouble.
         min_overlap: smallest mean share of items that both lists must have in common; 0 only reports it.
         keep_previous: hold the release that was served before in memory, so that going back takes no loading.
         load_timeout_seconds: a release that a worker has not loaded by then is refused.
@@ -36,7 +37,7 @@ class ReleaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     poll_seconds: float = 1.0
     replay: int = 100
     max_error_share: float = 0.0
-    max_empty_share: float = 0.05
+    max_empty_share: float = 0.1
     min_overlap: float = 0.0
     keep_previous: bool = True
     load_timeout_seconds: float = 300.0

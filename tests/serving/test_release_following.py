@@ -181,7 +181,7 @@ def test_compare_when_releases_differ_then_the_report_says_how_much(
     ("candidate", "limits", "words"),
     [
         (Answers({"u": "surface_missing"}), {}, "errors 0.250 of 4 recent requests, at most 0 allowed"),
-        (Answers({"u": [], "v": ["c"]}), {}, "empty 0.250 of 4 recent requests, at most 0.05 allowed"),
+        (Answers({"u": [], "v": ["c"]}), {}, "empty 0.250 of 4 recent requests, at most 0.1 allowed"),
         (Answers({"u": ["x"], "v": ["y"]}), {"min_overlap": 0.9}, "overlap 0.500 of 4 recent requests, at least 0.9"),
     ],
 )
@@ -190,6 +190,11 @@ def test_compare_when_a_limit_is_broken_then_the_release_is_refused(
 ) -> None:
     with pytest.raises(Refused, match=words):
         compare(SAME, candidate, ASKED, settings=ReleaseSettings(**limits))
+
+
+def test_compare_when_lists_are_empty_now_here_now_there_then_nothing_is_amiss() -> None:
+    one, other = Answers({"u": [], "v": ["c"]}), Answers({"u": ["c"], "v": []})
+    assert compare(one, other, ASKED, settings=ReleaseSettings())["empty"] == 0
 
 
 def test_compare_when_the_old_release_fails_too_then_the_new_one_is_not_blamed() -> None:

@@ -66,7 +66,7 @@ def shop(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPathF
     root = tmp_path_factory.mktemp("swaps") / "store"
     for seed in range(2):
         tiny = build(root, seed=seed, blend=ForYouBlend.plain())
-    server = start_server(root, releases={"poll_seconds": 0.05}).wait_until_ready()
+    server = start_server(root, releases={"poll_seconds": 0.05, "max_empty_share": 0.5}).wait_until_ready()
     yield Shop(tiny.store, server)
     assert server.stop() == 0
 
