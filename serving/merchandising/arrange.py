@@ -12,7 +12,7 @@ Scores stay the surface's own, whatever the order becomes.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -126,7 +126,7 @@ def pins_in_force(
         place = pin.place
         while place in held:
             place += 1
-        held[place] = pin
+        held[place] = replace(pin, place=place)
     return held
 
 
@@ -187,7 +187,7 @@ class _Queue:
 
     def take(self, place: int) -> int | None:
         """Return the next candidate that may stand at a place; places are asked for in order."""
-        if self._waiting and place in self._firsts:
+        if self._waiting and place >= min(self._waiting)[0]:
             self._wake(place)
         while self._rows:
             row = self._rows.pop()

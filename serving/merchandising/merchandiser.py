@@ -11,10 +11,11 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from features.columns import EVENT_TYPE_CODES, PURCHASE
 from features.surfaces import DAY_US
-from serving.api.schemas import Filters
+from serving.api.schemas import Filters, RecommendRequest
 from serving.experiments.arm import Arm
 from serving.merchandising.compiled import CompiledRule, CompiledRules, compile_rules, shop_clock
 from serving.merchandising.finish import Finisher
@@ -146,7 +147,7 @@ class Merchandiser:
         explore = None if arm is None else arm.explore
         held: tuple[CompiledRule, ...] = ()
         if rules.rules:
-            held = self._in_force(question, rules, now_us)
+            held = self._in_force(request, question.user_id, rules, now_us)
         filters = request.filters
         shown = self._shown_by(held, filters)
         left_out = self._recent(question, held, filters)
@@ -162,15 +163,26 @@ class Merchandiser:
             self._plans[key] = plan
         return plan, left_out
 
-    def _in_force(self, question: Question, rules: RuleSet, now_us: int) -> tuple[CompiledRule, ...]:
-        listed = self.compiled(rules).by_surface[question.request.surface]
+    def shown_to_anyone(self, request: RecommendRequest) -> npt.NDArray[np.bool_] | None:
+        """Return which items rules and stock leave to a customer of whom nothing is known, by code; ``None``: all."""
+        if self.stock is not None:
+            self.stock.refresh()
+        rules = self._rules()
+        held = self._in_force(request, None, rules, self._wall()) if rules.rules else ()
+        shown = self._shown_by(held, request.filters)
+        return None if shown is None else shown.mask
+
+    def _in_force(
+        self, request: RecommendRequest, user_id: str | None, rules: RuleSet, now_us: int
+    ) -> tuple[CompiledRule, ...]:
+        listed = self.compiled(rules).by_surface[request.surface]
         if not listed:
             return ()
         moment: Moment = self._clock.at(now_us)
         row = -1
-        if question.user_id is not None and self._state.customers is not None:
-            row = self._state.customers.row_number(question.user_id)
-        filters = question.request.filters
+        if user_id is not None and self._state.customers is not None:
+            row = self._state.customers.row_number(user_id)
+        filters = request.filters
         region = "" if filters is None else filters.region or ""
         return tuple(one for one in listed if one.holds(moment, row=row, region=region))
 

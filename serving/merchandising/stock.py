@@ -8,6 +8,7 @@ with the newest row of each alone, when it has grown to several times that.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -56,6 +57,9 @@ class LiveStock:
         self._rows: dict[_Key, StockRow] = {}
         self._changes: list[_Key] = []
         self._warned = False
+        with contextlib.suppress(OSError):  # a file that is there is looked at in half the time of one that is not
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.touch()
 
     def add(self, rows: Sequence[StockRow]) -> int:
         """Keep rows, on disk when this returns; return how many told something newer than what was known."""
