@@ -57,6 +57,19 @@ def kept(ranked: Ranked, plan: Plan) -> Ranked:
     return ranked if keep.all() else taken(ranked, np.flatnonzero(keep).tolist())
 
 
+def first(ranked: Ranked, k: int) -> Ranked:
+    """Return the first places of a list."""
+    if len(ranked) <= k:
+        return ranked
+    return Ranked(
+        codes=ranked.codes[:k],
+        scores=ranked.scores[:k],
+        strategies=ranked.strategies[:k],
+        strategy=ranked.strategy,
+        reasons=ranked.reasons[:k],
+    )
+
+
 def taken(ranked: Ranked, rows: Sequence[int]) -> Ranked:
     """Return some rows of a list, in their order."""
     return Ranked(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.api.schemas import RuleTouch
-from serving.merchandising.arrange import FALLBACK, Pool, kept, pins_in_force, placed, pooled, taken, touches_of
+from serving.merchandising.arrange import FALLBACK, Pool, first, kept, pins_in_force, placed, pooled, taken, touches_of
 from serving.merchandising.because import because_of
 from serving.merchandising.fill import FILLED, fallback
 from serving.merchandising.plan import Place, Plan
@@ -63,6 +63,8 @@ class Finisher:
     def _made(self, question: Question, plan: Plan, ranked: Ranked, barred: frozenset[int]) -> Ranked:
         state = self._state
         pins = pins_in_force(plan, barred=barred, available=self._available, allowed=question.allowed)
+        if not pins and not plan.reorders:
+            return first(ranked, plan.k)
         own = {pin.code for pin in pins.values()}
         if own:
             keep = [row for row, code in enumerate(ranked.codes.tolist()) if code not in own]
