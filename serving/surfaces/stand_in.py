@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from serving.api.errors import RequestError
 from serving.api.schemas import RecommendAnswer, RecommendedItem, RecommendRequest
 from serving.release.state import ReleaseState
 
+Flags = npt.NDArray[np.bool_]
 _MOST: Final = 1_000
 
 
@@ -32,11 +34,16 @@ class StandIn:
             for code, score in zip(self._codes.tolist(), state.favourites.score[:_MOST].tolist(), strict=True)
         ]
 
-    def answer(self, request: RecommendRequest) -> RecommendAnswer:
-        """Return the favourites that the request's filters leave; fewer than ``k`` where few of the best are left."""
+    def answer(self, request: RecommendRequest, shown: Flags | None = None) -> RecommendAnswer:
+        """Return the favourites that filters, rules and stock leave; fewer than ``k`` where few of the best are left.
+
+        Args:
+            request: as it came.
+            shown: which items rules and stock leave, by code; all where ``None``.
+        """
         state = self._state
         return RecommendAnswer(
-            items=self._filtered(request)[: request.k],
+            items=self._left(request, shown)[: request.k],
             strategy="favourites",
             release_id=state.release_id,
             model_version=state.model_version,
@@ -44,11 +51,13 @@ class StandIn:
             degraded=True,
         )
 
-    def _filtered(self, request: RecommendRequest) -> list[RecommendedItem]:
-        if request.filters is None:
+    def _left(self, request: RecommendRequest, shown: Flags | None) -> list[RecommendedItem]:
+        if request.filters is None and shown is None:
             return self._items
-        try:
-            allowed = self._state.filters.codes(request.filters)
-        except RequestError:  # a filter that names nothing: the full answer would say so, this one shows nothing
-            return []
-        return [self._items[row] for row in np.flatnonzero(np.isin(self._codes, allowed)).tolist()]
+        keep = np.ones(len(self._items), bool) if shown is None else shown[self._codes]
+        if request.filters is not None:
+            try:
+                keep = keep & np.isin(self._codes, self._state.filters.codes(request.filters))
+            except RequestError:  # a filter that names nothing: the full answer would say so, this one shows nothing
+                return []
+        return [self._items[row] for row in np.flatnonzero(keep).tolist()]
