@@ -147,7 +147,8 @@ class Door:
     def _check_own_page(self, headers: Headers) -> None:
         """Keep other sites' pages from calling through the browser of someone who can reach a service without keys."""
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        if not _is_own_name(host, self._access.hosts):
+        asks_by_name = self._is_loopback and not self._access.anonymous
+        if asks_by_name and not _is_own_name(host, self._access.hosts):
             raise RequestError(
                 403,
                 "host_refused",

@@ -90,8 +90,9 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         keys: file of keys, made by `footfall keys add`; api_keys.json inside the store where empty.
         anonymous: ask nobody for a key, on whatever address; only a loopback address without a file of keys does so
             by itself.
-        hosts: names under which the service is called while it asks nobody for a key, beside addresses, names without
-            a dot and `*.localhost`; a page of another name could otherwise read what a browser here can reach.
+        hosts: names under which a service on a loopback address is called while it asks nobody for a key, beside
+            addresses, names without a dot and `*.localhost`; a page of another name could otherwise read what a browser
+            here can reach.
         metrics: whether /metrics asks for a key: `auto` does where calls do, except on a loopback address.
         oidc: tokens of an OpenID provider.
         cors: other sites' pages.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import httpx
 import msgspec
 import pytest
 
+from features.errors import ConfigError
 from serving.access.keys import KeyFile
 from serving.access.settings import AccessSettings, CorsSettings, LimitSettings, Rate, RoleRates
 from serving.api.endpoints import ENDPOINTS
 from serving.api.roles import ROLES, Role
 from serving.http.app import ServiceApp
+from serving.process.launch import _check_access
 from serving.process.settings import ServeSettings
 
 
@@ -148,6 +151,25 @@ def test_service_without_keys_when_another_sites_page_calls_then_it_is_refused(t
         assert code_of(call(app, "GET", "/v1/customers", base=name)) == IN
     named = app_of(tmp_path, access={"hosts": ["serving.shop.example"]})
     assert code_of(call(named, "GET", "/v1/customers", base="http://serving.shop.example")) == IN
+
+
+def test_serve_when_others_can_reach_it_and_nobody_has_a_key_then_it_refuses_to_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reachable = ServeSettings(store=str(tmp_path), host="10.0.0.1")
+    with pytest.raises(ConfigError, match="make one with `footfall keys add"):
+        _check_access(reachable)
+    _check_access(ServeSettings(store=str(tmp_path)))
+    with caplog.at_level(logging.WARNING):
+        _check_access(msgspec.structs.replace(reachable, access=AccessSettings(anonymous=True)))
+    assert "access.anonymous asks nobody who they are" in caplog.text
+    KeyFile(tmp_path / "api_keys.json").add(name="a", role="app")
+    _check_access(reachable)
+    (tmp_path / "api_keys.json").write_text("{")
+    with pytest.raises(ConfigError, match="expected keys as"):
+        _check_access(reachable)
+    behind_a_proxy = app_of(tmp_path / "other", host="10.0.0.1", access={"anonymous": True})
+    assert code_of(call(behind_a_proxy, "GET", "/v1/customers", base="https://serving.shop.example")) == IN
 
 
 def test_cors_when_an_origin_is_allowed_then_its_pages_may_read_and_others_not(tmp_path: Path) -> None:
