@@ -197,10 +197,11 @@ class _Queue:
                 held[group] = held.get(group, 0) + 1
         self._rows = list(range(len(codes)))[::-1]  # the next one last
         self._waiting: list[tuple[int, int]] = []  # until which place, row
+        self._next_wake = _EVERYWHERE
 
     def take(self, place: int) -> int | None:
         """Return the next candidate that may stand at a place; places are asked for in order."""
-        if self._waiting and place >= min(self._waiting)[0]:
+        if place >= self._next_wake:
             self._wake(place)
         while self._rows:
             row = self._rows.pop()
@@ -209,6 +210,7 @@ class _Queue:
                 self._count(row, place)
                 return row
             self._waiting.append((until, row))
+            self._next_wake = min(self._next_wake, until)
         return None
 
     def move(self, pin: Place, place: int) -> None:
@@ -235,6 +237,7 @@ class _Queue:
     def _wake(self, place: int) -> None:
         woken = sorted(row for until, row in self._waiting if until <= place)
         self._waiting = [one for one in self._waiting if one[0] > place]
+        self._next_wake = min((until for until, _ in self._waiting), default=_EVERYWHERE)
         self._rows += woken[::-1]
 
 

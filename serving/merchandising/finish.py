@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from serving.api.schemas import RuleTouch
+from serving.api.schemas import RuleTouch, Strategy
 from serving.merchandising.arrange import FALLBACK, Pool, first, kept, pins_in_force, placed, pooled, taken, touches_of
 from serving.merchandising.because import because_of
 from serving.merchandising.fill import FILLED, fallback
@@ -159,19 +159,33 @@ def _placed(rows: list[int], pins: dict[int, Place], k: int) -> list[int]:
 
 
 def _with_pins(ranked: Ranked, pinned: Ranked, rows: list[int]) -> Ranked:
-    """Return a list with pinned items, which keep the score that the surface gave them, else have the lowest of all."""
-    scores = dict(zip(pinned.codes.tolist(), pinned.scores.tolist(), strict=True))
-    kinds = dict(zip(pinned.codes.tolist(), pinned.strategies, strict=True))
-    words = dict(zip(pinned.codes.tolist(), pinned.reasons, strict=True)) if pinned.reasons else {}
-    lowest = min(scores.values(), default=0.0)
-    codes = [-1 - row if row < 0 else int(ranked.codes[row]) for row in rows]
-    strategies = [kinds.get(code, "pinned") for code in codes]
+    """Return a list with pinned items, which keep the score that the surface gave them, else have the lowest of all.
+
+    Args:
+        ranked: what is not pinned.
+        pinned: the same with what is, as the surface ranked it.
+        rows: of ``ranked``, ``-1 - code`` for a pinned item.
+    """
+    codes, scores = ranked.codes.tolist(), ranked.scores.tolist()
+    lowest = float(pinned.scores.min()) if len(pinned) else 0.0
+    found: list[tuple[int, float, Strategy, str]] = []
+    for row in rows:
+        source, at, code = ranked, row, -1 - row if row < 0 else codes[row]
+        if row < 0:
+            places = np.flatnonzero(pinned.codes == code)
+            source, at = pinned, int(places[0]) if len(places) else -1
+        if at < 0:
+            found.append((code, lowest, "pinned", "Chosen by the shop"))
+        else:
+            score = scores[at] if row >= 0 else float(source.scores[at])
+            found.append((code, score, source.strategies[at], source.reasons[at] if source.reasons else ""))
+    strategies = [one[2] for one in found]
     return Ranked(
-        codes=np.array(codes, np.int64),
-        scores=np.array([scores.get(code, lowest) for code in codes], np.float32),
+        codes=np.array([one[0] for one in found], np.int64),
+        scores=np.array([one[1] for one in found], np.float32),
         strategies=strategies,
         strategy=strategies[0] if strategies else ranked.strategy,
-        reasons=[words.get(code, "Chosen by the shop") for code in codes] if pinned.reasons else (),
+        reasons=[one[3] for one in found] if pinned.reasons else (),
     )
 
 
