@@ -258,7 +258,7 @@ class _Training:
         if written is not None:
             return written
         with write_part(root, "retrieval", data_fingerprint=fingerprint, run_id=run_id) as draft:
-            about |= write_files(
+            files = write_files(
                 draft.directory,
                 learned.towers,
                 vocabulary=self.feature_set.vocabulary,
@@ -288,7 +288,7 @@ class _Training:
                 engine=EngineSettings(threads=self.config.schedule.threads),
             )
             draft.metrics["validation_ndcg@10"] = about["validation_ndcg@10"]
-            draft.about.update(about | {"steps": learned.steps})
+            draft.about.update(about | files | {"steps": learned.steps})
         part = ReleaseStore(root=root).part_of_run("retrieval", run_id)
         assert part is not None
         return part
