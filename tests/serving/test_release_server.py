@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,7 +67,7 @@ def shop(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPathF
     root = tmp_path_factory.mktemp("swaps") / "store"
     for seed in range(2):
         tiny = build(root, seed=seed, blend=ForYouBlend.plain())
-    server = start_server(root, releases={"poll_seconds": 0.05, "max_empty_share": 0.5}).wait_until_ready()
+    server = start_server(root, releases={"poll_seconds": 0.05, "replay": 5, "max_empty_share": 1.0}).wait_until_ready()
     yield Shop(tiny.store, server)
     assert server.stop() == 0
 
@@ -188,6 +189,30 @@ def test_parts_when_rewritten_to_forget_somebody_then_no_worker_keeps_the_old_fi
         assert any(str(new.directory) in maps for maps in _maps(shop.server))
     finally:
         shop.parts = parts_of(shop.store)
+
+
+def test_stop_when_a_request_is_under_way_then_it_is_answered_and_nobody_new_is_let_in(shop: Shop) -> None:
+    port, body = shop.server.settings.port, b'{"user_id": "user-3"}'
+    head = b"POST /v1/recommend HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as begun:
+        begun.sendall(head % len(body) + body[:5])
+        time.sleep(0.3)  # it has arrived
+        shop.server.process.terminate()
+        deadline = time.monotonic() + 10
+        while _lets_in(port):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        begun.sendall(body[5:])
+        assert begun.recv(15) == b"HTTP/1.1 200 OK"
+    assert shop.server.process.wait(timeout=20) == 0
+
+
+def _lets_in(port: int) -> bool:
+    """Whether somebody who comes now is answered."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/livez", timeout=0.5).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def _maps(server: Server) -> list[str]:
