@@ -7,7 +7,7 @@ import contextlib
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,13 @@ class Page:
                     return value
             time.sleep(0.03)
         raise AssertionError(f"waited for {expression}; errors: {self.errors}; the page says:\n{self.text()[:3000]}")
+
+    def until(self, is_so: Callable[[], object], seconds: float = 20) -> None:
+        """Wait until what was noted of the page, such as its requests, is as it should be."""
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < deadline, f"errors: {self.errors}; requests: {self.requests}"
+            self.settle(0.05)
 
     def text(self) -> str:
         """Return what can be read."""

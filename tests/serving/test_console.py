@@ -167,6 +167,9 @@ def test_lists_when_a_title_is_hostile_then_it_is_text(console: Page) -> None:
         + recommended({item_id: "<i>", title, score: 1, reason: title}, {rank: 1, strategy: title, open() {}}).outerHTML;
     })""")
     assert "<img" not in made
+    touched = console.js("""import("/lists.js").then(({recommended}) => recommended(
+      {item_id: "i", score: 1, rules: [{rule: "summer_sale", effect: "pin"}]}, {rank: 1, strategy: "history", open() {}}).textContent)""")
+    assert "pinned: summer sale" in touched
     assert "&lt;img" in made
 
 
