@@ -33,7 +33,7 @@ class ReleaseDesk:
         """Write a request down, for good; return its number. Nothing has changed yet when this returns.
 
         Raises:
-            RequestError: there is no such release, or nothing to go back to.
+            RequestError: there is no such release, nothing to go back to, or no room to write it down.
         """
         with self._board.gate():
             plan = self._board.plan("release")
@@ -42,7 +42,7 @@ class ReleaseDesk:
             if (seen := self._board.asked()) >= number:
                 number = seen + 1
             at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-            self._hold.write(Hold(release_id=release_id, instead_of=plan.followed, asked=number, at=at))
+            self._write(Hold(release_id=release_id, instead_of=plan.followed, asked=number, at=at))
             self._board.note_asked(number)
         self._board.ring()
         return number
@@ -94,6 +94,17 @@ class ReleaseDesk:
         yield GaugeMetricFamily("footfall_release_trouble", "1 while what is followed cannot be read", value=trouble)
         number = sum(one.state == "serving" for one in workers)
         yield GaugeMetricFamily("footfall_workers", "Workers that answer", value=number)
+
+    def _write(self, hold: Hold) -> None:
+        try:
+            self._hold.write(hold)
+        except OSError as error:
+            raise RequestError(
+                503,
+                "hold_not_written",
+                f"{self._hold.path.name}: cannot be written ({error.strerror}), so nothing was changed; free some space "
+                "in the store and ask again.",
+            ) from None
 
     def _release_id(self, request: ReleaseRequest, plan: Plan) -> str:
         if request.action == "follow":

@@ -12,11 +12,13 @@ import pytest
 from features.errors import ConfigError, ReleaseError
 from features.release import ReleaseStore, write_part
 from serving.api.errors import RequestError
+from serving.api.release_schemas import ReleaseRequest
 from serving.api.schemas import RecommendAnswer, RecommendedItem, RecommendRequest
 from serving.process.releases import Releases
 from serving.process.settings import ServeSettings
 from serving.release.board import Board, Content, Plan, Refusal, WorkerNote
 from serving.release.coordinator import Coordinator
+from serving.release.desk import ReleaseDesk
 from serving.release.followed import Refused
 from serving.release.hold import Hold, HoldFile, hold_of
 from serving.release.replay import compare
@@ -126,6 +128,18 @@ def test_hold_when_the_server_was_started_on_a_release_then_it_is_the_servers_ow
     board = Board(tmp_path / "board")
     assert hold_of(tmp_path, board, pinned=True).path.parent == board.directory
     assert hold_of(tmp_path, board, pinned=False).path == tmp_path / "hold.json"
+
+
+def test_desk_when_there_is_no_room_to_write_a_request_down_then_it_says_so(shop: Shop, tmp_path: Path) -> None:
+    board, older, newer = Board(tmp_path / "board"), shop.promote(), shop.promote()
+    coordinator = Coordinator(board, "release", shop.source)
+    coordinator.start(shop.source.wanted())
+    (tmp_path / "file").write_text("")
+    desk = ReleaseDesk(board, shop.store, HoldFile(tmp_path / "file" / "hold.json"))
+    with pytest.raises(RequestError, match=r"hold.json: cannot be written .*, so nothing was changed; free some space"):
+        desk.ask(ReleaseRequest(release_id=older))
+    told = desk.answer()
+    assert (told.release_id, told.followed, told.held, told.releases) == (newer, newer, False, [newer, older])
 
 
 class Answers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -203,6 +204,25 @@ def test_swap_when_a_part_was_rewritten_then_the_release_is_loaded_again_and_the
     plan = until(supervisor, lambda plan: plan.swaps == 1)
     assert worker.followed.current == "a2"
     assert (plan.previous, plan.back_to) == (None, "")
+
+
+def test_swap_when_the_disk_is_full_then_what_serves_goes_on_and_it_is_tried_again(
+    supervisor: Coordinator, source: Fake, start: Callable[[int], FakeWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start(1)
+    source.now = a_release("b")
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", _no_room)
+        for _ in range(3):
+            with contextlib.suppress(OSError):  # as the supervisor's thread does, which logs it
+                supervisor.tick()
+        assert worker.followed.current == "a1"
+    until(supervisor, serves("b"))
+    assert worker.followed.current == "b1"
+
+
+def _no_room(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_previous_when_one_of_its_parts_was_rewritten_then_it_is_let_go(
