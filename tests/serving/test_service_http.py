@@ -34,7 +34,7 @@ def test_recommend_when_asked_over_http_then_items_come_with_their_origin(http: 
         *("items", "strategy", "personalised", "live_state"),
         *("release_id", "model_version", "unknown_items", "unread_event_types"),
     }
-    assert set(body["items"][0]) - {"strategy"} == {"item_id", "score", "title", "reason"}
+    assert set(body["items"][0]) - {"strategy"} == {"item_id", "score", "title", "reason", "because"}
 
 
 def test_surfaces_when_asked_over_http_then_each_answers_and_says_why(http: httpx.Client) -> None:
