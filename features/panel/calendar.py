@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import holidays
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -43,6 +42,8 @@ def calendar_features(
 
 
 def _is_holiday(days: pd.DatetimeIndex, country: str) -> npt.NDArray[np.bool_]:
+    import holidays  # noqa: PLC0415 - every country's calendar, which a server does not need
+
     known = holidays.list_supported_countries()
     if country not in known:
         hint = did_you_mean(country, known)
