@@ -94,7 +94,8 @@ class Bench:
         )  # fmt: skip
         store = write_release(early, learn_towers(early, scratch / "work", num_steps=given.steps), scratch / "store")
         self._seconds = given.seconds
-        self.rules, self.stock = RuleSet(), LiveStock(scratch / "stock.jsonl")
+        word = memoryview(bytearray(8)).cast("Q")  # workers share one
+        self.rules, self.stock = RuleSet(), LiveStock(scratch / "stock.jsonl", word=word)
         self.shop, self.state = early, ReleaseState.load(store)
         self.now_us = until_us
         house = Merchandising(rules=lambda: self.rules, stock=self.stock, pool=_POOL, rng=np.random.default_rng(0))

@@ -23,7 +23,7 @@ from serving.privacy.erasures import ErasureWatch
 from serving.process.memory import give_back
 from serving.process.settings import ServeSettings
 from serving.process.wishes import followed_wishes
-from serving.release.board import DIGESTS_FILE, Board, Content
+from serving.release.board import DIGESTS_FILE, STOCK_WORD, Board, Content
 from serving.release.desk import ReleaseDesk
 from serving.release.followed import Followed
 from serving.release.follower import Follower
@@ -72,7 +72,7 @@ class Worker:
             flush_seconds=settings.experiments.flush_seconds,
         )
         self.at_end.callback(self._exposures.close)
-        stock = LiveStock(self._store.root / STOCK_FILE)
+        stock = LiveStock(self._store.root / STOCK_FILE, word=board.words[STOCK_WORD : STOCK_WORD + 1])
         self._merchandising = Merchandising(rules=self._wishes.rules, stock=stock, pool=settings.rules.pool)
         hold = hold_of(Path(settings.store), board, pinned=bool(settings.release_id))
         self.outbox: Outbox | None = None

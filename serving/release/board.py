@@ -29,6 +29,8 @@ _NUM_WORDS: Final = 64
 _ASKED: Final = 63
 # The place of each topic's word.
 TOPICS: Final[dict[str, int]] = {"release": 0, "wishes": 1}
+# The place of a number that counts what was told of stock; see serving.merchandising.stock.
+STOCK_WORD: Final = 63
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):

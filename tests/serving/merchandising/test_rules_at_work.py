@@ -148,6 +148,16 @@ def test_stock_when_it_is_told_of_a_region_then_only_there(shop: Shop) -> None:
     assert ids(ask(shop.engine, user_id="user-4", k=5, filters=Filters(in_stock=True))) == ["item-8"]
 
 
+def test_stock_when_workers_share_a_number_then_what_one_is_told_the_other_knows_at_once(tmp_path: Path) -> None:
+    word = memoryview(bytearray(8)).cast("Q")
+    one, two = (LiveStock(tmp_path / "stock.jsonl", word=word) for _ in range(2))
+    for number in range(1, 20):
+        one.add([StockRow("item-3", number, "", number)])
+        two.refresh()
+        assert two.rows()["item-3", ""].stock == number
+        one, two = two, one
+
+
 def test_stock_when_the_log_is_long_or_damaged_then_what_it_says_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "stock.jsonl"
     one, two = LiveStock(path), LiveStock(path)
