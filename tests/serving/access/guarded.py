@@ -38,7 +38,7 @@ def heard(line: socket.socket) -> bytes:
         while piece := line.recv(65_536):
             found += piece
             if b"\r\n\r\n" in found and b"connection: close" not in found.lower():
-                line.settimeout(0.3)
+                line.settimeout(0.1)
     except OSError:
         pass
     return found
