@@ -68,7 +68,7 @@ def policy(
     Args:
         features: directory that the model was trained on.
         store: release store.
-        exposures: the contract's exposures table, or the data directory that holds it.
+        exposures: the contract's exposures table, the data directory that holds it, or the service's log STORE/exposures.
         slot: name of the slot; may be left out where the log has one alone.
         reward: what counts as success: a click on the shown item, or its purchase.
         window_hours: how long after the exposure it counts.

@@ -69,8 +69,11 @@ def test_served_wishes_when_files_change_then_all_workers_turn_and_what_is_wrong
     answer = asked(user_id="user-4")
     assert answer["release_id"] == tiny.release.release_id
     assert answer["experiments"] == {"draw": "explore"}
+    asked(user_id="user-5")
+    assert client.delete("/v1/customers/user-5").json()["erased"]
     assert "footfall_rules_trouble 1.0" in client.get("/metrics").text
     server.stop()
+    assert not ExposureLog.of_store(tiny.store.root).of(["user-5"])
     held = [row for row in ExposureLog.of_store(tiny.store.root).of(["user-4"]) if row["campaign_id"] == "draw"]
     assert [row["item_id"] for row in held] == [item["item_id"] for item in answer["items"]]
     assert all(0 < row["propensity"] < 1 and row["variant"] == "explore" for row in held)
