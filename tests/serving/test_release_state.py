@@ -13,6 +13,7 @@ from features.release import ReleaseStore, layout
 from serving.api.customer_schemas import SegmentsRequest
 from serving.api.demand_schemas import AlertsRequest, DemandRequest
 from serving.api.errors import RequestError
+from serving.api.schemas import CustomersRequest
 from serving.engine import Engine
 from serving.privacy.erasures import ErasureWatch
 from serving.release.state import ReleaseState, open_release
@@ -121,7 +122,7 @@ def test_endpoints_when_their_part_is_missing_then_they_say_so(tmp_path: Path) -
     for call in (
         lambda: engine.customer("user-1"),
         lambda: engine.segments(SegmentsRequest(user_ids=("a",))),
-        engine.customers,
+        lambda: engine.customers(CustomersRequest()),
     ):
         with pytest.raises(RequestError, match="has no customers part"):
             call()
