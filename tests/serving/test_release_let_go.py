@@ -33,7 +33,9 @@ def test_release_when_nobody_holds_it_any_more_then_it_goes_without_the_collecto
     engine = engine_over(ReleaseState.load(tiny.store), tiny, tmp_path)
     _ask_everything(engine)
     held = {name: weakref.ref(getattr(engine.state, name)) for name in ("catalog", "index", "histories", "customers")}
-    held |= {name: weakref.ref(getattr(engine.state, name)) for name in ("rules", "filters", "links", "demand", "tower")}
+    held |= {
+        name: weakref.ref(getattr(engine.state, name)) for name in ("rules", "filters", "links", "demand", "tower")
+    }
     held |= {"state": weakref.ref(engine.state), "engine": weakref.ref(engine)}
     del engine
     assert [name for name, one in held.items() if one() is not None] == []
