@@ -17,6 +17,7 @@ import re
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -29,6 +30,8 @@ from features.release.layout import EXPOSURES_DIRECTORY
 _OWNER_ONLY: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
 _SUFFIX: Final = ".jsonl"
+_COLUMNS: Final = EXPOSURES.column_names
+_encode: Final = json.JSONEncoder(ensure_ascii=False).encode
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -64,7 +67,7 @@ class ExposureLog:
         """
         by_day: dict[str, list[ExposureRow]] = {}
         for row in rows:
-            by_day.setdefault(_instant(row.ts_us).date().isoformat(), []).append(row)
+            by_day.setdefault(_text_of(row.ts_us)[:10], []).append(row)
         for day, of_day in by_day.items():
             self._append(self.directory / day / f"{writer}{_SUFFIX}", b"".join(map(_line, of_day)))
 
@@ -137,12 +140,14 @@ def exposures_sql(directory: Path) -> str:
 
 def _line(row: ExposureRow) -> bytes:
     """The contract's columns; the instant as ISO 8601."""
-    values = row._asdict() | {c.TS: _instant(row.ts_us).isoformat(timespec="microseconds")}
-    return json.dumps({name: values[name] for name in EXPOSURES.column_names}, ensure_ascii=False).encode() + b"\n"
+    values = (row.user_id, row.item_id, row.slot, _text_of(row.ts_us), row.propensity, row.campaign_id, row.variant)
+    return _encode(dict(zip(_COLUMNS, values, strict=True))).encode() + b"\n"
 
 
-def _instant(ts_us: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=ts_us)
+@lru_cache(maxsize=64)
+def _text_of(ts_us: int) -> str:
+    """Return an instant as ISO 8601 in UTC; all rows of a list have one."""
+    return (dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=ts_us)).isoformat(timespec="microseconds")
 
 
 def _user_of(line: bytes) -> str | None:
