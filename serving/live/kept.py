@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -14,13 +15,25 @@ from serving.live.store import MORE_COLUMNS, LiveEvent, LiveStore
 def kept_events(live: LiveStore, log: LiveLog, ids: Sequence[str]) -> list[LiveEvent]:
     """Return what some ids sent, by time, each event once: live, waiting in the log, and in the archive.
 
+    Events are told apart by ``event_id``. A live one whose id is no longer known (Redis) counts where fewer events of its
+    content are known by id.
+
     Raises:
         LiveStateError: the store cannot be read.
     """
-    found: dict[tuple[object, ...], LiveEvent] = {}
-    for event in (*_archived(log, ids), *live.kept_of(ids)):
-        found.setdefault((event.user_id, event.ts_us, event.event_type, event.item_id), event)
-    return sorted(found.values(), key=lambda event: event.ts_us)
+    every = [*_archived(log, ids), *live.kept_of(ids)]
+    found = list({event.event_id: event for event in reversed(every) if event.event_id}.values())
+    told = Counter(map(_content, found))
+    for event in every:
+        if not event.event_id:
+            told[_content(event)] -= 1
+            if told[_content(event)] < 0:
+                found.append(event)
+    return sorted(found, key=lambda event: event.ts_us)
+
+
+def _content(event: LiveEvent) -> tuple[object, ...]:
+    return event.user_id, event.ts_us, event.event_type, event.item_id
 
 
 def _archived(log: LiveLog, ids: Sequence[str]) -> list[LiveEvent]:

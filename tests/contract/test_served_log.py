@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,22 @@ def test_export_when_a_customer_was_erased_or_withdrew_then_their_events_stay_ou
         archive.add([row | {"ts": int(row["ts"].timestamp()) * 1_000_000} for row in rows], engine=ENGINE)
     assert erase_customer("u2", store=store.root)["store"]["log_rows"] == 4
     assert b"u2" not in b"".join(path.read_bytes() for path in archive.days())
+
+
+def test_kept_when_two_purchases_differ_by_their_id_alone_then_both_are_told(
+    live: LiveStore, store: ReleaseStore
+) -> None:
+    archive = LiveLog.of_store(store.root)
+    at = utc("2024-05-01 22:00")
+    sent(live, [event("u9", "purchase", at, "i1", event_id=f"o{n}", price=100 * n, order_id=f"A{n}") for n in (1, 2)])
+    told = [(row.event_id, json.loads(row.more or "")) for row in kept_events(live, archive, ["u9"])]
+    assert sorted(told, key=str) == [(f"o{n}", {"price": 100 * n, "order_id": f"A{n}"}) for n in (1, 2)]
+    export_live(live, store, engine=ENGINE)  # from now on a live event of Redis knows no id
+    assert sorted(one.event_id for one in kept_events(live, archive, ["u9"])) == ["o1", "o2"]
+    for path in archive.days():
+        path.unlink()  # as `--keep-days` does
+    assert len(kept_events(live, archive, ["u9"])) == 2
+    live.close()
 
 
 def test_export_when_the_shop_keeps_consents_then_they_grow_by_what_the_service_was_told(
