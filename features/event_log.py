@@ -86,7 +86,7 @@ class EventLog:
         previous: Path | None = None,
         changed_days: Collection[int] = (),
     ) -> EventLog:
-        """Read ``data/events.parquet`` (and ``data/consents.parquet``), write ``path`` whole or not at all.
+        """Read ``data/events.parquet`` (and the consents beside it), write ``path`` whole or not at all.
 
         With ``previous`` only the rows of ``changed_days`` are read, checked and given ids; the result is the same.
 
@@ -110,10 +110,8 @@ class EventLog:
             num_rows = read_events(connection, Path(data) / "events.parquet", kept=kept)
             if identity is not None:
                 define_customers(connection, identity)
-            consents = Path(data) / "consents.parquet"
-            read_consents(connection, consents, by_customer=identity is not None)
-            otherwise = not consents.exists() and shop.consent_default == "granted"
             linked = identity is not None
+            otherwise = read_consents(connection, Path(data), shop=shop, by_customer=linked)
             decisive = define_log(connection, shop, otherwise=otherwise, linked=linked, kept=kept)
             summary, sums = _summarise(connection, linked=linked, kept=kept)
             state = {"sums": [str(number) for number in sums], "decisive_days": sorted(decisive)}

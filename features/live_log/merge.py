@@ -1,10 +1,11 @@
 """Served events on their way into a data directory, where they are rows like all others.
 
-    events.parquet      grows by the events whose event_id it does not hold; without new ones it stays as it is, byte by byte
-    consents.parquet    where the shop keeps one, it grows by what was said to the service
+    events.parquet             grows by the events whose event_id it does not hold; without new ones it stays as it is, byte by
+                               byte
+    consents.parquet           where the shop keeps one, it grows by what was said to the service
+    served_consents.parquet    where it keeps none: the first row of a table of its own would forbid everything else
 
-A shop that keeps no consents table would forbid everything with its first row. There, an event goes into the data only
-while its customer has withdrawn no purpose.
+What an event may serve is judged when features are built, by all that was said until then.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from features.engine import memory_explained, private_connection, sql_name, sql_
 from features.errors import DataError
 from features.files import read_json, staged_file, write_json
 from features.live_log.archive import LiveLog
-from features.privacy.consents import CONSENTS_FILE, ConsentBook
-from features.settings import EngineSettings, ShopSettings
+from features.privacy.consents import CONSENTS_FILE, SERVED_CONSENTS_FILE
+from features.settings import EngineSettings
 
 _EVENTS_FILE: Final = "events.parquet"
 _NAMES: Final = ", ".join(map(sql_name, EVENTS.column_names))
@@ -62,8 +63,7 @@ def merge_served(
         engine: memory limit, threads, where to spill.
 
     Returns:
-        ``events`` and ``consents`` added, ``known`` events that were there, and those left out as ``erased`` or
-        ``withheld``.
+        ``events`` and ``consents`` added, ``known`` events that were there, and those left out as ``erased``.
 
     Raises:
         DataError: there is no such data directory, or a table breaks the contract.
@@ -76,10 +76,10 @@ def merge_served(
     days = log.days()
     with memory_explained(engine), private_connection(engine, beside=data.parent) as connection:
         _define_events(connection, data, days)
-        report = _judge(connection, data, consents, erased)
+        report = _leave_out(connection, erased)
         report["events"] = _append_events(connection, data)
         report["consents"] = _append_consents(connection, data, [row for row in consents if row.user_id not in erased])
-    _recount(data / ABOUT_FILE, {"events": report["events"], "consents": report["consents"]})
+    _recount(data / ABOUT_FILE, {"events": report["events"], _consents_file(data).stem: report["consents"]})
     logger.info("data: %d served events and %d consents added to %s", report["events"], report["consents"], data)
     return report
 
@@ -101,39 +101,14 @@ def _define_events(connection: duckdb.DuckDBPyConnection, data: Path, days: Sequ
         QUALIFY row_number() OVER (PARTITION BY {c.EVENT_ID} ORDER BY {c.TS}, {c.USER_ID}) = 1""")
 
 
-def _judge(
-    connection: duckdb.DuckDBPyConnection, data: Path, consents: Sequence[ConsentRow], erased: Container[str]
-) -> dict[str, Any]:
-    """Take out of ``served`` what may not go into the data; return the counts."""
+def _leave_out(connection: duckdb.DuckDBPyConnection, erased: Container[str]) -> dict[str, Any]:
+    """Take erased customers out of ``served``; return the counts."""
     [[known]] = connection.execute("SELECT (SELECT count(*) FROM archived) - (SELECT count(*) FROM served)").fetchall()
     users = connection.execute("SELECT DISTINCT user_id FROM served").fetchall()
     gone = pa.table({c.USER_ID: pa.array([user for (user,) in users if user in erased], pa.string())})
     connection.register("gone", gone)
     [[num_erased]] = connection.execute("DELETE FROM served WHERE user_id IN (SELECT user_id FROM gone)").fetchall()
-    withheld = 0
-    if not (data / CONSENTS_FILE).exists():
-        since = _since(consents, granted=ShopSettings.load(data).consent_default == "granted")
-        table = {c.USER_ID: pa.array(since, pa.string()), "at_us": pa.array(since.values(), pa.int64())}
-        connection.register("since", pa.table(table))
-        [[withheld]] = connection.execute(
-            f"DELETE FROM served USING since WHERE served.user_id = since.user_id AND epoch_us({c.TS}) < since.at_us"
-        ).fetchall()
-    return {"known": known, "erased": num_erased, "withheld": withheld}
-
-
-def _since(consents: Sequence[ConsentRow], *, granted: bool) -> dict[str, int]:
-    """Return, of those who changed a consent, from which instant on every purpose may use their events."""
-    default = ConsentBook.of_default(granted=granted)
-    found: dict[str, int] = {}
-    for user_id in {row.user_id for row in consents}:
-        by_purpose = [
-            default.of(user_id, purpose).after(
-                (row.at_us, row.granted) for row in consents if (row.user_id, row.purpose) == (user_id, purpose)
-            )
-            for purpose in c.PURPOSES
-        ]
-        found[user_id] = max(consent.from_us for consent in by_purpose)
-    return found
+    return {"known": known, "erased": num_erased}
 
 
 def _append_events(connection: duckdb.DuckDBPyConnection, data: Path) -> int:
@@ -146,10 +121,13 @@ def _append_events(connection: duckdb.DuckDBPyConnection, data: Path) -> int:
 
 
 def _append_consents(connection: duckdb.DuckDBPyConnection, data: Path, consents: Sequence[ConsentRow]) -> int:
-    path = data / CONSENTS_FILE
-    if not consents or not path.exists():
+    if not consents:
         return 0
-    define_table(connection, path, CONSENTS, view="held_consents")
+    path = _consents_file(data)
+    if path.exists():
+        define_table(connection, path, CONSENTS, view="held_consents")
+    else:
+        define_empty_table(connection, CONSENTS, view="held_consents")
     rows = list(zip(*consents, strict=True))
     types = (pa.string(), pa.string(), pa.bool_(), pa.int64())
     said = {name: pa.array(values, kind) for name, values, kind in zip(ConsentRow._fields, rows, types, strict=True)}
@@ -163,6 +141,11 @@ def _append_consents(connection: duckdb.DuckDBPyConnection, data: Path, consents
     if added:
         _write(connection, "FROM held_consents UNION ALL FROM fresh_consents", path)
     return int(added)
+
+
+def _consents_file(data: Path) -> Path:
+    """Return where what was said to the service goes: to the shop's own table, where there is one."""
+    return data / (CONSENTS_FILE if (data / CONSENTS_FILE).exists() else SERVED_CONSENTS_FILE)
 
 
 def _write(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:

@@ -32,12 +32,16 @@ from features.privacy.person import Person, rows_of
 from features.privacy.pseudonyms import Pseudonyms
 from features.settings import EngineSettings, ShopSettings
 
+_CONSENTS: Final = (
+    "user_id, \"at\" AS ts, CASE WHEN granted THEN 'consent_granted' ELSE 'consent_withdrawn' END AS event_type, "
+    "to_json({'purpose': purpose, 'policy_version': policy_version})::VARCHAR AS detail"
+)
 # How each table's rows become occurrences; columns that a table lacks are NULL.
 _SOURCES: Final = {
     "events": "*",
     "exposures": "user_id, ts, 'exposure' AS event_type, item_id, slot, campaign_id, variant",
-    "consents": "user_id, \"at\" AS ts, CASE WHEN granted THEN 'consent_granted' ELSE 'consent_withdrawn' END "
-    "AS event_type, to_json({'purpose': purpose, 'policy_version': policy_version})::VARCHAR AS detail",
+    "consents": _CONSENTS,
+    "served_consents": _CONSENTS,
     "coupons": "user_id, issued_at AS ts, 'coupon_issued' AS event_type, coupon_id, "
     "to_json({'value': value, 'expires_at': expires_at})::VARCHAR AS detail",
     "identities": "id_a AS user_id, seen_at AS ts, 'identity_linked' AS event_type, to_json({'type': id_type_a, "

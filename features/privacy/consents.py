@@ -6,6 +6,10 @@ Consent holds from the first grant after the last withdrawal:
     grant and withdrawal at one instant            withdrawn
     no row for this user or purpose                never: where consents are kept, silence grants nothing
     no consents table at all                       the shop's ``consent_default``, from the beginning
+
+A data directory may hold ``served_consents.parquet`` as well, what customers said to the service. It counts like rows of
+the shop's table, and stands in for none: where the shop keeps no table, ``consent_default`` holds for who said nothing,
+and what was said changes it from its instant on.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ from features.vocabulary import FIRST, Vocabulary
 NEVER: Final = int(np.iinfo(np.int64).max)  # UTC microseconds after every instant
 ALWAYS: Final = int(np.iinfo(np.int64).min)  # and before
 CONSENTS_FILE: Final = "consents.parquet"
+SERVED_CONSENTS_FILE: Final = "served_consents.parquet"
 _METADATA_KEY: Final = b"footfall_consents"
 # Of each purpose: the instants, and what stands for one that there is not.
 _INSTANTS: Final = {"withdrawn": ALWAYS, "from": NEVER, "last": ALWAYS}
@@ -44,27 +49,45 @@ _COLUMNS: Final = tuple(f"{purpose}_{instant}" for purpose in c.PURPOSES for ins
 logger = logging.getLogger(__name__)
 
 
-def read_consents(connection: duckdb.DuckDBPyConnection, path: Path, *, by_customer: bool = False) -> None:
-    """Make table ``consent`` (see ``define_consent``) from a data directory's file, empty where there is none.
+def read_consents(
+    connection: duckdb.DuckDBPyConnection, data: Path, *, shop: ShopSettings, by_customer: bool = False
+) -> bool:
+    """Make table ``consent`` (see ``define_consent``) from a data directory.
 
     Args:
         connection: where the table is made.
-        path: the file.
+        data: the directory.
+        shop: its ``consent_default`` holds where the shop keeps no consents.
         by_customer: whether what any id of a customer said counts for the customer, from its instant on; the
             connection then holds the tables of ``features.identity.resolve.define_customers``.
+
+    Returns:
+        Whether users whom the table does not name have consented.
+
+    Raises:
+        DataError: a file breaks the contract.
     """
-    if path.exists():
-        define_table(connection, path, CONSENTS, view="source_consents")
-    else:
-        define_empty_table(connection, CONSENTS, view="source_consents")
-    define_consent(connection, source=f"({resolved_table('source_consents')})" if by_customer else "source_consents")
+    for name, view in ((CONSENTS_FILE, "kept_consents"), (SERVED_CONSENTS_FILE, "served_consents")):
+        if (Path(data) / name).exists():
+            define_table(connection, Path(data) / name, CONSENTS, view=view)
+        else:
+            define_empty_table(connection, CONSENTS, view=view)
+    connection.execute("CREATE TEMP VIEW source_consents AS FROM kept_consents UNION ALL FROM served_consents")
+    said = f"({resolved_table('source_consents')})" if by_customer else "source_consents"
+    connection.execute(f'CREATE TEMP VIEW said_consents AS SELECT user_id, purpose, granted, "at" FROM {said}')
+    otherwise = not (Path(data) / CONSENTS_FILE).exists() and shop.consent_default == "granted"
+    purposes = ", ".join(f"('{purpose}')" for purpose in c.PURPOSES)
+    by_default = f"""UNION ALL SELECT user_id, purpose, true, '-infinity'::TIMESTAMPTZ
+        FROM (SELECT DISTINCT user_id FROM said_consents), (VALUES {purposes}) purposes(purpose)"""
+    define_consent(connection, source=f"(FROM said_consents {by_default if otherwise else ''})")
+    return otherwise
 
 
 def define_consent(connection: duckdb.DuckDBPyConnection, *, source: str) -> None:
     """Make table ``consent``: one row a user, and of each purpose three instants.
 
     ``analytics_withdrawn``: of the last withdrawal; ``analytics_from``: from which on consent holds, infinity where it
-    never does; ``analytics_last``: of the last grant. NULL where nothing is said.
+    never does, -infinity where it always did; ``analytics_last``: of the last grant. NULL where nothing is said.
 
     Args:
         connection: where the table is made.
@@ -169,35 +192,37 @@ class ConsentBook:
         identity: Path | None = None,
         spill: Path | None = None,
     ) -> ConsentBook:
-        """Read ``data/consents.parquet``.
+        """Read the consents of a data directory.
 
         Args:
             data: a data directory.
-            shop: its ``consent_default`` holds where there is no such file.
+            shop: its ``consent_default`` holds where the shop keeps none.
             engine: memory limit, threads.
             identity: directory of the identity stage, so that users are customers; ``None`` where it wrote none.
             spill: directory to spill in where the engine's settings name none; beside the data where ``None``.
 
         Raises:
-            DataError: the file breaks the contract.
+            DataError: a file breaks the contract.
         """
-        path = Path(data) / CONSENTS_FILE
-        if not path.exists():
+        if not any((Path(data) / name).exists() for name in (CONSENTS_FILE, SERVED_CONSENTS_FILE)):
             return cls.of_default(granted=shop.consent_default == "granted")
         with private_connection(engine, beside=Path(spill or data)) as connection:
             if identity is not None:
                 define_customers(connection, identity)
-            read_consents(connection, path, by_customer=identity is not None)
-            book = cls.from_relation(connection.table("consent"))
+            otherwise = read_consents(connection, Path(data), shop=shop, by_customer=identity is not None)
+            book = cls.from_relation(connection.table("consent"), otherwise=otherwise)
         logger.info("consents: %d users are named", len(book))
         return book
 
     @classmethod
-    def from_relation(cls, consent: duckdb.DuckDBPyRelation) -> ConsentBook:
+    def from_relation(cls, consent: duckdb.DuckDBPyRelation, *, otherwise: bool = False) -> ConsentBook:
         """Build from the table that ``define_consent`` makes."""
-        columns = ", ".join(f"CASE WHEN isfinite({name}) THEN epoch_us({name}) END AS {name}" for name in _COLUMNS)
+        columns = ", ".join(
+            f"CASE WHEN isfinite({name}) THEN epoch_us({name}) WHEN {name} < 'epoch'::TIMESTAMPTZ THEN {ALWAYS} END AS {name}"
+            for name in _COLUMNS
+        )
         return cls._from_table(
-            consent.project(f"user_id, {columns}").order("user_id").to_arrow_table(), otherwise=False
+            consent.project(f"user_id, {columns}").order("user_id").to_arrow_table(), otherwise=otherwise
         )
 
     def of(self, user_id: str, purpose: str) -> Consent:

@@ -18,6 +18,7 @@ from features.files import read_json, write_json
 from features.live_log.archive import LiveLog
 from features.live_log.merge import ConsentRow, merge_served
 from features.panel.build import PanelSettings
+from features.privacy.consents import ALWAYS, Consent, ConsentBook
 from features.privacy.erase import erase_customer
 from features.refresh.sources import Sources
 from features.release import ReleaseStore
@@ -146,23 +147,55 @@ def test_export_when_a_customer_was_erased_or_withdrew_then_their_events_stay_ou
     ErasureList(path=store.erasures.path).add("u0")
     withdrawn = [ConsentRow("u1", "analytics", False, int(rows[7]["ts"].timestamp()) * 1_000_000)]
     found = merge_served(archive, tmp_path / "data", consents=withdrawn, erased=store.erasures.load(), engine=ENGINE)
-    # u0 has 0, 3, 6, 9; u1 has 1, 4, 7, 10, and no purpose may use them without analytics; u2 has 2, 5, 8, 11
-    assert found == {"known": 0, "erased": 4, "withheld": 4, "events": 4, "consents": 0}
-    assert read_json(tmp_path / "data" / "about.json")["tables"]["events"] == {"accepted": 5, "served": 4}
+    # u0 has 0, 3, 6, 9, which stay out; u1 has 1, 4, 7, 10, and u2 has 2, 5, 8, 11
+    assert found == {"known": 0, "erased": 4, "events": 8, "consents": 1}
+    counts = read_json(tmp_path / "data" / "about.json")["tables"]
+    assert counts["events"] == {"accepted": 9, "served": 8}
+    assert counts["served_consents"]["served"] == 1
+    log = log_of(tmp_path / "data", tmp_path / "log.parquet").to_pandas()
+    assert log[log["user_id"] == "u1"]["for_analytics"].tolist() == [False] * 4
     live = open_live(LiveSettings(max_age_days=36_500), store.root)
     sent(live, [rows[2], event("u2", "view", utc("2024-06-01 00:00"), "i1", section="shelf")])
     kept = kept_events(live, archive, ["u2"])
     assert len(kept) == 5  # each once, wherever it is
     assert kept[-1].more == '{"section":"shelf"}'
     assert export_live(live, store, to=tmp_path / "data", keep_days=30, engine=ENGINE)["pruned"] == 3
-    assert (
-        read_json(tmp_path / "data" / "about.json")["tables"]["events"]["served"] == 9
-    )  # and those of u1, who told this store nothing
+    assert read_json(tmp_path / "data" / "about.json")["tables"]["events"]["served"] == 9
     live.close()
     with archive.locked():
         archive.add([row | {"ts": int(row["ts"].timestamp()) * 1_000_000} for row in rows], engine=ENGINE)
     assert erase_customer("u2", store=store.root)["store"]["log_rows"] == 4
     assert b"u2" not in b"".join(path.read_bytes() for path in archive.days())
+
+
+def test_features_when_consent_is_withdrawn_after_a_merge_then_no_purpose_uses_the_event_under_any_linked_id(
+    store: ReleaseStore, tmp_path: Path
+) -> None:
+    archive = LiveLog.of_store(store.root)
+    at = utc("2024-05-02 10:00")
+    shop = [event("u0", "view", at, "i0", event_id="z"), event("ann", "login", at, event_id="l", device_id="phone")]
+    links = [{"id_a": "ann", "id_b": "phone", "seen_at": at, "id_type_a": "user_id", "id_type_b": "device_id"}]
+    write_shop(tmp_path / "data", events=shop, items=ITEMS, identities=links, shop=SHOP)
+    at_us = round(at.timestamp() * 1e6)
+    with archive.locked():
+        archive.add([{"event_id": "a", "user_id": "ann", "ts": at_us + 1, "event_type": "view", "item_id": "i1"}])
+    merge_served(archive, tmp_path / "data", engine=ENGINE)
+    assert flags(tmp_path) == {"a": [True, True], "l": [True, True], "z": [True, True]}
+    said = [ConsentRow("phone", "personalisation", False, at_us + 9)]  # under an id of hers that sent no event
+    for added in (1, 0):
+        assert merge_served(archive, tmp_path / "data", consents=said, engine=ENGINE)["consents"] == added
+    assert flags(tmp_path) == {"a": [True, False], "l": [True, False], "z": [True, True]}
+    book = ConsentBook.load(tmp_path / "features" / "consents.parquet")
+    assert book.of("ann", "personalisation").withdrawn_us == at_us + 9
+    assert book.of("ann", "analytics") == book.of("u0", "analytics") == Consent(from_us=ALWAYS)
+    assert book.holding(["ann", "u0"], "personalisation", at_us + 10).tolist() == [False, True]
+
+
+def flags(directory: Path) -> dict[str, list[bool]]:
+    """Which purposes a feature build lets each event serve: analytics, personalisation."""
+    build_features(directory / "data", directory / "features", engine=ENGINE, panel=PANEL)
+    log = FeatureSet.load(directory / "features").event_log.to_pandas()
+    return dict(zip(log["event_id"], log[["for_analytics", "for_personalisation"]].to_numpy().tolist(), strict=True))
 
 
 def test_kept_when_two_purchases_differ_by_their_id_alone_then_both_are_told(
