@@ -35,16 +35,24 @@ class Door:
         keys: the file of keys.
         host: address that the service listens on.
         buckets: what callers have used of their rates.
+        noted: a file by which the workers of one server know that there were keys.
 
     Raises:
         ConfigError: tokens are to be read, and the library for it is missing.
     """
 
     def __init__(
-        self, access: AccessSettings, limits: LimitSettings, *, keys: Path, host: str, buckets: SharedBuckets
+        self,
+        access: AccessSettings,
+        limits: LimitSettings,
+        *,
+        keys: Path,
+        host: str,
+        buckets: SharedBuckets,
+        noted: Path | None = None,
     ) -> None:
         self._access = access
-        self._keys = KeyWatch(keys, limits.rates)
+        self._keys = KeyWatch(keys, limits.rates, noted=noted)
         self._tokens = TokenReader(access.oidc, limits.rates) if access.oidc.issuer else None
         self._is_loopback = is_loopback(host)
         self._anonymous = anonymous(limits.rates.anonymous)

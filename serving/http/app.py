@@ -34,7 +34,7 @@ from serving.http.routes import Call, MethodRefused, Routes
 from serving.http.visit import Visit
 from serving.process.logs import AccessLog, now_text
 from serving.process.metrics import ServiceMetrics
-from serving.process.settings import SHARED_VARIABLE, ServeSettings
+from serving.process.settings import KEYS_NOTED, SHARED_VARIABLE, ServeSettings
 
 if TYPE_CHECKING:
     from serving.outbox.outbox import Outbox
@@ -71,7 +71,7 @@ class ServiceApp:
         self._outermost = _with_cors(self._respond, settings.access.cors)
 
     def attach(self, engines: Engines, metrics: ServiceMetrics, outbox: Outbox | None = None) -> None:
-        """Answer from these engines from now on, and tell an outbox who sent events."""
+        """Answer from these engines from now on, and tell an outbox who is erased."""
         self._handlers.attach(engines, metrics, outbox)
 
     @property
@@ -220,6 +220,7 @@ def _door(settings: ServeSettings) -> Door:
         keys=settings.keys_path,
         host=settings.host,
         buckets=SharedBuckets(Path(shared) / "rates" if shared else None),
+        noted=Path(shared) / KEYS_NOTED if shared else None,
     )
 
 

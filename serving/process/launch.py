@@ -17,12 +17,19 @@ import serving
 from features.errors import ConfigError
 from features.release import ReleaseStore
 from serving.access.door import is_loopback
+from serving.access.key_watch import note_keys
 from serving.access.keys import KeyFile
 from serving.live.opening import open_live, prepare_live
 from serving.outbox.signing import checked
 from serving.privacy.erasures import ErasureWatch
 from serving.process.releases import Releases, following
-from serving.process.settings import BOARD_VARIABLE, SHARED_VARIABLE, SUPERVISOR_VARIABLE, ServeSettings
+from serving.process.settings import (
+    BOARD_VARIABLE,
+    KEYS_NOTED,
+    SHARED_VARIABLE,
+    SUPERVISOR_VARIABLE,
+    ServeSettings,
+)
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10
@@ -49,6 +56,8 @@ def serve(settings: ServeSettings) -> int:
         # BentoML keeps its metrics files under its home and empties them at start: one home a server.
         os.environ.update(resolved.to_environment() | {"BENTOML_HOME": home, SHARED_VARIABLE: home})
         os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+        if resolved.keys_path.exists():
+            note_keys(Path(home) / KEYS_NOTED)
         with following(resolved, Path(home)) as releases:
             _run(resolved, releases)
             releases.check_started()

@@ -27,6 +27,7 @@ BOARD_VARIABLE: Final = "FOOTFALL_BOARD"
 # A directory of the server's own, where its workers meet.
 SHARED_VARIABLE: Final = "FOOTFALL_SHARED"
 KEYS_FILE: Final = "api_keys.json"
+KEYS_NOTED: Final = "keys_were_seen"  # in that directory, once there was a file of keys
 _LAST_PORT: Final = 65_535
 
 

@@ -60,8 +60,30 @@ def test_refresh_when_the_file_is_damaged_or_gone_then_nobody_else_comes_in(tmp_
     watch.refresh()
     assert watch.exists
     assert watch.caller_of(made.secret) is not None
+    file.path.unlink()
+    watch.refresh()
+    assert watch.exists
+    assert watch.caller_of(made.secret) is not None
+    file.path.write_text("{")
     with pytest.raises(ConfigError, match="expected keys as `footfall keys add` writes them"):
         file.load()
+
+
+def test_refresh_when_a_revocation_could_not_be_read_then_it_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    made = file.add(name="a", role="app")
+    watch = KeyWatch(file.path, RoleRates())
+    file.revoke("a")
+    with monkeypatch.context() as full:
+        full.setattr(KeyFile, "load", lambda _: (_ for _ in ()).throw(OSError(24, "Too many open files")))
+        for _ in range(3):
+            watch.refresh()
+    assert watch.caller_of(made.secret) is not None
+    assert caplog.text.count("Too many open files") == 1
+    watch.refresh()
+    assert watch.caller_of(made.secret) is None
 
 
 def test_add_when_many_add_at_once_then_none_is_lost(tmp_path: Path) -> None:
