@@ -23,6 +23,8 @@ from serving.api.roles import Role
 
 Headers = Mapping[bytes, bytes]
 _BEARER: Final = b"bearer "
+# What a proxy says of who called it; a caller on this machine has no reason to.
+_OF_PROXIES: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 _HOW: Final = "send `Authorization: Bearer KEY`; `footfall keys add STORE --role app --name NAME` makes a key"
 
 
@@ -77,7 +79,7 @@ class Door:
 
         Raises:
             RequestError: the key or the token opens nothing, or there is none where one is asked for; 401. A page of
-                another site calls in a browser's name; 403.
+                another site calls in a browser's name, or a proxy for someone, while nobody is asked for a key; 403.
         """
         asks = self.asks_for_keys
         if (shown := headers.get(b"authorization")) is not None and (asks or self._keys.exists):
@@ -86,6 +88,8 @@ class Door:
             return self._tracker(key[-1], headers)
         if asks:
             raise RequestError(401, "key_missing", f"Expected a key or a token, found none; {_HOW}.")
+        if not self._access.anonymous:
+            _check_own_machine(headers)
         self._check_own_page(headers)
         return self._anonymous
 
@@ -168,6 +172,18 @@ class Door:
             raise RequestError(
                 403, "origin_refused", f"Pages of {origin!r} may not call; name it in access.cors.origins, or use keys."
             )
+
+
+def _check_own_machine(headers: Headers) -> None:
+    """Keep out whom a proxy lets through to a loopback address: they are not who may do everything."""
+    if any(name in headers for name in _OF_PROXIES):
+        raise RequestError(
+            403,
+            "proxy_refused",
+            "This call came through a proxy, and nobody has a key yet, so anyone could do anything: make keys with "
+            "`footfall keys add STORE --role app --name shop-app`, or say `access: {anonymous: true}` in the settings "
+            "where the proxy asks who calls.",
+        )
 
 
 @lru_cache(maxsize=256)

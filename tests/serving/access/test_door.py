@@ -171,6 +171,20 @@ def test_service_without_keys_when_another_sites_page_calls_then_it_is_refused(t
     assert code_of(call(named, "GET", "/v1/customers", base="http://serving.shop.example")) == IN
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+def test_service_without_keys_when_a_proxy_stands_before_it_then_it_says_to_make_keys(
+    tmp_path: Path, header: str
+) -> None:
+    through = {header: "203.0.113.7"}
+    refused = call(app_of(tmp_path), "DELETE", "/v1/customers/a", headers=through)
+    assert code_of(refused) == (403, "proxy_refused")
+    assert "`footfall keys add STORE" in refused.json()["error"]["message"]
+    asked_nobody = app_of(tmp_path, access={"anonymous": True})
+    assert code_of(call(asked_nobody, "DELETE", "/v1/customers/a", headers=through)) == IN
+    key = KeyFile(tmp_path / "api_keys.json").add(name="a", role="admin").secret
+    assert code_of(call(app_of(tmp_path), "DELETE", "/v1/customers/a", headers=bearer(key) | through)) == IN
+
+
 def test_serve_when_others_can_reach_it_and_nobody_has_a_key_then_it_refuses_to_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
