@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from serving.release.hold import hold_of
 from serving.release.sources import AliasFile, ReleaseSource, current_of
 
 _REGISTRY_SECONDS: Final = 60.0
+_SWEEP_SECONDS: Final = 10.0
 
 
 class Releases:
@@ -36,7 +38,7 @@ class Releases:
     def __init__(self, board: Board, coordinator: Coordinator, others: Sequence[Coordinator] = ()) -> None:
         self.board, self._coordinator = board, coordinator
         self._has_served = False
-        self._failure = ""
+        self._failure, self._swept = "", 0.0
         self._coordination = Coordination([coordinator, *others], on_tick=self._watch_the_start)
 
     @property
@@ -63,7 +65,12 @@ class Releases:
 
     def _watch_the_start(self) -> None:
         """End the server where its first workers cannot load the release: restarting them would not help."""
-        if self._has_served or self._failure:
+        if self._failure:
+            return
+        if self._has_served:
+            if time.monotonic() - self._swept > _SWEEP_SECONDS:
+                self._swept = time.monotonic()
+                self.board.sweep()
             return
         self._has_served = any(worker.state == "serving" for worker in self.board.workers())
         if not self._has_served and (reasons := self.board.failures()):

@@ -204,8 +204,14 @@ class Board:
 
     def join(self) -> None:
         """Count as a living worker until this process ends, however it ends."""
-        self._lock = os.open(self.directory / f"worker-{self.pid}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        path = self.directory / f"worker-{self.pid}.lock"
+        while self._lock is None:
+            file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
+                self._lock = file
+            else:  # swept away between the two
+                os.close(file)
 
     def leave(self) -> None:
         """Count as a worker no longer."""
@@ -222,6 +228,14 @@ class Board:
         alive = [path for path in sorted(self.directory.glob("worker-*.lock")) if self._is_alive(path)]
         return [one for path in alive if (one := _note(path.with_suffix(".json"))) is not None]
 
+    def sweep(self) -> None:
+        """Remove what the dead have left."""
+        for lock in self.directory.glob("worker-*.lock"):
+            with contextlib.suppress(OSError), lock.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held meanwhile: whoever joins now looks again
+                lock.with_suffix(".json").unlink(missing_ok=True)
+                lock.unlink()
+
     def failures(self) -> list[str]:
         """Return why workers could not start, of those too that are gone."""
         notes = [_note(path) for path in sorted(self.directory.glob("worker-*.json"))]
@@ -234,7 +248,9 @@ class Board:
         except FileNotFoundError:
             return False
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(
+                file, fcntl.LOCK_SH | fcntl.LOCK_NB
+            )  # shared: two that look do not take each other for the worker
         except BlockingIOError:
             return True
         finally:
