@@ -77,10 +77,10 @@ class ExposureWriter:
         """Write what waits; return how many lists that were."""
         with self._writing:
             waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            rows = [row for one in waiting if not self._is_erased(one.arm.unit) for row in rows_of(one)]
+            rows = [row for one in waiting for row in self._rows(one)]
             try:
                 self._exposures.append(rows, writer=self._writer)
-            except OSError as error:
+            except Exception as error:
                 self._waiting.extendleft(reversed(waiting))  # a row that was written all the same counts once
                 _log.error("exposures of %d lists wait: %s", len(waiting), error)
                 return 0
@@ -99,6 +99,15 @@ class ExposureWriter:
         """Write what waits, and stop."""
         self._stopped.set()
         self.flush()
+
+    def _rows(self, one: _List) -> list[ExposureRow]:
+        """Return a list's rows; one that has none for whatever reason takes no other with it."""
+        try:
+            return [] if self._is_erased(one.arm.unit) else rows_of(one)
+        except Exception:
+            self.num_lost += 1
+            _log.exception("exposures of a list are lost")
+            return []
 
     def _start(self) -> None:
         atexit.register(self.close)
@@ -120,12 +129,13 @@ def rows_of(one: _List) -> list[ExposureRow]:
     (``SURFACE_n_pinned``), so that what remains of the slot was drawn each time.
     """
     arm, drawn = one.arm, one.drawn
-    chance = None if drawn is None or arm.explore is None else arm.explore.chance(drawn.num)
+    # Of no candidates nothing was drawn: such a list has pinned items and fallbacks alone, or nothing.
+    chance = None if drawn is None or arm.explore is None or not drawn.num else arm.explore.chance(drawn.num)
     rows = []
     for place, item in enumerate(one.items):
         slot, propensity = f"{one.surface}_{place + 1}", None
-        if drawn is not None and chance is not None:
-            if drawn.ranks[place] >= 0:
+        if drawn is not None and arm.explore is not None:
+            if chance is not None and drawn.ranks[place] >= 0:
                 propensity = float(chance[drawn.ranks[place], drawn.places[place]])
             else:
                 slot = f"{slot}_{PINNED}"

@@ -114,6 +114,21 @@ def test_exposure_writer_when_a_list_is_drawn_then_each_place_states_its_chance(
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_exposure_writer_when_one_list_has_no_rows_then_the_others_are_written(tmp_path: Path) -> None:
+    writer = ExposureWriter(tmp_path / "log", flush_seconds=60)
+    arm, nothing = Arm(variants={"a": "x"}, unit="ann", explore=Explore()), np.zeros(0, np.int64)
+    writer.keep(arm, "for_you", ["i"], Drawn(num=5, ranks=np.array([3]), places=np.array([0])))
+    writer.keep(arm, "upgrade", [], Drawn(num=0, ranks=nothing, places=nothing))
+    writer.keep(arm, "similar", ["j"], Drawn(num=5, ranks=np.array([99]), places=np.array([0])))  # none of the five
+    only = np.array([-1])
+    writer.keep(arm, "trending", ["pinned"], Drawn(num=0, ranks=only, places=only))
+    writer.keep(arm, "trending", ["k"], Drawn(num=5, ranks=np.array([0]), places=np.array([0])))
+    writer.close()
+    rows = [(item, slot, share is None) for _, item, slot, _, share, _, _ in written(tmp_path / "log")]
+    assert rows == [("i", "for_you_1", False), ("pinned", "trending_1_pinned", True), ("k", "trending_1", False)]
+    assert writer.num_lost == 1
+
+
 def test_exposure_log_when_it_is_erased_from_while_it_is_written_then_no_row_is_lost(tmp_path: Path) -> None:
     log = ExposureLog(directory=tmp_path)
     rows = [ExposureRow(f"u{number % 3}", "i", "s", number * 1000, 0.5, None, None) for number in range(600)]
