@@ -10,13 +10,23 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any, Final
 
-from serving.access.settings import OidcSettings
+from serving.access.settings import OidcSettings, is_private
 
 _log = logging.getLogger(__name__)
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 _LARGEST: Final = 1 << 20
 # Tokens with invented key ids must not make us ask the provider more often than this.
 _AT_LEAST_SECONDS: Final = 5.0
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A provider that sends us elsewhere, to plain HTTP perhaps, has no keys for us: the 3xx is an error."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+_opener: Final = urllib.request.build_opener(_NoRedirects)
 
 
 class UnknownSigningKey(Exception):
@@ -86,9 +96,9 @@ class ProviderKeys:
         return {one.key_id: one for one in keys if one.public_key_use in (None, "sig")}
 
     def _json(self, url: str) -> Any:
-        if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+        if not is_private(url):
             raise ValueError(f"expected an https address, found {url!r}")
-        with urllib.request.urlopen(url, timeout=self._settings.timeout_seconds) as answer:  # noqa: S310 (checked above)
+        with _opener.open(url, timeout=self._settings.timeout_seconds) as answer:
             content = answer.read(_LARGEST + 1)
         if len(content) > _LARGEST:
             raise ValueError(f"expected at most {_LARGEST} bytes, found more")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -14,11 +15,25 @@ from serving.api.roles import Role
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 
+_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
 def _check_above_zero(settings: Any, section: str, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         if not 0 < value < math.inf:
             raise ConfigError(f"{section}.{name}: expected a number above 0, found {value}.")
+
+
+def is_private(url: str) -> bool:
+    """Return whether nobody on the way can change what an address answers: HTTPS, or this machine."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _THIS_MACHINE)
+    )
 
 
 class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +70,7 @@ class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ConfigError("access.oidc.audience: expected one, found none; any other service's token would do.")
         if self.issuer and not self.algorithms:
             raise ConfigError("access.oidc.algorithms: expected at least one such as RS256, found none.")
-        if self.issuer and not self.issuer.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+        if self.issuer and not is_private(self.issuer):
             raise ConfigError(
                 f"access.oidc.issuer: expected an address such as https://login.example, found {self.issuer!r}; "
                 "keys that come over plain HTTP could be anyone's."

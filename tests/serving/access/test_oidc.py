@@ -33,6 +33,8 @@ class Provider:
         self.keys: dict[str, Any] = {}
         self.asked = 0
         self.is_down = False
+        self.jwks_uri = ""
+        self.moved_to = ""
         provider = self
 
         class Answers(BaseHTTPRequestHandler):
@@ -41,8 +43,13 @@ class Provider:
                 if provider.is_down:
                     self.send_error(503)
                     return
-                about = {"issuer": provider.issuer, "jwks_uri": f"{provider.issuer}/keys"}
-                content = json.dumps(provider.public() if self.path == "/keys" else about).encode()
+                if self.path == "/keys" and provider.moved_to:
+                    self.send_response(302)
+                    self.send_header("location", provider.moved_to)
+                    self.end_headers()
+                    return
+                about = {"issuer": provider.issuer, "jwks_uri": provider.jwks_uri or f"{provider.issuer}/keys"}
+                content = json.dumps(provider.public() if "keys" in self.path else about).encode()
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(content)
@@ -165,6 +172,28 @@ def test_keys_when_tokens_name_invented_ones_then_the_provider_is_not_asked_each
     for _ in range(20):
         assert ask(made, token) == (401, "token_invalid")
     assert provider.asked - asked <= 2  # once: its description and its keys
+
+
+@pytest.mark.parametrize("jwks_uri", ["http://localhost.evil.example/keys", "http://127.0.0.1.evil.example/keys"])
+def test_provider_when_it_names_keys_that_come_over_plain_http_then_they_are_not_fetched(
+    provider: Provider, tmp_path: Path, jwks_uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = app(provider, tmp_path)
+    provider.jwks_uri = jwks_uri
+    made._door._tokens.keys._fetched_at = 0.0
+    made._door._tokens.keys.fetch()
+    assert "expected an https address" in caplog.text
+
+
+def test_provider_when_it_sends_us_elsewhere_for_its_keys_then_they_are_not_taken(
+    provider: Provider, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = app(provider, tmp_path)
+    provider.moved_to = f"{provider.issuer}/other-keys"
+    made._door._tokens.keys._fetched_at = 0.0
+    made._door._tokens.keys.fetch()
+    assert "302" in caplog.text
+    assert ask(made, provider.token("one")) == IN  # the last keys hold
 
 
 def test_provider_when_it_is_down_then_who_has_signed_in_goes_on(
