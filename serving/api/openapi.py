@@ -95,7 +95,7 @@ def statuses_of(endpoint: Endpoint) -> list[int]:
     """Return the statuses of errors that a call may answer with."""
     of_body = {400, 408, 413, 422} if endpoint.request is not None else set()
     of_address = {422} if endpoint.query is not None or "{" in endpoint.path else set()
-    return sorted({*endpoint.errors, *of_body, *of_address, 401, 403, 429, 503, 504})
+    return sorted({*endpoint.errors, *of_body, *of_address, 401, 403, 429, 431, 503, 504})
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:

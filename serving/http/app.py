@@ -98,14 +98,14 @@ class ServiceApp:
         self._tell(visit, str(scope["method"]), response.status_code)
         await response(scope, receive, send)
 
-    def turned_away(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[int, bytes] | None:
+    def turned_away(self, method: bytes, path: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[int, bytes] | None:
         """Return the answer to a recommend call for which there is no room, ``None`` where there is some.
 
         Asked before a task is made for a request, an overload costs a third of what it costs after. Whoever asks without
         a key while there is no room hears of that first.
         """
         gate = self._gates["recommend"]
-        if not gate.is_full or path != _RECOMMEND or self._settings.access.cors.origins:
+        if not gate.is_full or path != _RECOMMEND or method != b"POST" or self._settings.access.cors.origins:
             return None
         visit = Visit({"headers": headers})
         visit.route = _RECOMMEND.decode()

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
+import msgspec
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -37,8 +38,8 @@ class GuardedProtocol(HttpToolsProtocol):
     """
 
     limits: ClassVar[LimitSettings] = LimitSettings()
-    # Status and what follows it, by address and headers, for a service that is full; the app's.
-    early: ClassVar[Callable[[bytes, Headers], tuple[int, bytes] | None] | None] = None
+    # Status and what follows it, by method, address and headers, for a service that is full; the app's.
+    early: ClassVar[Callable[[bytes, bytes, Headers], tuple[int, bytes] | None] | None] = None
     let_in: ClassVar[int] = 0  # connections so far
     _sweepers: ClassVar[set[int]] = set()  # by id of the server's state: one a server
 
@@ -60,7 +61,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._heads_since is not None and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > self.limits.max_header_bytes:
-                self._refuse(431, b"Address and headers are too large.")
+                self._refuse_headers()
 
     def on_message_begin(self) -> None:
         """Note when a request began."""
@@ -103,7 +104,9 @@ class GuardedProtocol(HttpToolsProtocol):
         early, cycle = type(self).early, self.cycle
         if early is None or not (cycle is None or cycle.response_complete) or not self.parser.should_keep_alive():
             return False
-        if self.expect_100_continue or self.flow.write_paused or (answer := early(self.url, self.headers)) is None:
+        if self.expect_100_continue or self.flow.write_paused:
+            return False
+        if (answer := early(self.parser.get_method(), self.url, self.headers)) is None:
             return False
         status, rest = answer
         held = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
@@ -127,12 +130,11 @@ class GuardedProtocol(HttpToolsProtocol):
             self._stuck_since = now
         return self._stuck_since is not None and now - self._stuck_since > seconds
 
-    def _refuse(self, status: int, message: bytes) -> None:
-        head = (
-            STATUS_LINE[status]
-            + b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
-        )
-        self.transport.write(head % len(message) + message)
+    def _refuse_headers(self) -> None:
+        message = f"Expected an address and headers of at most {self.limits.max_header_bytes} bytes, found more."
+        body = msgspec.json.encode({"error": {"code": "headers_too_large", "message": message}})
+        head = STATUS_LINE[431] + b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        self.transport.write(head % len(body) + body)
         self.transport.close()
 
 

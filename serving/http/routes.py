@@ -62,6 +62,7 @@ class Routes:
         for call in calls:
             held = patterns if "{" in call.path else self._exact
             held.setdefault(call.path, {})[call.method] = call
+        self._methods = [*sorted({call.method for call in calls}), "HEAD", "OPTIONS"]
         self._patterns = [(_pattern(path), by_method) for path, by_method in patterns.items()]
 
     def find(self, method: str, raw_path: bytes) -> tuple[Call, dict[str, str]]:
@@ -71,6 +72,8 @@ class Routes:
             RequestError: there is none, 404; for other methods, 405; a parameter is no id, 422.
         """
         path = raw_path.partition(b"?")[0].decode("latin-1")
+        if path == "*" and method == "OPTIONS":  # of the server as a whole
+            raise MethodRefused(method, self._methods)
         if (by_method := self._exact.get(path)) is not None:
             return _of_method(by_method, method), {}
         for pattern, by_method in self._patterns:

@@ -9,8 +9,9 @@ from typing import Final
 
 from starlette.types import Scope
 
-# What a log or a header may hold without quoting; enough for UUIDs, ULIDs and what proxies and tracers write.
-_GOOD_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+# What a log or a header may hold without quoting; enough for UUIDs, ULIDs and what proxies and tracers write,
+# and no address of a person.
+_GOOD_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACE: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 
@@ -21,7 +22,7 @@ class Visit:
         scope: of ASGI.
     """
 
-    __slots__ = ("caller", "headers", "reads_body", "request_id", "route", "started", "status")
+    __slots__ = ("caller", "headers", "request_id", "route", "started")
 
     def __init__(self, scope: Scope) -> None:
         self.started = time.perf_counter()
@@ -29,7 +30,6 @@ class Visit:
         self.request_id = request_id_of(self.headers.get(b"x-request-id"))
         self.route = "other"
         self.caller = ""
-        self.status = 0
 
     @property
     def seconds(self) -> float:

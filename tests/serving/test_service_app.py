@@ -52,6 +52,18 @@ def test_app_when_the_release_is_still_loading_then_it_says_try_again() -> None:
     assert call(app, "GET", "/metrics").json()["error"]["code"] == "starting"
 
 
+def test_turned_away_when_the_queue_is_full_then_only_what_waits_in_it_hears_429() -> None:
+    app = ServiceApp(ServeSettings(), version="test")
+    assert app.turned_away(b"POST", b"/v1/recommend", []) is None
+    gate = app._gates["recommend"]
+    gate.inside = gate.limit
+    refused = app.turned_away(b"POST", b"/v1/recommend", [])
+    assert refused is not None
+    assert refused[0] == 429
+    for method in (b"GET", b"OPTIONS", b"HEAD"):  # the app knows what these hear: 405, 204
+        assert app.turned_away(method, b"/v1/recommend", []) is None
+
+
 def test_pages_when_opened_then_no_other_site_may_frame_them() -> None:
     page = call(ServiceApp(ServeSettings(), version="test"), "GET", "/docs")
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]

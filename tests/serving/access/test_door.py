@@ -244,6 +244,7 @@ def test_methods_when_asked_for_then_options_lists_them_and_head_is_a_get_withou
         ("a" * 128, True),
         ("a" * 129, False),
         ("", False),
+        ("ann@shop.example", False),
         ('"; drop', False),
         ("é", False),
     ],
@@ -265,6 +266,13 @@ def test_request_id_when_given_then_a_good_one_is_answered_and_any_other_replace
         ({"access": {"cors": {"origins": ["*"]}}}, r"access.cors.origins: expected origins such as"),
         ({"access": {"oidc": {"issuer": "https://a.example"}}}, r"access.oidc.audience: expected one, found none"),
         ({"access": {"oidc": {"issuer": "http://a.example", "audience": "x"}}}, r"keys that come over plain HTTP"),
+        *(
+            ({"access": {"oidc": {"issuer": issuer, "audience": "x"}}}, r"keys that come over plain HTTP")
+            for issuer in (
+                *("http://localhost.evil.example", "http://127.0.0.1.evil.example", "http://localhost@evil.example"),
+                *("https://", "ftp://localhost", "http://[::1"),
+            )
+        ),
         ({"logs": {"sample": 0}}, r"logs.sample: expected 1 or more"),
     ],
 )

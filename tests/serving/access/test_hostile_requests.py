@@ -98,7 +98,8 @@ def test_body_when_it_comes_byte_by_byte_then_it_is_given_up_and_holds_no_place(
 
 
 def test_headers_when_they_never_end_then_the_connection_is_closed(guarded: Guarded) -> None:
-    assert status(guarded.say(b"GET / HTTP/1.1\r\nx: ", *[b"a" * 4_000] * 20)) == 431
+    answer = guarded.say(b"GET / HTTP/1.1\r\nx: ", *[b"a" * 4_000] * 20)
+    assert (status(answer), code(answer)) == (431, "headers_too_large")
     started = time.monotonic()
     assert guarded.say(b"GET / HT") == b""
     assert guarded.say(b"") == b""
@@ -140,6 +141,12 @@ def test_request_when_it_is_no_http_or_says_its_length_twice_then_it_is_refused_
     assert status(answer) in (400, 401)
     assert answer.lower().count(b"http/1.1 ") == 1  # nothing behind it was taken for a second request
     assert b"connection: close" in answer.lower()
+
+
+def test_options_when_the_whole_server_is_asked_then_it_lists_its_methods(guarded: Guarded) -> None:
+    answer = guarded.say(b"OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert status(answer) == 204
+    assert b"allow: DELETE, GET, POST, HEAD, OPTIONS" in answer
 
 
 def test_upgrade_when_a_websocket_is_asked_for_then_it_is_refused(guarded: Guarded) -> None:
