@@ -70,6 +70,20 @@ class LoggedEvent(NamedTuple):
     event: LiveEvent
 
 
+class Arrived(NamedTuple):
+    """What came since a position.
+
+    Args:
+        events: in order of arrival.
+        position: from where to go on.
+        is_whole: whether nothing is missing between the position that was asked about and the first of them.
+    """
+
+    events: list[LoggedEvent]
+    position: str
+    is_whole: bool
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LiveUser:
     """What one id sent.
@@ -164,6 +178,13 @@ class LiveStore(Protocol):
         """Return the events of the log, in order of arrival, from one position on."""
         ...
 
+    def arrived(self, *, after: str, limit: int) -> Arrived:
+        """Return the events that came after a position of the log, whether or not the log was taken meanwhile.
+
+        Events of types that are for the log alone may be missing; ``is_whole`` speaks of the others.
+        """
+        ...
+
     def forget_logged(self, upto: str) -> None:
         """Drop the log up to a position: whoever reads it has it on disk. Live events stay."""
         ...
@@ -178,7 +199,10 @@ class LiveStore(Protocol):
 
 
 class LiveStateError(RequestError):
-    """The store of live state cannot be reached; nothing of the request was acknowledged."""
+    """The store of live state cannot be reached; nothing of the request was acknowledged.
+
+    The message says whether nothing was kept, or whether that is not known.
+    """
 
     @classmethod
     def busy(cls, place: str) -> LiveStateError:
@@ -194,6 +218,19 @@ class LiveStateError(RequestError):
             why: in words, without ids of users.
         """
         message = f"Live state cannot be reached ({why}); nothing was kept. Send the same request again in a moment."
+        return cls(503, "live_state_unavailable", message, retry_after=1)
+
+    @classmethod
+    def unsure(cls, why: str) -> LiveStateError:
+        """The store was written to, and its answer never came: all, some or nothing of it was kept.
+
+        Args:
+            why: in words, without ids of users.
+        """
+        message = (
+            f"Live state cannot be reached ({why}); what was sent may have been kept or not. Send the same request again "
+            "in a moment: an event with an event_id or a ts counts once, one with neither may count twice."
+        )
         return cls(503, "live_state_unavailable", message, retry_after=1)
 
 
