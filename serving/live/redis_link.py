@@ -49,24 +49,28 @@ class RedisLink:
         return script
 
     @contextlib.contextmanager
-    def explained(self) -> Iterator[None]:
+    def explained(self, *, is_write: bool = False) -> Iterator[None]:
         """Turn what goes wrong with Redis inside the block into one kind of error.
+
+        Args:
+            is_write: whether the block writes: what was sent may then have been kept, though no answer came.
 
         Raises:
             LiveStateError: Redis does not answer, or refuses.
         """
         if self._is_down:
             raise LiveStateError.unavailable("Redis does not answer")
+        failed = LiveStateError.unsure if is_write else LiveStateError.unavailable
         try:
             yield
         except (redis.ConnectionError, redis.TimeoutError) as error:
             self._trip(error)
-            raise LiveStateError.unavailable("Redis does not answer") from None
+            raise failed("Redis does not answer") from None
         except redis.RedisError as error:
             # Its first word says what: OOM, READONLY, MISCONF. The rest may hold a key, and so a user's id.
             word = str(error).split(" ", maxsplit=1)[0]
             _log.warning("Redis refuses: %s %s", type(error).__name__, word)
-            raise LiveStateError.unavailable(f"Redis refuses: {word}") from None
+            raise failed(f"Redis refuses: {word}") from None
 
     def close(self) -> None:
         """Close the connections that are not in use."""

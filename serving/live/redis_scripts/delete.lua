@@ -1,8 +1,12 @@
--- Forgets a user's events and consents, and begins another generation; returns how many events that were.
+-- Forgets a user's events, log and consents, and begins another generation; returns how many live events that were.
 -- ARGV: prefix, user
 local prefix, user = ARGV[1], ARGV[2]
 local deleted = redis.call('ZCARD', prefix .. ':events:' .. user)
-redis.call('DEL', prefix .. ':events:' .. user, prefix .. ':consents:' .. user)
+for _, entry in ipairs(redis.call('SMEMBERS', prefix .. ':logged:' .. user)) do
+    redis.call('XDEL', prefix .. ':log', entry)
+end
+redis.call('DEL', prefix .. ':events:' .. user, prefix .. ':logged:' .. user, prefix .. ':consents:' .. user)
 redis.call('SREM', prefix .. ':consenting', user)
+redis.call('SREM', prefix .. ':users', user)
 redis.call('HINCRBY', prefix .. ':meta', 'generation', 1)
 return deleted
