@@ -38,7 +38,7 @@ def send(store: Path, *, config: Path) -> dict[str, Any]:
     nobody_asks = OutboxMetrics(CollectorRegistry())  # the service counts; what this process does ends with it
     outbox = Outbox(settings.webhooks, releases.root, lambda: engine, metrics=nobody_asks)
     try:
-        added = outbox.fill()
+        added = outbox.fill(everyone=True)
         dropped = outbox.forget()
         tried = {one.endpoint.name: one.run_once() for one in outbox.deliveries}
     finally:
@@ -53,8 +53,6 @@ def status(store: Path, *, config: Path) -> dict[str, Any]:
         store: release store.
         config: YAML file of the service's settings.
     """
-    from serving.outbox.delivery import GONE_FACT
-
     settings = _settings(store, config)
     messages = _messages(settings)
     counts = messages.counts()
@@ -63,7 +61,7 @@ def status(store: Path, *, config: Path) -> dict[str, Any]:
         "endpoints": {
             one.name: {
                 "url": one.url,
-                "gone": bool(messages.fact(GONE_FACT.format(one.name))),
+                "gone": messages.is_gone(one.name),
                 "messages": counts.get(one.name, {}),
             }
             for one in settings.webhooks.endpoints
@@ -104,12 +102,11 @@ def retry(store: Path, endpoint: str, *, config: Path, message: str = "") -> dic
         config: YAML file of the service's settings.
         message: id of one message; all of the endpoint where left out.
     """
-    from serving.outbox.delivery import GONE_FACT
     from serving.surfaces.clock import wall_clock_us
 
     settings = _settings(store, config)
     name, messages = settings.webhooks.endpoint(endpoint).name, _messages(settings)
-    messages.note(GONE_FACT.format(name), "")
+    messages.note_gone(name, gone=False)
     return {"pending_again": messages.retry(endpoint=name, message_id=message, now_us=wall_clock_us())}
 
 

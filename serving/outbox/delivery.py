@@ -19,16 +19,16 @@ from serving.outbox.leases import Lease
 from serving.outbox.messages import Messages, Pending
 from serving.outbox.metrics import OutboxMetrics
 from serving.outbox.pauses import pause_seconds, retry_after_seconds
+from serving.outbox.posting import Posted, Poster
 from serving.outbox.settings import WebhookEndpoint, WebhookSettings
 from serving.outbox.signing import Signer
 from serving.surfaces.clock import wall_clock_us
 
 _log = logging.getLogger(__name__)
 _PAGE: Final = 50
-_READ_BYTES: Final = 65_536
+_OK: Final = 2  # hundreds
 # After so many failures in a row the fault is the receiver's, and the messages behind must not use up their attempts.
 _FAILURES_BEFORE_PAUSE: Final = 3
-GONE_FACT: Final = "gone:{}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Delivery:
         lease: of sending to this endpoint.
         signer: signs with its secrets.
         may_send: whether a customer may still be written about; asked right before each attempt.
-        client: of one connection; follows no redirect.
+        poster: makes the attempts.
         metrics: what is counted.
         wall: the present, UTC microseconds.
         rng: spreads the pauses.
@@ -71,22 +71,26 @@ class Delivery:
     lease: Lease
     signer: Signer
     may_send: Callable[[str], bool]
-    client: httpx.Client
+    poster: Poster
     metrics: OutboxMetrics
     wall: Callable[[], int] = wall_clock_us
     rng: random.Random = field(default_factory=random.Random)
     _failures: int = 0
     _paused_until_us: int = 0
 
-    def run_once(self) -> int:
-        """Send what is due, as long as the lease is ours and the receiver is not paused; return how many were tried."""
+    def run_once(self, keeps_going: Callable[[], bool] = lambda: True) -> int:
+        """Send what is due, as long as the lease is ours and the receiver is not paused; return how many were tried.
+
+        Args:
+            keeps_going: asked before each message, such as whether the process ends.
+        """
         num_tried = 0
-        while self.lease.take() and not self._is_paused:
+        while keeps_going() and self.lease.take() and not self._is_paused:
             page = self.messages.due(self.endpoint.name, now_us=self.wall(), limit=_PAGE)
             if not page:
                 break
             for message in page:
-                if self._is_paused or not self.lease.take():
+                if self._is_paused or not keeps_going() or not self.lease.take():
                     return num_tried
                 num_tried += self._handle(message)
         return num_tried
@@ -94,7 +98,7 @@ class Delivery:
     @property
     def is_gone(self) -> bool:
         """Whether the receiver said once that it is gone; ``retry`` takes that back."""
-        return bool(self.messages.fact(GONE_FACT.format(self.endpoint.name)))
+        return self.messages.is_gone(self.endpoint.name)
 
     @property
     def _is_paused(self) -> bool:
@@ -123,26 +127,17 @@ class Delivery:
         headers = self.signer.headers(message.message_id, message.body, at_s=self.wall() // 1_000_000)
         headers |= {"content-type": "application/json", "user-agent": "footfall-webhooks/1"}
         try:
-            with self.client.stream("POST", self.endpoint.url, content=message.body, headers=headers) as response:
-                if response.headers.get("content-length", "").isdecimal():
-                    self._drain(response)
-                return self._judged(response)
-        except httpx.HTTPError as error:
+            return self._judged(self.poster.post(self.endpoint.url, message.body, headers))
+        except (httpx.HTTPError, OSError) as error:
             return Outcome(said=type(error).__name__)
 
-    @staticmethod
-    def _drain(response: httpx.Response) -> None:
-        """Read a short answer, so that the connection can be used again."""
-        if int(response.headers["content-length"]) <= _READ_BYTES:
-            response.read()
-
-    def _judged(self, response: httpx.Response) -> Outcome:
-        said, status = f"HTTP {response.status_code}", response.status_code
-        asked = retry_after_seconds(response.headers.get("retry-after"), now_s=self.wall() / 1e6)
+    def _judged(self, posted: Posted) -> Outcome:
+        status = posted.status
+        asked = retry_after_seconds(posted.headers.get("retry-after"), now_s=self.wall() / 1e6)
         is_asking = status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
         return Outcome(
-            said=said,
-            is_ok=response.is_success,
+            said=f"HTTP {status}",
+            is_ok=status // 100 == _OK,
             is_gone=status == HTTPStatus.GONE,
             retry_after_s=asked if is_asking else None,
         )
@@ -150,7 +145,7 @@ class Delivery:
     def _failed(self, message: Pending, outcome: Outcome) -> None:
         name, now_us = self.endpoint.name, self.wall()
         if outcome.is_gone:
-            self.messages.note(GONE_FACT.format(name), "1")
+            self.messages.note_gone(name, gone=True)
             number = self.messages.give_up_all(name, said=outcome.said)
             self.metrics.ended(name, "dead", number)
             _log.warning(
@@ -178,9 +173,3 @@ class Delivery:
         if pause_s is not None:
             self._paused_until_us = now_us + int(pause_s * 1e6)
             _log.info("webhooks: %s is left alone for %.0f s: %s", self.endpoint.name, pause_s, outcome.said)
-
-
-def client_for(settings: WebhookSettings) -> httpx.Client:
-    """Return an HTTP client that follows no redirect and reads no proxy or password from its surroundings."""
-    limits = httpx.Limits(max_connections=1, keepalive_expiry=30.0)
-    return httpx.Client(timeout=settings.timeout_seconds, limits=limits, trust_env=False, follow_redirects=False)

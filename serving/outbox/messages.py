@@ -23,6 +23,7 @@ DAY_US: Final = 86_400_000_000
 # A pause is shorter than this: an instant further ahead was written before the clock was set back.
 LONGEST_PAUSE_US: Final = 2 * DAY_US
 _KEY: Final = "key"
+_GONE: Final = "gone:{}"
 _KEY_BYTES: Final = 32
 _ID_DIGITS: Final = 32
 
@@ -173,11 +174,17 @@ class Messages:
         return dropped
 
     def forget_before(self, created_us: int) -> int:
-        """Delete what was added before an instant and is no longer pending; return how many rows there were."""
+        """Delete what was added before an instant, also what nobody took; return how many rows there were."""
         with self._file.writing() as connection:
-            return connection.execute(
-                "DELETE FROM messages WHERE created_us < ? AND state <> 'pending'", (created_us,)
-            ).rowcount
+            return connection.execute("DELETE FROM messages WHERE created_us < ?", (created_us,)).rowcount
+
+    def is_gone(self, endpoint: str) -> bool:
+        """Whether a receiver said that it wants no more, ever."""
+        return bool(self.fact(_GONE.format(endpoint)))
+
+    def note_gone(self, endpoint: str, *, gone: bool) -> None:
+        """Note that a receiver wants no more, or take that back."""
+        self.note(_GONE.format(endpoint), "1" if gone else "")
 
     def fact(self, name: str) -> str | None:
         """Return what was noted under a name."""

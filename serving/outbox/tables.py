@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -37,7 +39,10 @@ _TABLES: Final = (
 
 
 def outbox_file(path: Path) -> LiveFile:
-    """Return the file, created where absent."""
+    """Return the file, created where absent for its owner alone: it says who gets what, and holds the key of its digests."""
+    with contextlib.suppress(OSError):  # told by whoever writes first
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its log the same mode
     # What is done with may be forgotten in a power cut: it is sent again under its id. What is added may not.
     return LiveFile(path, set_up=_set_up, durability="process")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +19,7 @@ class Receiver:
     answers: Callable[[int], Answer] = lambda _: (204, {})  # by how many arrived before
     arrived: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)  # webhook-id of what was answered with 2xx
+    drips: int = 0  # so many answers never end: a header comes each 50 ms
     url: str = ""
 
     def __enter__(self) -> Receiver:
@@ -27,6 +30,10 @@ class Receiver:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                if receiver.drips:
+                    receiver.drips -= 1
+                    self._drip()
+                    return
                 status, headers = receiver.answers(len(receiver.arrived))
                 receiver.arrived.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 if 200 <= status < 300:
@@ -35,6 +42,14 @@ class Receiver:
                 for name, value in {"content-length": "0", **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
+
+            def _drip(self) -> None:
+                self.close_connection = True
+                with contextlib.suppress(OSError):
+                    self.wfile.write(b"HTTP/1.1 204 No Content\r\n")
+                    for number in range(200):
+                        self.wfile.write(f"x-drip-{number}: drop\r\n".encode())
+                        time.sleep(0.05)
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -6,6 +6,8 @@ import itertools
 import logging
 import random
 import sqlite3
+import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,11 +17,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from features.errors import ConfigError
-from serving.outbox.delivery import Delivery, client_for
+from serving.outbox.delivery import Delivery
 from serving.outbox.leases import Lease
 from serving.outbox.messages import DAY_US, Draft, Messages
 from serving.outbox.metrics import OutboxMetrics
 from serving.outbox.pauses import pause_seconds
+from serving.outbox.posting import Poster
 from serving.outbox.settings import WebhookEndpoint, WebhookSettings
 from serving.outbox.signing import Signer, new_secret
 from tests.serving.webhook_receiver import Receiver
@@ -66,12 +69,16 @@ def add(messages: Messages, *drafts: Draft, now_us: int = START_US) -> int:
 
 
 @pytest.fixture
-def delivery(messages: Messages, receiver: Receiver, clock: Clock, tmp_path: Path) -> Callable[..., Delivery]:
-    def of(*, may_send: Callable[[str], bool] = lambda _: True, **settings: float) -> Delivery:
+def delivery(messages: Messages, receiver: Receiver, clock: Clock, tmp_path: Path) -> Iterator[Callable[..., Delivery]]:
+    posters = []
+
+    def of(*, may_send: Callable[[str], bool] = lambda _: True, url: str = "", **settings: float) -> Delivery:
         held = WebhookSettings(
-            endpoints=(WebhookEndpoint(**WANTED, url=receiver.url),),
+            endpoints=(WebhookEndpoint(**WANTED, url=url or receiver.url),),
             **settings,
         )
+        poster = Poster(held.timeout_seconds)
+        posters.append(poster)
         return Delivery(
             endpoint=held.endpoints[0],
             settings=held,
@@ -79,13 +86,15 @@ def delivery(messages: Messages, receiver: Receiver, clock: Clock, tmp_path: Pat
             lease=Lease(tmp_path / "outbox.sqlite", "send crm", seconds=40, wall=clock),
             signer=Signer.parse(SECRET, where="here"),
             may_send=may_send,
-            client=client_for(held),
+            poster=poster,
             metrics=OutboxMetrics(CollectorRegistry()),
             wall=clock,
             rng=random.Random(0),
         )
 
-    return of
+    yield of
+    for poster in posters:
+        poster.close()
 
 
 def test_signature_when_computed_then_it_is_the_one_that_the_specification_publishes() -> None:
@@ -275,11 +284,9 @@ def test_lease_when_its_holder_dies_then_another_takes_it_once_it_has_run_out(cl
     assert not second.take()
     clock.pass_(2)
     assert second.take()
-    assert second.was_left
     assert not first.take()
     second.leave()
     assert first.take()
-    assert not first.was_left
     clock.pass_(-(10**6))  # set back: the lease lies far ahead now
     assert second.take()
 
@@ -295,4 +302,41 @@ def test_pauses_when_many_failures_then_they_stay_below_the_longest() -> None:
 def test_client_when_made_then_it_reads_nothing_from_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     with Receiver() as receiver:
-        assert client_for(WebhookSettings()).post(receiver.url, content=b"").status_code == httpx.codes.NO_CONTENT
+        poster = Poster(5.0)
+        assert poster.post(receiver.url, b"", {}).status == httpx.codes.NO_CONTENT
+        poster.close()
+
+
+def test_delivery_when_an_answer_drips_then_the_attempt_is_over_in_time_and_the_next_one_is_a_new_one(
+    delivery: Callable[..., Delivery], messages: Messages, receiver: Receiver, clock: Clock
+) -> None:
+    receiver.drips = 1  # a header each 50 ms, without end
+    add(messages, draft(1))
+    sending = delivery(timeout_seconds=0.3)
+    started = time.monotonic()
+    assert sending.run_once() == 1
+    assert time.monotonic() - started < 1
+    assert messages.waiting("crm")[0] == 1
+    clock.pass_(10)
+    assert sending.run_once() == 1
+    assert messages.counts() == {"crm": {"delivered": 1}}
+
+
+def test_delivery_when_the_process_ends_then_no_further_message_is_sent(
+    delivery: Callable[..., Delivery], messages: Messages, receiver: Receiver
+) -> None:
+    add(messages, *(draft(number) for number in range(9)))
+    assert delivery().run_once(lambda: len(receiver.arrived) < 3) == 3
+
+
+def test_message_when_nobody_ever_took_it_then_it_is_forgotten_like_the_others(messages: Messages) -> None:
+    add(messages, draft(1, endpoint="renamed", subject="ann"))
+    add(messages, draft(2), now_us=START_US + 5)
+    assert messages.forget_before(START_US + 1) == 1
+    assert messages.counts() == {"crm": {"pending": 1}}
+
+
+def test_outbox_file_when_made_then_its_owner_alone_can_read_it(messages: Messages, tmp_path: Path) -> None:
+    add(messages, draft(1))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("outbox.sqlite*")}
+    assert modes == dict.fromkeys(("outbox.sqlite", "outbox.sqlite-wal", "outbox.sqlite-shm"), 0o600)
