@@ -44,7 +44,7 @@ from serving.history.known_events import KnownEvents
 from serving.items.answers import ItemAnswers
 from serving.live.ingest import ingest
 from serving.live.reads import LiveReads
-from serving.live.store import LiveStore
+from serving.live.store import Arrived, LiveStore
 from serving.merchandising.house import Merchandising
 from serving.merchandising.merchandiser import Merchandiser
 from serving.merchandising.told import keep_stock
@@ -198,6 +198,10 @@ class Engine:
     def triggers(self) -> tuple[Trigger, ...]:
         """The shop's triggers; none where the release holds no customers."""
         return () if self._state.rules is None else self._state.rules.triggers
+
+    def arrived(self, *, after: str, limit: int) -> Arrived:
+        """Return the events that live state got after a position, in order of arrival, whoever sent them."""
+        return self._live.arrived(after=after, limit=limit)
 
     def live_users(self) -> list[str]:
         """Return everyone with events sent to this service."""

@@ -75,7 +75,7 @@ class Handlers:
         self._bulk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bulk")
 
     def attach(self, engines: Engines, metrics: ServiceMetrics, outbox: Outbox | None = None) -> None:
-        """Answer from these engines from now on, and tell an outbox who sent events."""
+        """Answer from these engines from now on, and tell an outbox who is erased."""
         self.engines, self.metrics, self._outbox = engines, metrics, outbox
         self._batcher = MicroBatcher(
             recommend_routed,
@@ -164,8 +164,6 @@ class Handlers:
         if isinstance(answer, RequestError):
             raise answer
         self._awaited.acknowledged(request.events)
-        if self._outbox is not None:
-            self._outbox.notice(request.events)
         if self.metrics is not None:
             self.metrics.count_events(
                 accepted=answer.accepted, duplicates=answer.duplicates, rejected=len(answer.rejected)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import logging
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -17,39 +17,21 @@ from features.triggers.trigger import Trigger
 from serving.api.customer_schemas import CustomerTrigger
 from serving.api.demand_schemas import Alert, AlertsAnswer, AlertsRequest
 from serving.api.errors import RequestError
+from serving.demand.alerts import AlertBook
 from serving.engine import Engine
+from serving.live.store import LiveEvent
 from serving.outbox.marks import Mark, Marks
 from serving.outbox.messages import DAY_US, Draft, Messages
-from serving.outbox.settings import WebhookSettings
+from serving.outbox.settings import WebhookEndpoint, WebhookSettings
 from serving.surfaces.clock import wall_clock_us
 
 _log = logging.getLogger(__name__)
 _ALERTS_FACT: Final = "alerts_of"
-_MOST_ALERTS: Final = 1000
 _PAGE: Final = 100
+_EVENTS: Final = 1000
 _HOUR_US: Final = 3_600_000_000
 _WAIT_GRID_US: Final = 600_000_000
 _encode: Final = msgspec.json.Encoder().encode
-Sent = tuple[str, str]  # user_id, event_type
-
-
-class Noticed:
-    """Customers whose events were acknowledged in this process and are not marked yet; a call costs about a microsecond."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sent: dict[Sent, None] = {}
-
-    def add(self, sent: Iterable[Sent]) -> None:
-        """Notice customers and what they did."""
-        with self._lock:
-            self._sent.update(dict.fromkeys(sent))
-
-    def take(self) -> list[Sent]:
-        """Return who was noticed since the last call."""
-        with self._lock:
-            taken, self._sent = self._sent, {}
-        return list(taken)
 
 
 class Feed:
@@ -85,32 +67,46 @@ class Feed:
         self._tell = tell
         self._alerts_of = ""
 
-    def mark(self, sent: Sequence[Sent]) -> None:
-        """Keep customers to look at: soon, and when what they did has waited as long as some trigger asks."""
-        if not sent or not any(one.triggers for one in self._settings.endpoints):
+    def follow(self, keeps_going: Callable[[], bool] = lambda: True) -> None:
+        """Mark the customers of events that were kept since the last call, whoever kept them."""
+        if not any(one.triggers for one in self._settings.endpoints):
             return
-        now_us, waits = self._wall(), _waits(self._engine().triggers)
-        settle_us = max(1, int(self._settings.settle_seconds * 1e6))
-        rows: set[Mark] = {(_up(now_us, settle_us), user_id) for user_id, _ in sent}
-        rows |= {
-            (_up(now_us + int(hours * _HOUR_US), _WAIT_GRID_US), user_id)
-            for user_id, event_type in sent
-            for hours in waits.get(event_type, ())
-        }
-        self._marks.add(rows)
+        engine = self._engine()
+        waits, read_to = _waits(engine.triggers), self._marks.read_to()
+        while keeps_going():
+            found = engine.arrived(after=read_to, limit=_EVENTS)
+            if not found.is_whole:
+                self.mark_everyone()
+            if found.position != read_to:
+                self._marks.add(self._marks_of([one.event for one in found.events], waits), read_to=found.position)
+            read_to = found.position
+            if len(found.events) < _EVENTS:
+                break
 
     def mark_everyone(self) -> None:
-        """Look at everyone with recent events: who was noticed by a process that died is among them."""
+        """Look at everyone with recent events."""
         now_us = self._wall()
         self._marks.add((now_us, user_id) for user_id in self._engine().live_users())
 
+    def _marks_of(self, events: Sequence[LiveEvent], waits: Mapping[str, set[float]]) -> set[Mark]:
+        """Soon, and when what was done has waited as long as some trigger asks."""
+        now_us, settle_us = self._wall(), max(1, int(self._settings.settle_seconds * 1e6))
+        later = {
+            (_up(event.ts_us + int(hours * _HOUR_US), _WAIT_GRID_US), event.user_id)
+            for event in events
+            for hours in waits.get(event.event_type, ())
+        }
+        soon = {(_up(now_us, settle_us), event.user_id) for event in events}
+        return soon | {mark for mark in later if mark[0] > now_us}
+
     def run_once(self, keeps_going: Callable[[], bool] = lambda: True) -> int:
-        """Look at everyone who is due and at new alerts; return how many messages were added.
+        """Add new alerts, follow events, and look at everyone who is due; return how many messages were added.
 
         Args:
-            keeps_going: asked before each page of customers, such as whether the lease is still held.
+            keeps_going: asked before each customer, such as whether the lease is still held.
         """
         num_added = self._alerts()
+        self.follow(keeps_going)
         while keeps_going():
             self._tell(self._marks.num_due(self._wall()))
             marks = self._marks.due(self._wall(), limit=_PAGE)
@@ -120,6 +116,8 @@ class Feed:
             for mark in marks:
                 by_user[mark[1]].append(mark)
             for user_id, of_user in by_user.items():
+                if not keeps_going():
+                    break
                 num_added += self._look(user_id)
                 self._marks.done(of_user)
         return num_added
@@ -153,6 +151,7 @@ class Feed:
             return []
         rules = {one.rule.name: one for one in engine.triggers}
         at = _text(self._wall())
+        endpoints = self._open_endpoints()
         return [
             Draft(
                 endpoint=endpoint.name,
@@ -163,7 +162,7 @@ class Feed:
             )
             for one in found
             if not one.held_back and one.trigger in rules
-            for endpoint in self._settings.endpoints
+            for endpoint in endpoints
             if endpoint.wants_trigger(one.trigger)
         ]
 
@@ -172,30 +171,35 @@ class Feed:
         engine = self._engine()
         if engine.release_id == self._alerts_of or not any(one.alerts for one in self._settings.endpoints):
             return 0
-        self._alerts_of = engine.release_id
-        try:
-            found = engine.alerts(AlertsRequest(limit=_MOST_ALERTS))
-        except RequestError:  # a release without alerts
-            return 0
-        if self._messages.fact(_ALERTS_FACT) == found.model_version:
-            return 0
-        added = self._add([*self._alert_drafts(found)])
-        self._messages.note(_ALERTS_FACT, found.model_version)
-        _log.info(
-            "webhooks: %d messages about %d alerts of demand part %s", added, len(found.alerts), found.model_version
-        )
+        demand = engine.state.demand
+        book = None if demand is None else demand.alerts
+        added = 0 if book is None else self._alerts_in(book)
+        self._alerts_of = engine.release_id  # last: what fails before is tried again
         return added
 
-    def _alert_drafts(self, found: AlertsAnswer) -> Iterable[Draft]:
-        at = _text(self._wall())
-        for alert in found.alerts:
+    def _alerts_in(self, book: AlertBook) -> int:
+        if self._messages.fact(_ALERTS_FACT) == book.part.version:
+            return 0
+        drafts, added = self._alert_drafts(book), 0
+        while page := list(itertools.islice(drafts, _PAGE)):
+            added += self._add(page)
+        self._messages.note(_ALERTS_FACT, book.part.version)
+        _log.info("webhooks: %d messages about %d alerts of demand part %s", added, len(book.alerts), book.part.version)
+        return added
+
+    def _alert_drafts(self, book: AlertBook) -> Iterator[Draft]:
+        at, endpoints = _text(self._wall()), self._open_endpoints()
+        found = book.answer(AlertsRequest(limit=1))
+        for alert in book.alerts:
+            wanted = [one.name for one in endpoints if one.wants_alert(alert.kind)]
             body = _encode({"type": "demand.alert", "timestamp": at, "data": _alert_data(alert, found)})
-            for endpoint in self._settings.endpoints:
-                if endpoint.wants_alert(alert.kind):
-                    about = ("alert", alert.kind, alert.item_id)
-                    yield Draft(
-                        endpoint=endpoint.name, about=about, occasion=found.as_of or found.model_version, body=body
-                    )
+            about = ("alert", alert.kind, alert.item_id)
+            for name in wanted:
+                yield Draft(endpoint=name, about=about, occasion=found.as_of or found.model_version, body=body)
+
+    def _open_endpoints(self) -> list[WebhookEndpoint]:
+        """Return the receivers that have not said that they are gone."""
+        return [one for one in self._settings.endpoints if not self._messages.is_gone(one.name)]
 
 
 def _waits(triggers: Iterable[Trigger]) -> Mapping[str, set[float]]:

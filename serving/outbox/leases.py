@@ -27,22 +27,19 @@ class Lease:
         self._wall = wall
         self._holder = secrets.token_hex(8)
         self._until_us = 0
-        self.was_left = False
 
     def take(self) -> bool:
-        """Take or renew the lease; return whether it is ours. ``was_left`` says whether its last holder died with it."""
+        """Take or renew the lease; return whether it is ours."""
         now_us = self._wall()
         # Renewed once a third of it is over: whoever holds it may act for two thirds without asking the file.
         if 2 * self._length_us < 3 * (self._until_us - now_us) <= 3 * self._length_us:
             return True
         with self._file.writing() as connection:
             found = connection.execute("SELECT holder, until_us FROM leases WHERE name = ?", (self._name,)).fetchone()
-            if found and found[0] != self._holder:
-                # One that lies further ahead than any is long was written before the clock was set back.
-                if now_us < found[1] <= now_us + 2 * self._length_us:
-                    self._until_us = 0
-                    return False
-                self.was_left = True
+            # One that lies further ahead than any is long was written before the clock was set back.
+            if found and found[0] != self._holder and now_us < found[1] <= now_us + 2 * self._length_us:
+                self._until_us = 0
+                return False
             connection.execute(
                 "INSERT OR REPLACE INTO leases (name, holder, until_us) VALUES (?, ?, ?)",
                 (self._name, self._holder, now_us + self._length_us),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 from serving.outbox.tables import outbox_file
 
 Mark = tuple[int, str]  # UTC microseconds, user_id
+_READ_TO: Final = "read_to"
 
 
 class Marks:
@@ -20,10 +22,23 @@ class Marks:
     def __init__(self, path: Path) -> None:
         self._file = outbox_file(path)
 
-    def add(self, rows: Iterable[Mark]) -> None:
-        """Keep instants (UTC microseconds) and customers to look at then; the same twice counts once."""
+    def add(self, rows: Iterable[Mark], *, read_to: str | None = None) -> None:
+        """Keep instants (UTC microseconds) and customers to look at then; the same twice counts once.
+
+        Args:
+            rows: in any order.
+            read_to: the position in live state up to which events are marked now; kept with the rows or not at all.
+        """
         with self._file.writing() as connection:
             connection.executemany("INSERT OR IGNORE INTO marks (at_us, user_id) VALUES (?, ?)", rows)
+            if read_to is not None:
+                fact = (_READ_TO, read_to)
+                connection.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", fact)
+
+    def read_to(self) -> str:
+        """Return the position in live state up to which events are marked; blank before the first."""
+        row = self._file.reader.execute("SELECT value FROM facts WHERE name = ?", (_READ_TO,)).fetchone()
+        return "" if row is None else str(row[0])
 
     def due(self, now_us: int, *, limit: int) -> list[Mark]:
         """Return what is due now, the longest due first."""

@@ -98,13 +98,14 @@ class Worker:
         """Follow no longer, and close what was opened, the last first."""
         self._follower.stop()
         self.at_end.close()
+        if self.outbox is not None:  # last: what it leaves undone is done after the next start
+            self.outbox.stop()
 
     def _start_outbox(self) -> None:
         from serving.outbox.outbox import Outbox  # noqa: PLC0415 - for shops that send webhooks
 
         self.outbox = Outbox(self._settings.webhooks, self._store.root, lambda: self.engines.current)
         self.outbox.start()
-        self.at_end.callback(self.outbox.stop)
 
     def _compare(self, serving: Engine, candidate: Engine) -> dict[str, float]:
         settings = self._settings.releases

@@ -12,6 +12,9 @@ import msgspec
 import pytest
 
 from serving.commands.webhooks import run
+from serving.live.settings import LIVE_FILE
+from serving.live.sqlite_store import SqliteStore
+from serving.live.store import LiveEvent
 from serving.outbox.signing import Signer, new_secret
 from tests.serving.server_process import Server
 from tests.serving.tiny_release import TinyRelease, build
@@ -65,6 +68,23 @@ def test_webhooks_when_two_workers_serve_then_a_trigger_is_told_once_and_signed(
         assert 'footfall_webhook_messages_total{endpoint="crm",outcome="delivered"} 10.0' in metrics
         assert "hook-1" not in server.log.read_text()
         server.stop()
+
+
+def test_webhooks_when_sent_by_command_then_everyone_with_recent_events_is_looked_at(
+    own: TinyRelease, tmp_path: Path
+) -> None:
+    config = tmp_path / "serving.yaml"
+    with Receiver() as receiver:
+        secret = str(secret_file(tmp_path))
+        endpoint = {"name": "crm", "url": receiver.url, "triggers": ["cart_left"], "secret_file": secret}
+        webhooks = {"endpoints": [endpoint], "settle_seconds": 3600}
+        config.write_bytes(msgspec.yaml.encode({"webhooks": webhooks}))
+        ts_us = int((time.time() - 25 * 3600) * 1e6)
+        live = SqliteStore(own.store.root / LIVE_FILE)
+        live.add([LiveEvent("e1", "ann", ts_us, "cart", "item-1")], judge=lambda events: ["kept"] * len(events))
+        assert run(["send", str(own.store.root), "--config", str(config)])["added"] == 1
+        assert run(["send", str(own.store.root), "--config", str(config)])["added"] == 0
+        assert len(receiver.taken) == 1
 
 
 def test_webhooks_when_sent_by_command_then_alerts_go_out_and_what_was_given_up_can_be_tried_again(
