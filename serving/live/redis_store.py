@@ -5,7 +5,9 @@
     PREFIX:consenting     set of users
     PREFIX:id:SHA1        an event_id that was kept, until it is too old to matter
     PREFIX:log            stream of what was kept, for the next feature build
-    PREFIX:meta           generation, arrival, newest_us, taken
+    PREFIX:logged:USER    set of the user's entries in it
+    PREFIX:users          set of users that anything is kept of
+    PREFIX:meta           generation, arrival, newest_us, taken, and from which instant ages count
 
 Each write is one Lua script, and so one atomic step. Erasures and consents are judged here and not in Redis; a judgement
 is made of one generation, and a script that meets another one keeps nothing and has it judged again. Not for a Redis
@@ -14,11 +16,11 @@ Cluster, which would spread the keys of one step over machines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from serving.live.redis_link import RedisLink
+from serving.live.redis_log import RedisLog, named_script, order_of
 from serving.live.settings import LiveSettings
 from serving.live.store import (
     BELIEVED_US,
@@ -35,10 +37,8 @@ from serving.live.store import (
 )
 from serving.surfaces.clock import wall_clock_us
 
-_SCRIPTS: Final = Path(__file__).parent / "redis_scripts"
 _DAY_US: Final = 86_400_000_000
 _DAY_SECONDS: Final = 86_400
-_DAY_MS: Final = 86_400_000
 _PAGE: Final = 1_000
 _MOST_JUDGEMENTS: Final = 20
 
@@ -58,9 +58,9 @@ class RedisStore:
         self._link = RedisLink(
             settings.url, read_seconds=settings.timeout_ms / 1000, write_seconds=settings.busy_seconds
         )
+        self._log = RedisLog(self._link, settings.prefix)
         self._add, self._read, self._consent, self._delete = (
-            self._link.script((_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8"))
-            for name in ("add", "read", "consent", "delete")
+            named_script(self._link, name) for name in ("add", "read", "consent", "delete")
         )
         self._generation = "0"
         self._holds_consents = True
@@ -95,24 +95,24 @@ class RedisStore:
         """Keep several callers' batches with one message there and back."""
         done: dict[int, AddedEvents] = {}
         for _ in range(_MOST_JUDGEMENTS):
-            wall_us = self._wall()
+            # Before the judgement: another thread may meet a newer generation while this one judges.
+            wall_us, generation = self._wall(), self._generation
             asked = [row for row in range(len(batches)) if row not in done]
             found = {row: judged(batches[row], judge, now_us=wall_us) for row in asked}
-            answers = self._written([kept for kept, _ in found.values()], wall_us)
-            for (row, (kept, others)), (held, generation, *accepted) in zip(found.items(), answers, strict=True):
-                self._generation = generation
+            answers = self._written([kept for kept, _ in found.values()], self._limits(wall_us, generation))
+            for (row, (kept, others)), (held, current, *accepted) in zip(found.items(), answers, strict=True):
+                self._generation = current
                 if held:
                     done[row] = AddedEvents(num_accepted=accepted[0], num_duplicates=len(kept) - accepted[0], **others)
             if len(done) == len(batches):
                 return [done[row] for row in range(len(batches))]
-        raise LiveStateError.busy(self.place)
+        raise LiveStateError.unsure("consents and erasures change faster than events are judged")
 
-    def _written(self, batches: Sequence[Sequence[LiveEvent]], wall_us: int) -> list[Any]:
-        limits = self._limits(wall_us)
+    def _written(self, batches: Sequence[Sequence[LiveEvent]], limits: Sequence[object]) -> list[Any]:
         if len(batches) == 1:
-            with self._link.explained():
+            with self._link.explained(is_write=True):
                 return [self._add(args=[*limits, *(field for event in batches[0] for field in self._fields(event))])]
-        with self._link.explained(), self._link.client.pipeline(transaction=False) as pipeline:
+        with self._link.explained(is_write=True), self._link.client.pipeline(transaction=False) as pipeline:
             for events in batches:
                 self._add(
                     args=[*limits, *(field for event in events for field in self._fields(event))], client=pipeline
@@ -123,7 +123,7 @@ class RedisStore:
     def add_consent(self, change: ConsentChange) -> None:
         """Keep a change of consent, as durably as Redis is set to."""
         said = "\x1f".join((change.purpose, str(int(change.granted)), str(change.at_us)))
-        with self._link.explained():
+        with self._link.explained(is_write=True):
             self._consent(args=[self._prefix, change.user_id, said])
 
     def read(self, user_ids: Iterable[str]) -> dict[str, LiveUser]:
@@ -153,18 +153,13 @@ class RedisStore:
 
     def kept_of(self, user_ids: Sequence[str]) -> list[LiveEvent]:
         """Return all that is kept of some ids' events; live ones know their id only while they are in the log too."""
-        logged = [one.event for one in self._whole_log() if one.event.user_id in set(user_ids)]
+        logged = [one.event for one in self._log.of(user_ids)]
         live = self.read(user_ids)
         return [*logged, *(LiveEvent("", id_, *row) for id_, user in live.items() for row in user.events)]
 
     def users(self) -> list[str]:
         """Return all ids that anything is kept of."""
-        with self._link.explained():
-            client, found = self._link.client, set()
-            for kind in ("events", "consents"):
-                start = f"{self._prefix}:{kind}:"
-                found |= {key[len(start) :] for key in client.scan_iter(f"{start}*", count=_PAGE)}
-        return sorted(found | {one.event.user_id for one in self._whole_log()})
+        return self._log.users()
 
     def consenting(self) -> list[str]:
         """Return all ids that changed a consent."""
@@ -173,57 +168,52 @@ class RedisStore:
 
     def delete_user(self, user_id: str) -> int:
         """Forget one id's events, log and consents; return how many live events that were."""
-        with self._link.explained():
-            deleted = int(self._delete(args=[self._prefix, user_id]))
-        self._unlog(lambda event: event.user_id == user_id)
-        return deleted
+        self._log.prepare()
+        with self._link.explained(is_write=True):
+            return int(self._delete(args=[self._prefix, user_id]))
 
     def keep_only(self, user_id: str, may_serve: Callable[[int], bool]) -> int:
         """Delete an id's events of instants that nothing may use; return how many live events that were."""
         key = f"{self._prefix}:events:{user_id}"
-        with self._link.explained():
+        with self._link.explained(is_write=True):
             client = self._link.client
             client.hincrby(f"{self._prefix}:meta", "generation", 1)  # what is judged already is judged again
             gone = [member for member in client.zrange(key, 0, -1) if not may_serve(_row(member)[0])]
             if gone:
                 client.zrem(key, *gone)
-        self._unlog(lambda event: event.user_id == user_id and not may_serve(event.ts_us))
+        logged = self._log.of([user_id])
+        self._log.drop(user_id, [one.position for one in logged if not may_serve(one.event.ts_us)])
         return len(gone)
 
     def logged(self, *, after: str = "", limit: int = 10_000) -> list[LoggedEvent]:
         """Return the events of the log, in order of arrival, from one position on."""
-        first = f"({after}" if after else "-"
-        with self._link.explained():
-            rows = self._link.client.xrange(f"{self._prefix}:log", min=first, count=limit)
-        return [LoggedEvent(position, _logged(fields)) for position, fields in rows]
+        return self._log.page(after=after, limit=limit)
 
     def arrived(self, *, after: str, limit: int) -> Arrived:
         """Return the events that came after a position; what was taken of the log before that is missing."""
         events = self.logged(after=after, limit=limit)
         with self._link.explained():
             taken = self._link.client.hget(f"{self._prefix}:meta", "taken")
-        is_whole = taken is None or _place(taken) <= _place(after)
+        is_whole = taken is None or order_of(taken) <= order_of(after)
         return Arrived(events, events[-1].position if events else after if is_whole else taken, is_whole)
 
     def forget_logged(self, upto: str) -> None:
         """Drop the log up to a position; live events stay."""
-        milliseconds, _, number = upto.partition("-")
-        with self._link.explained():
+        with self._link.explained(is_write=True):
             self._link.client.hset(f"{self._prefix}:meta", "taken", upto)  # first: who reads meanwhile must see that
-            self._link.client.xtrim(f"{self._prefix}:log", minid=f"{milliseconds}-{int(number) + 1}", approximate=False)
+        self._log.forget(upto)
 
     def close(self) -> None:
         """Close the connections that are not in use."""
         self._link.close()
 
-    def _limits(self, wall_us: int) -> list[object]:
+    def _limits(self, wall_us: int, generation: str) -> list[object]:
         settings = self._settings
-        age_us = int(settings.max_age_days * _DAY_US)
+        age_us, log_us = (int(days * _DAY_US) for days in (settings.max_age_days, settings.log_days))
         seconds = int((settings.max_age_days + 1) * _DAY_SECONDS)
-        oldest_ms = max(0, wall_us // 1000 - int(settings.log_days * _DAY_MS))
         return [
-            *(self._prefix, self._generation, wall_us, BELIEVED_US, age_us),
-            *(settings.max_events, seconds, f"{oldest_ms}-0"),
+            *(self._prefix, generation, wall_us, BELIEVED_US, age_us),
+            *(settings.max_events, seconds, log_us, _DAY_US),
         ]
 
     def _fields(self, event: LiveEvent) -> list[object]:
@@ -232,19 +222,6 @@ class RedisStore:
             *(event.event_id, event.user_id, event.ts_us, event.event_type),
             *(event.item_id or "", is_live, event.more or ""),
         ]
-
-    def _unlog(self, is_gone: Callable[[LiveEvent], bool]) -> None:
-        """Delete entries of the log; no new ones can come, since the generation has changed."""
-        gone = [one.position for one in self._whole_log() if is_gone(one.event)]
-        with self._link.explained():
-            for start in range(0, len(gone), _PAGE):
-                self._link.client.xdel(f"{self._prefix}:log", *gone[start : start + _PAGE])
-
-    def _whole_log(self) -> Iterator[LoggedEvent]:
-        after = ""
-        while page := self.logged(after=after, limit=_PAGE):
-            yield from page
-            after = page[-1].position
 
 
 def _config(client: Any, name: str) -> str:
@@ -257,12 +234,6 @@ def _config(client: Any, name: str) -> str:
     return str(next(iter(found.values()), ""))
 
 
-def _place(position: str) -> tuple[int, int]:
-    """Return what positions are ordered by; blank stands for the beginning."""
-    milliseconds, _, number = position.partition("-")
-    return int(milliseconds or 0), int(number or 0)
-
-
 def _row(member: str) -> LiveRow:
     _, ts_us, kind, item = member.split("\x1f", 3)
     return int(ts_us), kind, item or None
@@ -271,14 +242,3 @@ def _row(member: str) -> LiveRow:
 def _changes(user_id: str, members: Iterable[str]) -> list[ConsentChange]:
     rows = [member.split("\x1f") for member in members]
     return [ConsentChange(user_id, purpose, granted == "1", int(at_us)) for purpose, granted, at_us in rows]
-
-
-def _logged(texts: Mapping[str, str]) -> LiveEvent:
-    return LiveEvent(
-        event_id=texts["event_id"],
-        user_id=texts["user_id"],
-        ts_us=int(texts["ts_us"]),
-        event_type=texts["event_type"],
-        item_id=texts["item_id"] or None,
-        more=texts["more"] or None,
-    )

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from serving.live.ageing import age_clock_us
 from serving.live.settings import LiveSettings
 from serving.live.sqlite_file import LiveFile
 from serving.live.sqlite_reads import GENERATION, CachedReads, read_consents
+from serving.live.sqlite_schema import set_up
 from serving.live.store import (
     AddedEvents,
     Arrived,
@@ -31,40 +33,6 @@ from serving.live.store import (
 )
 from serving.surfaces.clock import wall_clock_us
 
-_EVENTS: Final = """
-CREATE TABLE IF NOT EXISTS events (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    event_id TEXT NOT NULL UNIQUE,
-    user_id TEXT NOT NULL,
-    ts_us INTEGER NOT NULL,
-    event_type TEXT NOT NULL,
-    item_id TEXT,
-    more TEXT,
-    is_live INTEGER NOT NULL
-)"""
-_SCHEMA: Final = (
-    _EVENTS,
-    "CREATE INDEX IF NOT EXISTS events_of_user ON events (user_id, is_live, ts_us, seq, event_type, item_id)",
-    "CREATE INDEX IF NOT EXISTS events_by_age ON events (ts_us)",
-    """CREATE TABLE IF NOT EXISTS consents (
-        seq INTEGER PRIMARY KEY,
-        user_id TEXT NOT NULL,
-        purpose TEXT NOT NULL,
-        granted INTEGER NOT NULL,
-        at_us INTEGER NOT NULL,
-        UNIQUE (user_id, purpose, at_us, granted)
-    )""",
-    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
-    f"INSERT INTO meta VALUES ('{GENERATION}', 0), ('newest_us', 0), ('taken', 0) ON CONFLICT DO NOTHING",
-)
-# The file of before there was a log: the same events, without their further columns.
-_MIGRATION: Final = (
-    "ALTER TABLE events RENAME TO old_events",
-    "DROP INDEX events_by_user",
-    _EVENTS,
-    "INSERT INTO events SELECT seq, event_id, user_id, ts_us, event_type, item_id, NULL, 1 FROM old_events ORDER BY seq",
-    "DROP TABLE old_events",
-)
 _DAY_US: Final = 86_400_000_000
 _GRACE_US: Final = _DAY_US  # what a clock that runs ahead must not delete
 _SWEEP_SECONDS: Final = 60.0
@@ -85,7 +53,12 @@ class SqliteStore:
     ) -> None:
         self._settings = settings
         self._wall = wall
-        self._file = LiveFile(path, set_up=_set_up, durability=settings.durability, busy_seconds=settings.busy_seconds)
+        self._file = LiveFile(
+            path,
+            set_up=lambda connection: set_up(connection, now_us=wall()),
+            durability=settings.durability,
+            busy_seconds=settings.busy_seconds,
+        )
         self._local = threading.local()
         self._swept_at = -_SWEEP_SECONDS
 
@@ -108,10 +81,11 @@ class SqliteStore:
         with self._file.writing() as connection:
             now_us = self._received(connection, [event for batch in batches for event in batch])
             taken = _meta(connection, "taken")
-            added = [self._insert(connection, batch, judge, now_us) for batch in batches]
+            oldest_us = self._oldest_us(min(now_us, _meta(connection, "aged_us")))
+            added = [self._insert(connection, batch, judge, now_us, oldest_us) for batch in batches]
             for user_id in {event.user_id for batch in batches for event in batch}:
                 self._trim(connection, user_id, taken)
-            self._sweep(connection, now_us, taken)
+            self._sweep(connection, taken)
         return added
 
     def add_consent(self, change: ConsentChange) -> None:
@@ -224,14 +198,14 @@ class SqliteStore:
         return held["reads"]
 
     def _insert(
-        self, connection: sqlite3.Connection, events: Sequence[LiveEvent], judge: Judge, now_us: int
+        self, connection: sqlite3.Connection, events: Sequence[LiveEvent], judge: Judge, now_us: int, oldest_us: int
     ) -> AddedEvents:
         kept, others = judged(events, judge, now_us=now_us)
         before = connection.total_changes
         connection.executemany(
-            "INSERT INTO events (event_id, user_id, ts_us, event_type, item_id, more, is_live) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
-            [(*event, self._is_live(event, now_us)) for event in stamped(kept, now_us)],
+            "INSERT INTO events (event_id, user_id, ts_us, event_type, item_id, more, is_live, received_us) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING",
+            [(*event, self._is_live(event, oldest_us), now_us) for event in stamped(kept, now_us)],
         )
         num_accepted = connection.total_changes - before
         return AddedEvents(num_accepted=num_accepted, num_duplicates=len(kept) - num_accepted, **others)
@@ -244,8 +218,8 @@ class SqliteStore:
             connection.execute("UPDATE meta SET value = ? WHERE name = 'newest_us'", (now_us,))
         return now_us
 
-    def _is_live(self, event: LiveEvent, now_us: int) -> bool:
-        return event.event_type not in self._settings.logged_only and event.ts_us >= self._oldest_us(now_us)
+    def _is_live(self, event: LiveEvent, oldest_us: int) -> bool:
+        return event.event_type not in self._settings.logged_only and event.ts_us >= oldest_us
 
     def _oldest_us(self, now_us: int) -> int:
         return now_us - int(self._settings.max_age_days * _DAY_US)
@@ -258,24 +232,27 @@ class SqliteStore:
         connection.executemany("DELETE FROM events WHERE seq = ?", [row for row in rows if row[0] <= taken])
         connection.executemany("UPDATE events SET is_live = 0 WHERE seq = ?", [row for row in rows if row[0] > taken])
 
-    def _sweep(self, connection: sqlite3.Connection, now_us: int, taken: int) -> None:
-        """Once a minute, delete some of what is past its age."""
+    def _sweep(self, connection: sqlite3.Connection, taken: int) -> None:
+        """Once a minute, delete some of what is past its age: live events by their time, the log by that of receipt."""
         if time.monotonic() - self._swept_at < _SWEEP_SECONDS:
             return
         self._swept_at = time.monotonic()
-        live_us = self._oldest_us(now_us) - _GRACE_US
-        logged_us = min(live_us, now_us - int(self._settings.log_days * _DAY_US) - _GRACE_US)
+        aged_us = self._aged(connection) - _GRACE_US
+        logged_us = aged_us - int(self._settings.log_days * _DAY_US)
         connection.execute(
             "DELETE FROM events WHERE seq IN "
-            "(SELECT seq FROM events WHERE ts_us < ? AND (seq <= ? OR ts_us < ?) LIMIT ?)",
-            (live_us, taken, logged_us, _SWEPT_ROWS),
+            "(SELECT seq FROM events WHERE ts_us < ? AND (seq <= ? OR received_us < ?) LIMIT ?)",
+            (self._oldest_us(aged_us), taken, logged_us, _SWEPT_ROWS),
         )
 
-
-def _set_up(connection: sqlite3.Connection) -> None:
-    columns = [row[1] for row in connection.execute("PRAGMA table_info(events)")]
-    for statement in (*(_MIGRATION if columns and "is_live" not in columns else ()), *_SCHEMA):
-        connection.execute(statement)
+    def _aged(self, connection: sqlite3.Connection) -> int:
+        """Return the instant that ages count from, and note it for the next sweep."""
+        wall_us = self._wall()
+        before_us, seen_us = (_meta(connection, name) for name in ("aged_us", "seen_us"))
+        aged_us = age_clock_us(wall_us, aged_us=before_us, seen_us=seen_us)
+        notes = [(aged_us, "aged_us"), (wall_us, "seen_us")]
+        connection.executemany("UPDATE meta SET value = ? WHERE name = ?", notes)
+        return aged_us
 
 
 def _meta(connection: sqlite3.Connection, name: str) -> int:

@@ -199,7 +199,10 @@ class LiveStore(Protocol):
 
 
 class LiveStateError(RequestError):
-    """The store of live state cannot be reached; nothing of the request was acknowledged."""
+    """The store of live state cannot be reached; nothing of the request was acknowledged.
+
+    The message says whether nothing was kept, or whether that is not known.
+    """
 
     @classmethod
     def busy(cls, place: str) -> LiveStateError:
@@ -215,6 +218,19 @@ class LiveStateError(RequestError):
             why: in words, without ids of users.
         """
         message = f"Live state cannot be reached ({why}); nothing was kept. Send the same request again in a moment."
+        return cls(503, "live_state_unavailable", message, retry_after=1)
+
+    @classmethod
+    def unsure(cls, why: str) -> LiveStateError:
+        """The store was written to, and its answer never came: all, some or nothing of it was kept.
+
+        Args:
+            why: in words, without ids of users.
+        """
+        message = (
+            f"Live state cannot be reached ({why}); what was sent may have been kept or not. Send the same request again "
+            "in a moment: an event with an event_id or a ts counts once, one with neither may count twice."
+        )
         return cls(503, "live_state_unavailable", message, retry_after=1)
 
 

@@ -300,6 +300,57 @@ def test_add_when_the_clock_was_years_ahead_then_it_is_not_believed_for_ever(ope
     live.close()
 
 
+def test_add_when_an_event_is_past_every_age_then_it_still_waits_in_the_log(open_store: Open) -> None:
+    live = open_store(max_age_days=90, log_days=90)
+    late = row(1)._replace(ts_us=NOW_US - 120 * DAY_US)
+    assert live.add([late], judge=keep).num_accepted == 1
+    assert live.add([late], judge=keep).num_duplicates == 1
+    assert [one.event for one in live.logged()] == [late]
+    live.close()
+
+
+def test_add_when_the_clock_is_far_ahead_for_a_while_then_nothing_is_deleted_early(
+    open_store: Open, wall: Wall
+) -> None:
+    live, rows = open_store(max_events=50), [row(number) for number in range(60)]
+    live.add(rows, judge=keep)
+    wall.us += 200 * DAY_US
+    for number in (60, 61):  # by a process that began while it was
+        open_store(max_events=50).add([row(number, user="another")._replace(ts_us=0)], judge=keep)
+    wall.us = NOW_US
+    live.add([row(62)], judge=keep)
+    assert items_of(live) == [f"item-{number}" for number in (*range(11, 60), 62)]
+    assert [one.event.event_id for one in live.logged()] == [f"e{number}" for number in range(63)]
+    live.close()
+
+
+def test_add_when_days_have_passed_then_what_is_past_its_age_goes(tmp_path: Path, wall: Wall) -> None:
+    path, chosen = tmp_path / "events.sqlite", LiveSettings(max_age_days=2, log_days=3)
+    SqliteStore(path, chosen, wall=wall).add([row(1), row(2, kind="impression")], judge=keep)
+    for hour in range(6 * 24):
+        wall.us = NOW_US + hour * DAY_US // 24
+        live = SqliteStore(path, chosen, wall=wall)
+        live.add([row(3, user="another", event_id="e3")], judge=keep)
+        # two days live, three in the log, and one of grace
+        assert len(live.kept_of(["u"])) == (2 if hour <= 4 * 24 else 0)
+        live.close()
+
+
+def test_open_when_the_file_is_of_before_receipts_were_noted_then_its_log_waits_from_now_on(tmp_path: Path) -> None:
+    path = tmp_path / "events.sqlite"
+    live = SqliteStore(path, wall=Wall())
+    live.close()
+    with sqlite3.connect(path) as old:
+        old.execute("DROP INDEX events_by_ages")
+        old.execute("ALTER TABLE events DROP COLUMN received_us")
+        old.execute("DELETE FROM meta WHERE name IN ('aged_us', 'seen_us')")
+        old.execute("INSERT INTO events VALUES (3, 'e1', 'u', ?, 'view', 'item-1', NULL, 1)", (NOW_US - 120 * DAY_US,))
+    live = SqliteStore(path, wall=Wall())
+    live.add([row(2)], judge=keep)
+    assert [one.event.event_id for one in live.logged()] == ["e1", "e2"]
+    live.close()
+
+
 def _write(chosen: dict[str, str], writer: int) -> None:
     live = open_live(msgspec.convert(chosen | {"max_events": 1000}, LiveSettings), Path(), wall=Wall())
     for number in range(30):
