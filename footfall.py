@@ -14,7 +14,7 @@ from features.errors import FootfallError, did_you_mean
 
 # verb -> (module with ``run(argv) -> dict``, what the help says)
 VERBS: Final = {
-    "data": ("features.commands.data", "bring a shop's log into the contract; look at, export or erase a customer"),
+    "data": ("serving.commands.data", "bring a shop's log into the contract; look at, export or erase a customer"),
     "features": ("features.commands.features", "build tables, sequences and panels from a data directory"),
     "tags": ("features.commands.tags", "say which tags customers carry, and how much each says of the next period"),
     "audiences": ("features.commands.audiences", "preview, list, export, compare and grow audiences of customers"),

@@ -1,12 +1,12 @@
-"""``footfall data``: bring a shop's log into the contract, look at one customer's, erase one."""
+"""``footfall data``: bring a shop's log into the contract, and look at one customer's."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from features.commands.links import deny, links
-from features.commands.parsing import Command, also_from, run_subcommand
+from features.commands.parsing import Command
 from features.errors import ConfigError
 from features.settings import EngineSettings, ShopSettings
 
@@ -109,30 +109,6 @@ def log(
     )
 
 
-def erase(
-    user: str,
-    data: Path | None = None,
-    *,
-    features: Path | None = None,
-    store: Path | None = None,
-    live: Path | None = None,
-    engine: EngineSettings = EngineSettings(),
-) -> dict[str, Any]:
-    """Remove a customer, under all linked ids, from every place that is given, and say what was removed where.
-
-    Args:
-        user: an id of the customer; write --user ID or the id alone.
-        data: data directory.
-        features: feature directory made from it, which is built again.
-        store: release store: erasure list, live events, and the customers parts of all releases.
-        live: file of live events, where it is not in the store.
-        engine: where tables are computed.
-    """
-    from features.privacy.erase import erase_customer
-
-    return erase_customer(user, data=data, features=features, store=store, live=live, engine=engine)
-
-
 def key(file: Path, rotate: bool = False) -> dict[str, Any]:
     """Make a file of pseudonym keys, for its owner alone, or add a key to it.
 
@@ -172,27 +148,14 @@ def reveal(
     return reveal_pseudonym(pseudonym, directory, recipient=recipient, asker=(who, why), key=key, audit=audit)
 
 
-def _plain(argv: list[str]) -> list[str]:
-    """Let ``log`` take --from and --to, and ``erase`` its id as --user ID."""
-    words = also_from(argv)
-    if words[:1] == ["erase"] and "--user" in words[:-1]:
-        place = words.index("--user")
-        return ["erase", words[place + 1], *words[1:place], *words[place + 2 :]]
-    return words
-
-
-def run(argv: list[str]) -> dict[str, Any] | None:
-    """Run ``footfall data``."""
-    subcommands: dict[str, Command] = {
-        "complete-journey": complete_journey,
-        "import": import_files,
-        "synth": synth,
-        "log": log,
-        "erase": erase,
-        "key": key,
-        "reveal": reveal,
-        "links": links,
-        "deny": deny,
-    }
-    words = _plain(argv) if argv[:1] in (["log"], ["erase"]) else argv
-    return run_subcommand(subcommands, words, prog="footfall data")
+# `footfall data` joins `erase` to them: what the service holds is known there.
+SUBCOMMANDS: Final[dict[str, Command]] = {
+    "complete-journey": complete_journey,
+    "import": import_files,
+    "synth": synth,
+    "log": log,
+    "key": key,
+    "reveal": reveal,
+    "links": links,
+    "deny": deny,
+}

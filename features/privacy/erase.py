@@ -1,7 +1,7 @@
 """Erasure of one customer, under all linked ids, wherever this machine holds rows of them.
 
-    store      the erasure list first, so that no answer names them from then on; live events; exposures; customers parts of the
-               served release and of every earlier one
+    store      the erasure list first, so that no answer names them from then on; customers parts of the served release and
+               of every earlier one; what the service keeps beside them, wherever its settings put that
     data       the shop's tables and what was set aside from them
     features   built again from the data without them
 
@@ -10,17 +10,14 @@ Each step may be run again, and finds less.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import sqlite3
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Protocol
 
 from features.asides import scratch_directory
 from features.build import IDENTITY_DIRECTORY, FeatureSet, build_features
 from features.errors import ConfigError, DataError
-from features.exposure_log import ExposureLog
 from features.identity.map import IdentityMap
 from features.live_log.archive import LiveLog
 from features.panel.source_tables import PanelSettings
@@ -30,10 +27,15 @@ from features.privacy.person import Person, linked_ids
 from features.release import ReleaseStore, layout
 from features.settings import EngineSettings
 
-LIVE_FILE: Final = "live_events.sqlite"
-_BUSY_SECONDS: Final = 30.0
-
 logger = logging.getLogger(__name__)
+
+
+class Served(Protocol):
+    """What the service keeps of customers beside the parts of a store."""
+
+    def erase(self, ids: Collection[str]) -> dict[str, int]:
+        """Remove all rows of some ids; return how many there were, by place."""
+        ...
 
 
 def erase_customer(
@@ -42,7 +44,7 @@ def erase_customer(
     data: Path | None = None,
     features: Path | None = None,
     store: Path | None = None,
-    live: Path | None = None,
+    served: Served | None = None,
     engine: EngineSettings = EngineSettings(),
 ) -> dict[str, Any]:
     """Remove a customer.
@@ -52,7 +54,7 @@ def erase_customer(
         data: data directory.
         features: feature directory made from ``data``; it is built again.
         store: release store.
-        live: SQLite file of the service's live events, where it is not in the store.
+        served: what the service keeps beside its parts; goes with ``store``.
         engine: memory limit, threads, where to spill.
 
     Returns:
@@ -68,7 +70,9 @@ def erase_customer(
         raise ConfigError("expected --data, --features or --store, found none; nothing is known of where to look.")
     if features is not None and data is None:
         raise ConfigError("--features: expected --data beside it, since features are built again from what is left.")
-    places = Places(data=data, features=features, store=store, live=live, engine=engine)
+    if (store is None) != (served is None):
+        raise ConfigError("expected a store and what is served from it together, found one of them.")
+    places = Places(data=data, features=features, store=store, served=served, engine=engine)
     with scratch_directory((data or store or Path()).parent, "links") as scratch:
         person = places.find(user_id, scratch)
         report: dict[str, Any] = {"ids": len(person.ids)}
@@ -87,11 +91,16 @@ class Places:
     """Where a customer's rows may be, as ``erase_customer`` takes them."""
 
     def __init__(
-        self, *, data: Path | None, features: Path | None, store: Path | None, live: Path | None, engine: EngineSettings
+        self,
+        *,
+        data: Path | None,
+        features: Path | None,
+        store: Path | None,
+        served: Served | None,
+        engine: EngineSettings,
     ) -> None:
-        self._data, self._features, self._engine = data, features, engine
+        self._data, self._features, self._served, self._engine = data, features, served, engine
         self._store = None if store is None else ReleaseStore(root=Path(store))
-        self._live = live or (Path(store) / LIVE_FILE if store is not None else None)
 
     def find(self, user_id: str, scratch: Path) -> Person:
         """Return the customer under all ids that the features, the data or a part link."""
@@ -115,15 +124,9 @@ class Places:
         for id_ in ids:
             if id_ not in listed:
                 self._store.erasures.add(id_)
-        rows = erase_from_live(self._live, ids) if self._live is not None else 0
-        shown = ExposureLog.of_store(Path(self._store.root)).erase(ids)
-        parts = erase_from_parts(self._store, ids)
-        return {
-            "live_rows": rows,
-            "exposure_rows": shown,
-            **parts,
-            "still_named_in": naming_files(Path(self._store.root), ids),
-        }
+        report: dict[str, Any] = erase_from_parts(self._store, ids)
+        report |= {} if self._served is None else self._served.erase(ids)
+        return report | {"still_named_in": naming_files(Path(self._store.root), ids)}
 
     def rebuild(self, data: Path, features: Path) -> dict[str, Any]:
         """Build the features again with the settings that they were built with."""
@@ -140,29 +143,3 @@ def _erase_from_live_log(store: Path, person: Person, engine: EngineSettings) ->
     with log.locked():
         found = erase_from_data(log.directory, person, engine=engine)
     return {"log_rows": sum(found["removed"].values())}
-
-
-def erase_from_live(path: Path, ids: Collection[str]) -> int:
-    """Remove a customer's rows from every table of the service's live file; return how many there were.
-
-    The file may be in use. Deleted rows are overwritten, and the write-ahead log is emptied unless a reader holds it.
-    """
-    if not path.is_file():
-        return 0
-    with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
-        connection.execute("PRAGMA secure_delete = ON")
-        tables = connection.execute(
-            "SELECT m.name FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = 'table' AND p.name = 'user_id'"
-        ).fetchall()
-        connection.execute("BEGIN IMMEDIATE")
-        rows = sum(
-            connection.execute(f'DELETE FROM "{name}" WHERE user_id = ?', (id_,)).rowcount
-            for (name,) in tables
-            for id_ in ids
-        )
-        with contextlib.suppress(sqlite3.OperationalError):  # a file of before readers were told of deletions
-            connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'generation'")
-        connection.execute("COMMIT")
-        with contextlib.suppress(sqlite3.OperationalError):
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return rows

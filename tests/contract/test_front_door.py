@@ -65,7 +65,7 @@ def test_error_when_a_verb_raises_then_message_on_stderr_and_exit_code(
     def fails(argv: list[str]) -> None:
         raise error("expected this, found that; do so.")
 
-    monkeypatch.setattr("features.commands.data.run", fails)
+    monkeypatch.setattr("serving.commands.data.run", fails)
     assert footfall.main(["data"]) == code
     captured = capsys.readouterr()
     assert captured.err.strip().endswith("footfall data: expected this, found that; do so.")
@@ -85,7 +85,7 @@ def test_verb_when_the_system_stops_it_then_one_line_and_an_exit_code(
     def stops(argv: list[str]) -> None:
         raise raised
 
-    monkeypatch.setattr("features.commands.data.run", stops)
+    monkeypatch.setattr("serving.commands.data.run", stops)
     assert footfall.main(["data"]) == code
     assert said in capsys.readouterr().err
 
@@ -93,7 +93,7 @@ def test_verb_when_the_system_stops_it_then_one_line_and_an_exit_code(
 def test_result_when_a_verb_ends_well_then_one_json_object_on_stdout(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("features.commands.data.run", lambda argv: {"title": "茶", "rows": 3})
+    monkeypatch.setattr("serving.commands.data.run", lambda argv: {"title": "茶", "rows": 3})
     assert footfall.main(["data"]) == 0
     assert json.loads(capsys.readouterr().out) == {"title": "茶", "rows": 3}
 

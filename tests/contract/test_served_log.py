@@ -19,7 +19,6 @@ from features.live_log.archive import LiveLog
 from features.live_log.merge import ConsentRow, merge_served
 from features.panel.build import PanelSettings
 from features.privacy.consents import ALWAYS, Consent, ConsentBook
-from features.privacy.erase import erase_customer
 from features.refresh.sources import Sources
 from features.release import ReleaseStore
 from features.release.erasure import ErasureList
@@ -136,7 +135,7 @@ def test_features_when_served_events_were_exported_then_refreshed_by_day_and_cou
 
 
 def test_export_when_a_customer_was_erased_or_withdrew_then_their_events_stay_out(
-    store: ReleaseStore, tmp_path: Path
+    store: ReleaseStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = logged()
     archive = LiveLog.of_store(store.root)
@@ -164,7 +163,8 @@ def test_export_when_a_customer_was_erased_or_withdrew_then_their_events_stay_ou
     live.close()
     with archive.locked():
         archive.add([row | {"ts": int(row["ts"].timestamp()) * 1_000_000} for row in rows], engine=ENGINE)
-    assert erase_customer("u2", store=store.root)["store"]["log_rows"] == 4
+    assert footfall.main(["data", "erase", "u2", "--store", str(store.root)]) == 0
+    assert json.loads(capsys.readouterr().out)["store"]["log_rows"] == 4
     assert b"u2" not in b"".join(path.read_bytes() for path in archive.days())
 
 
