@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -141,13 +141,29 @@ def add_events_routed(questions: Sequence[tuple[Engine, EventsRequest]]) -> list
 
 def recommend_routed(questions: Sequence[Routed]) -> list[RecommendAnswer | RequestError]:
     """Answer several requests at once, those of one engine together."""
-    answers: list[RecommendAnswer | RequestError | None] = [None] * len(questions)
+    answers: dict[int, RecommendAnswer | RequestError] = {}
     rows = sorted(range(len(questions)), key=lambda row: id(questions[row].engine))
     for _, same in groupby(rows, key=lambda row: id(questions[row].engine)):
         chosen = list(same)
         found = questions[chosen[0]].engine.recommend(
             [questions[row].request for row in chosen], [questions[row].arm for row in chosen]
         )
-        for row, one in zip(chosen, found, strict=True):
-            answers[row] = one
-    return [one for one in answers if one is not None]
+        answers.update(zip(chosen, found, strict=True))
+    return [answers[row] for row in range(len(questions))]
+
+
+def kind_of(routed: Routed, *, is_remote: bool) -> Hashable | None:
+    """Return what tells how long a request takes to answer: two of a kind take about as long.
+
+    Args:
+        routed: the request.
+        is_remote: whether live state is read over the network, where a customer is named: such a read may take as long as
+            it is waited for, so that nothing can be said (``None``).
+    """
+    request = routed.request
+    if is_remote and request.user_id is not None:
+        return None
+    shown = (request.filters, request.exclude_seen, request.repeat, request.diversity is None, request.explain)
+    rules = routed.engine.merchandiser.version(routed.arm)
+    length = (request.k.bit_length(), len(request.events).bit_length(), request.user_id is None)
+    return (routed.engine.release_id, request.surface, rules, shown, length)

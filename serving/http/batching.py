@@ -3,47 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from typing import Final, Generic, TypeVar
+
+from serving.http.pace import Pace
 
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-# The share of the newest batch in what is expected of the next.
-_NEWEST: Final = 0.2
+# The most questions computed on the loop before the clock is looked at: however slow they turn out to be, it is held up
+# for no more of them. A batch of 8 costs each of them 2% more than one of 32.
+_MOST_UNSEEN: Final = 8
 # Turns of the event loop between two batches: libuv lets in one new connection a turn. While connections keep coming the
 # next batch waits for them, or they would stand in the kernel's queue, where nobody counts how long.
 _TURNS: Final = 8
 _MOST_TURNS: Final = 512
 
-
-class Pace:
-    """How long a batch will take, by those before it: an average that a slow one raises at once and that falls slowly."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count one batch."""
-        self.seconds = max(seconds, self.seconds + _NEWEST * (seconds - self.seconds))
+log = logging.getLogger(__name__)
 
 
 class MicroBatcher(Generic[Q, A]):
     """Gathers the questions that arrive together, or while a batch is computed, into the next batch.
 
     None waits for company: a batch begins as soon as the requests that the event loop has read are at hand. It is
-    computed on the loop itself while batches are quick, which saves the way to a thread and back (docs/decisions/0022).
-    Where they are slow, as over a store that does not answer or an exact search over a large catalogue, the next ones
-    are computed in a thread until they are quick again, and the loop goes on reading requests, ends those whose
-    deadline has passed and answers health checks.
+    computed on the loop itself as far as that is quick, which saves the way to a thread and back (docs/decisions/0022):
+    as many questions as are expected to fit ``loop_seconds`` by what others of their kind took, the first of a kind
+    alone, and no more at once than would fit if each took as long as the slowest lately. Where the next one does not
+    fit, as with an exact search over a large catalogue, the next batch is computed in a thread, and the loop goes on
+    reading requests, ends those whose deadline has passed and answers health checks.
 
     Args:
         compute: answers several questions, in order.
         max_batch: the most questions a batch.
         executor: where slow batches are computed, one at a time.
-        loop_seconds: a batch that is expected to take longer is slow; 0 computes all in the executor.
+        loop_seconds: how long the loop may be held up; 0 computes all in the executor.
+        kind: which questions take about as long as each other; ``None`` for one that may wait for others, as for a
+            store over the network, which is never computed on the loop.
         newcomers: how many connections were ever let in.
         observe: told of each batch: its size, how many wait for the next, and the seconds it took.
         clock: seconds.
@@ -55,7 +53,8 @@ class MicroBatcher(Generic[Q, A]):
         *,
         max_batch: int,
         executor: Executor,
-        loop_seconds: float = 0.1,
+        loop_seconds: float = 0.02,
+        kind: Callable[[Q], Hashable | None] = lambda _: "",
         newcomers: Callable[[], int] = int,
         observe: Callable[[int, int, float], None] = lambda *_: None,
         clock: Callable[[], float] = time.perf_counter,
@@ -64,23 +63,24 @@ class MicroBatcher(Generic[Q, A]):
         self._max_batch = max_batch
         self._executor = executor
         self._loop_seconds = loop_seconds
+        self._kind = kind
         self._newcomers = newcomers
         self._observe = observe
         self._clock = clock
         self._pace = Pace()
-        self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
+        self._waiting: list[_Waiting[Q, A]] = []
         self._is_at_work = False  # a batch is computed, or about to be
 
     async def ask(self, question: Q) -> A:
-        """Return the answer to one question; an exception of its batch is raised here."""
+        """Return the answer to one question; an exception that it raises even when asked alone is raised here."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[A] = loop.create_future()
-        self._waiting.append((question, future))
+        waiting = _Waiting[Q, A](question, self._kind(question), loop.create_future())
+        self._waiting.append(waiting)
         if not self._is_at_work:
             self._is_at_work = True
             # After all that the loop has read already: requests that came together are asked together.
             loop.call_soon(self._next, loop)
-        return await future
+        return await waiting.future
 
     def _after_turns(self, loop: asyncio.AbstractEventLoop, turns: int, most: int, seen: int) -> None:
         let_in = self._newcomers()
@@ -91,47 +91,99 @@ class MicroBatcher(Generic[Q, A]):
             self._next(loop)
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        batch, self._waiting = self._waiting[: self._max_batch], self._waiting[self._max_batch :]
-        held = [(question, future) for question, future in batch if not future.done()]
-        questions = [question for question, _ in held]
-        if self._pace.seconds < self._loop_seconds:
-            self._settle(held, self._timed(questions))
-            self._go_on(loop)
-        else:
-            work = loop.run_in_executor(self._executor, self._timed, questions)
+        self._waiting = [one for one in self._waiting if not one.future.done()]
+        if self._waiting and not self._quick_ones(self._loop_seconds, self._max_batch):
+            held = self._taken(self._max_batch)
+            work = loop.run_in_executor(self._executor, self._timed, held)
             work.add_done_callback(lambda done: self._settle_late(loop, held, done))
+            return
+        try:
+            self._compute_here()
+        finally:
+            self._go_on(loop)
+
+    def _compute_here(self) -> None:
+        """Answer what fits the loop's turn, a few questions at a time."""
+        started, left = self._clock(), self._max_batch
+        while number := self._quick_ones(self._loop_seconds - (self._clock() - started), left):
+            held = self._taken(number)
+            left -= number
+            _settle(held, self._timed(held))
+
+    def _quick_ones(self, seconds: float, most: int) -> int:
+        """Return how many of those that wait longest are expected to fit so many seconds; the first of a kind goes alone."""
+        number, at_worst = 0, 0.0
+        for one in self._waiting[: min(most, _MOST_UNSEEN)]:
+            if one.kind is None or seconds <= 0:
+                break
+            taken = self._pace.of(one.kind)
+            if taken is None:
+                return number or 1
+            seconds -= taken.expected
+            at_worst += taken.worst
+            if seconds < 0 or (number and at_worst > self._loop_seconds):
+                break
+            number += 1
+        return number
+
+    def _taken(self, number: int) -> list[_Waiting[Q, A]]:
+        taken, self._waiting = self._waiting[:number], self._waiting[number:]
+        return taken
 
     def _settle_late(
         self,
         loop: asyncio.AbstractEventLoop,
-        held: Sequence[tuple[Q, asyncio.Future[A]]],
-        done: asyncio.Future[Sequence[A] | Exception],
+        held: Sequence[_Waiting[Q, A]],
+        done: asyncio.Future[Sequence[A | Exception]],
     ) -> None:
-        self._settle(held, done.result() if not done.cancelled() else asyncio.CancelledError())
-        self._go_on(loop)
+        try:
+            failed = asyncio.CancelledError() if done.cancelled() else done.exception()
+            _settle(held, done.result() if failed is None else [failed] * len(held))
+        finally:
+            self._go_on(loop)
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_at_work = bool(self._waiting)
         if self._is_at_work:
             loop.call_soon(self._after_turns, loop, _TURNS, _MOST_TURNS, self._newcomers())
 
-    def _timed(self, questions: Sequence[Q]) -> Sequence[A] | Exception:
+    def _timed(self, held: Sequence[_Waiting[Q, A]]) -> Sequence[A | Exception]:
         started = self._clock()
         try:
-            return self._compute(questions) if questions else []
-        except Exception as error:
-            return error
+            return self._answers([one.question for one in held])
         finally:
             seconds = self._clock() - started
-            self._pace.add(seconds)
-            self._observe(len(questions), len(self._waiting), seconds)
+            self._pace.add([one.kind for one in held], seconds)
+            self._observe(len(held), len(self._waiting), seconds)
 
-    @staticmethod
-    def _settle(held: Sequence[tuple[Q, asyncio.Future[A]]], answers: Sequence[A] | BaseException) -> None:
-        for row, (_, future) in enumerate(held):
-            if future.done():
-                continue
-            if isinstance(answers, BaseException):
-                future.set_exception(answers)
-            else:
-                future.set_result(answers[row])
+    def _answers(self, questions: Sequence[Q]) -> Sequence[A | Exception]:
+        """Return an answer or an error a question: what fails together is asked one by one, once."""
+        try:
+            answers = self._compute(questions)
+            if len(answers) != len(questions):
+                raise RuntimeError(f"expected {len(questions)} answers, found {len(answers)}")
+        except Exception as error:
+            if len(questions) == 1:
+                return [error]
+            log.warning("a batch of %d failed (%s): asking one by one", len(questions), type(error).__name__)
+            return [self._answers([question])[0] for question in questions]
+        return answers
+
+
+class _Waiting(Generic[Q, A]):
+    """A question whose caller waits."""
+
+    __slots__ = ("future", "kind", "question")
+
+    def __init__(self, question: Q, kind: Hashable | None, future: asyncio.Future[A]) -> None:
+        self.question, self.kind, self.future = question, kind, future
+
+
+def _settle(held: Sequence[_Waiting[Q, A]], answers: Sequence[A | BaseException]) -> None:
+    for one, answer in zip(held, answers, strict=True):
+        if one.future.done():
+            continue
+        if isinstance(answer, BaseException):
+            one.future.set_exception(answer)
+        else:
+            one.future.set_result(answer)
