@@ -5,61 +5,79 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Literal
 
 from serving.api.schemas import Repeat, Surface
 from serving.experiments.explore import Explore
 from serving.merchandising.rules import RuleSet
 
 HOLDOUT: Final = "holdout"
+NUM_BUCKETS: Final = 1_000  # of a layer
 _SHORTEST: Final = 1e-12
+_DIGITS: Final = 12
 Span = tuple[float, float, int]  # from, before, whose
+Deal = Literal["holdout", "layer", "variant"]
 
 
-def share_of(salt: str, unit: str) -> float:
+def share_of(salt: str, unit: str, *, deal: Deal) -> float:
     """Return a number in [0, 1) that is always the same for a salt and a unit, and even over units (BLAKE2b, 53 bits).
 
-    >>> share_of("home", "ann")
-    0.8563264203527598
+    >>> share_of("home", "ann", deal="layer")
+    0.04928821116719706
+
+    Args:
+        salt: of any length.
+        unit: who is asked about.
+        deal: what the number is for; the same salt tells other numbers for another.
     """
-    digest = blake2b(unit.encode(), key=salt.encode()[:64], digest_size=8).digest()
+    digest = blake2b(f"{len(salt)}:{salt}\0{unit}".encode(), person=deal.encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
 
 
 def lanes(shares: Sequence[float]) -> tuple[Span, ...]:
-    """Divide [0, 1) among several so that one that grows takes from nobody but the rest.
+    """Divide [0, 1) among several so that one that grows, or comes last, takes from nobody but the rest.
 
-    Each has a lane of its own, as long as any other, and fills it: the first from the left, the second from the right,
-    and so on in turn. With one or two, that holds whatever their shares; with more, as long as each stays within its
-    lane, 1 / n. What does not fit is given of the free space, in order.
+    Each starts at a place of its own and goes one way: the first from the left end, the second from the right, the third
+    and fourth from the middle, right and left, the next from a quarter and three quarters. They take what is free in
+    turn, so that another one at the end of the row moves nobody; and of four, one that grows moves nobody up to a quarter,
+    of two up to what the other leaves.
 
-    >>> lanes([0.2, 0.1])
-    ((0.0, 0.2, 0), (0.9, 1.0, 1))
+    >>> lanes([0.2, 0.1, 0.3])
+    ((0.0, 0.2, 0), (0.5, 0.8, 2), (0.9, 1.0, 1))
 
     Args:
         shares: each 0 or more, summing to 1 at most.
     """
-    num = max(2, len(shares))
     spans: list[Span] = []
     for row, share in enumerate(shares):
-        length, left, right = min(share, 1 / num), row / num, (row + 1) / num
-        spans.append((left, left + length, row) if row % 2 == 0 else (right - length, right, row))
-    for row, share in enumerate(shares):
-        over = share - 1 / num
-        while over > _SHORTEST and (gap := _gap(spans, last=row % 2 == 1)) is not None:
-            low, high = gap
-            length = min(over, high - low)
+        left = share
+        for low, high in _free(spans, start=_start(row), to_right=row % 2 == 0):
+            length = min(left, high - low)
+            if length <= _SHORTEST:
+                continue
             spans.append((low, low + length, row) if row % 2 == 0 else (high - length, high, row))
-            over -= length
-    return tuple(sorted(span for span in spans if span[1] - span[0] > 0))
+            left -= length
+    return tuple(sorted(spans))
 
 
-def _gap(spans: Sequence[Span], *, last: bool) -> tuple[float, float] | None:
-    """Return the first, or last, stretch of [0, 1) that nobody has."""
-    taken = sorted(span for span in spans if span[1] - span[0] > 0)
-    edges = [0.0, *(edge for low, high, _ in taken for edge in (low, high)), 1.0]
-    free = [(low, high) for low, high in zip(edges[::2], edges[1::2], strict=True) if high - low > _SHORTEST]
-    return None if not free else free[-1] if last else free[0]
+def _start(row: int) -> float:
+    """Return where a row starts: the ends, then the middle of each of the largest gaps (van der Corput's sequence)."""
+    pair, found, step = row // 2, 0.0, 0.5
+    if pair == 0:
+        return float(row)
+    while pair:
+        pair, bit = divmod(pair, 2)
+        found, step = found + bit * step, step / 2
+    return found
+
+
+def _free(spans: Sequence[Span], *, start: float, to_right: bool) -> list[tuple[float, float]]:
+    """Return the stretches that nobody has, in the order in which one that starts there and goes that way meets them."""
+    edges = [0.0, *(edge for low, high, _ in sorted(spans) for edge in (low, high)), 1.0]
+    free = list(zip(edges[::2], edges[1::2], strict=True))
+    right = [(max(low, start), high) for low, high in free if high > start]
+    left = [(low, min(high, start)) for low, high in free if low < start]
+    return [*right, *left] if to_right else [*left[::-1], *right[::-1]]
 
 
 def whose(spans: Sequence[Span], share: float) -> int | None:
@@ -97,6 +115,7 @@ class Experiment:
         name: unique in the file.
         salt: another one deals the variants anew.
         share: of the layer's units that take part.
+        start: where they begin in the layer, 0 to 1.
         variants: the first is the control.
         surfaces: one of these; any where empty.
         since_us, until_us: from the first instant on and before the second.
@@ -106,6 +125,7 @@ class Experiment:
     salt: str
     share: float
     variants: tuple[Variant, ...]
+    start: float = 0.0
     surfaces: tuple[Surface, ...] = ()
     since_us: int = 0
     until_us: int = 1 << 62
@@ -120,13 +140,13 @@ class Experiment:
 
     def variant_of(self, unit: str) -> Variant:
         """Return the variant of one who takes part."""
-        row = whose(self.spans, share_of(f"{self.name}/{self.salt}", unit))
+        row = whose(self.spans, share_of(f"{len(self.name)}:{self.name}/{self.salt}", unit, deal="variant"))
         return self.variants[0 if row is None else row + 1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """Experiments of which nobody takes part in two.
+    """Experiments of which nobody takes part in two: each has its own stretch of the layer, whatever others there are.
 
     Args:
         name: also the salt of who takes part in which.
@@ -138,11 +158,19 @@ class Layer:
     spans: tuple[Span, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "spans", lanes([one.share for one in self.experiments]))
+        object.__setattr__(
+            self,
+            "spans",
+            tuple(
+                sorted(
+                    (one.start, round(one.start + one.share, _DIGITS), row) for row, one in enumerate(self.experiments)
+                )
+            ),
+        )
 
     def experiment_of(self, unit: str) -> Experiment | None:
         """Return the experiment that a unit takes part in."""
-        row = whose(self.spans, share_of(self.name, unit))
+        row = whose(self.spans, share_of(self.name, unit, deal="layer"))
         return None if row is None else self.experiments[row]
 
 
@@ -167,7 +195,7 @@ class ExperimentSet:
     def variants_of(self, unit: str, surface: str, now_us: int) -> Mapping[str, Variant | None]:
         """Return the variants of a unit by experiment; ``holdout`` alone, with no variant, for those who are held out."""
         running = [layer for layer in self.layers if any(one.runs(surface, now_us) for one in layer.experiments)]
-        if running and self.holdout and share_of(self.holdout_salt, unit) < self.holdout:
+        if running and self.holdout and share_of(self.holdout_salt, unit, deal="holdout") < self.holdout:
             return {HOLDOUT: None}
         found = [one for layer in running if (one := layer.experiment_of(unit)) is not None]
         return {one.name: one.variant_of(unit) for one in found if one.runs(surface, now_us)}

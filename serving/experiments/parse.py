@@ -16,18 +16,19 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from features.errors import ConfigError
 from features.rules.place import Place, choice, mapping, number, only, read_yaml, text
 from features.settings import REPEATS
-from serving.experiments.experiment import HOLDOUT, Experiment, ExperimentSet, Layer, Variant
+from serving.experiments.experiment import HOLDOUT, NUM_BUCKETS, Experiment, ExperimentSet, Layer, Variant
 from serving.experiments.explore import Explore
 from serving.merchandising.parse import parse_surfaces, read_rule_set
 
 _TOP: Final = ("experiments", "holdout")
-_KEYS: Final = ("title", "salt", "layer", "share", "surface", "since", "until", "variants")
+_KEYS: Final = ("title", "salt", "layer", "share", "buckets", "surface", "since", "until", "variants")
 _VARIANT: Final = ("weight", "release", "rules", "explore", "defaults")
 _DEFAULTS: Final = ("repeat", "diversity")
 _EXPLORE: Final = ("half_life", "epsilon", "candidates")
@@ -68,11 +69,11 @@ def parse_experiments(values: Any, place: Place, *, beside: Path) -> ExperimentS
     only(keys, _TOP, place)
     held = mapping(keys.get("holdout") or {}, place.at("holdout"))
     only(held, ("share", "salt"), place.at("holdout"))
-    layers: dict[str, list[Experiment]] = {}
+    layers: dict[str, list[tuple[bool, Experiment]]] = {}  # whether it says its buckets
     for name, one in mapping(keys.get("experiments") or {}, place.at("experiments")).items():
         at = Place(file=place.file, rule=str(name))
         layer, found = _experiment(str(name), one, at, beside)
-        layers.setdefault(layer, []).append(found)
+        layers.setdefault(layer, []).append(("buckets" in one, found))
     made = tuple(_layer(name, tests, place) for name, tests in layers.items())
     _check_apart(made, place)
     return ExperimentSet(
@@ -90,10 +91,12 @@ def _experiment(name: str, values: Any, place: Place, beside: Path) -> tuple[str
         raise place.error("another name", name, " It stands for those who take part in none.")
     if "variants" not in keys:
         raise place.error("variants, the control first", list(keys))
+    start, share = _stretch(keys, place)
     found = Experiment(
         name=name,
         salt=text(str(keys.get("salt", "")), place.at("salt")),
-        share=number(keys.get("share", 1), place.at("share"), least=0, most=1),
+        share=share,
+        start=start,
         variants=_variants(keys["variants"], place.at("variants"), beside),
         surfaces=parse_surfaces(keys.get("surface"), place.at("surface")),
         since_us=_instant(keys.get("since"), place.at("since"), 0),
@@ -159,12 +162,33 @@ def _explore(values: Any, place: Place) -> Explore:
     )
 
 
-def _layer(name: str, tests: list[Experiment], place: Place) -> Layer:
-    total = sum(one.share for one in tests)
-    if total > 1 + _ROUNDING:
-        names = ", ".join(one.name for one in tests)
-        raise place.error(f"shares of layer {name!r} ({names}) that sum to 1 at most", round(total, 6))
-    return Layer(name=name, experiments=tuple(tests))
+def _stretch(keys: Mapping[str, Any], place: Place) -> tuple[float, float]:
+    """Return where an experiment begins in its layer, and how much of it it has."""
+    if "buckets" not in keys:
+        return 0.0, number(keys.get("share", 1), place.at("share"), least=0, most=1)
+    if "share" in keys:
+        raise place.error("share or buckets", "both", " A share is of an experiment that is alone in its layer.")
+    found = keys["buckets"]
+    if not (isinstance(found, list) and len(found) == 2 and all(type(one) is int for one in found)
+            and 0 <= found[0] <= found[1] < NUM_BUCKETS):  # fmt: skip
+        raise place.at("buckets").error(f"the first and the last, such as [0, 299], from 0 to {NUM_BUCKETS - 1}", found)
+    first, last = found
+    return first / NUM_BUCKETS, (last + 1 - first) / NUM_BUCKETS
+
+
+def _layer(name: str, tests: list[tuple[bool, Experiment]], place: Place) -> Layer:
+    shared = [one for has_buckets, one in tests if not has_buckets]
+    if shared and len(tests) > 1:
+        test = shared[0]
+        last = max(0, min(NUM_BUCKETS, round(test.share * NUM_BUCKETS)) - 1)
+        hint = f" Those that it has alone are [0, {last}]; so nobody changes when others come and go."
+        raise place.error(f"buckets of each experiment of layer {name!r}", f"share of {test.name!r}", hint)
+    layer = Layer(name=name, experiments=tuple(one for _, one in tests))
+    for (_, end, one), (start, _, other) in pairwise(layer.spans):
+        if start < end:
+            names = [layer.experiments[one].name, layer.experiments[other].name]
+            raise place.error(f"buckets of layer {name!r} that belong to one experiment", f"some of both {names}")
+    return layer
 
 
 def _check_apart(layers: tuple[Layer, ...], place: Place) -> None:

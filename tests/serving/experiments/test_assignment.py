@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from features.errors import ConfigError
 from serving.api.schemas import RecommendRequest
-from serving.experiments.experiment import Experiment, Layer, Variant, lanes, share_of, whose
+from serving.experiments.experiment import Experiment, ExperimentSet, Layer, Variant, lanes, share_of, whose
 from serving.experiments.parse import read_experiments
 from serving.experiments.wishes import Wishes, WishList
 
@@ -20,8 +20,8 @@ UNITS = tuple(f"customer-{number}" for number in range(4000))
 WHOLE = """
 holdout: {share: 0.1, salt: "2026"}
 experiments:
-  rules: {layer: lists, share: 0.5, surface: for_you, variants: {control: {}, strict: {weight: 0.5, rules: strict.yaml}}}
-  spread: {layer: lists, share: 0.3, variants: {control: {}, diverse: {weight: 0.2, defaults: {diversity: 0.3}}}}
+  rules: {layer: lists, buckets: [0, 499], surface: for_you, variants: {control: {}, strict: {weight: 0.5, rules: strict.yaml}}}
+  spread: {layer: lists, buckets: [500, 799], variants: {control: {}, diverse: {weight: 0.2, defaults: {diversity: 0.3}}}}
   draw:
     since: 2026-12-01T00:00:00+01:00
     until: 2026-12-31T00:00:00+01:00
@@ -56,7 +56,7 @@ def test_lanes_when_shares_fit_then_everyone_has_theirs_and_nobody_two(raw: list
 
 @given(st.integers(1, 4), st.data())
 def test_lanes_when_one_grows_within_its_lane_then_it_takes_from_the_rest_alone(num: int, data: st.DataObject) -> None:
-    most = 1.0 if num <= 2 else 1 / num
+    most = 1.0 if num <= 2 else 1 / 4
     before = [data.draw(st.floats(0, most / num if num <= 2 else most)) for _ in range(num)]
     row = data.draw(st.integers(0, num - 1))
     room = min(most, 1 - sum(before) + before[row])
@@ -67,11 +67,11 @@ def test_lanes_when_one_grows_within_its_lane_then_it_takes_from_the_rest_alone(
 
 
 def test_share_of_when_units_differ_then_it_is_even_and_salts_are_independent() -> None:
-    one = np.array([share_of("a", unit) for unit in UNITS])
-    other = np.array([share_of("b", unit) for unit in UNITS])
+    one = np.array([share_of("a", unit, deal="layer") for unit in UNITS])
+    other = np.array([share_of("b", unit, deal="layer") for unit in UNITS])
     assert np.histogram(one, 10, (0, 1))[0] == pytest.approx(400, abs=80)
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.05
-    assert share_of("a", "customer-1") == one[1]
+    assert share_of("a", "customer-1", deal="layer") == one[1]
 
 
 def test_assign_when_experiments_share_a_layer_then_nobody_is_in_both_and_the_holdout_in_none(tmp_path: Path) -> None:
@@ -133,9 +133,15 @@ def test_assign_when_an_id_is_linked_or_nobody_is_named_then_the_customer_or_the
         ("experiments: {a: {since: 2026-12-01, variants: {c: {}}}}", "since: expected an instant with its offset"),
         ("experiments: {holdout: {variants: {c: {}}}}", "expected another name, found 'holdout'"),
         (
-            "experiments: {a: {layer: l, share: 0.6, variants: {c: {}}}, b: {layer: l, share: 0.6, variants: {c: {}}}}",
-            "shares of layer 'l' (a, b) that sum to 1 at most, found 1.2",
+            "experiments: {a: {layer: l, share: 0.3, variants: {c: {}}}, b: {layer: l, buckets: [1, 2], variants: {c: {}}}}",
+            "buckets of each experiment of layer 'l', found \"share of 'a'\". Those that it has alone are [0, 299]",
         ),
+        (
+            "experiments: {a: {layer: l, buckets: [0, 3], variants: {c: {}}}, b: {layer: l, buckets: [3, 4], variants: {c: {}}}}",
+            "buckets of layer 'l' that belong to one experiment, found \"some of both ['a', 'b']\"",
+        ),
+        ("experiments: {a: {buckets: [0, 1000], variants: {c: {}}}}", "such as [0, 299], from 0 to 999"),
+        ("experiments: {a: {share: 1, buckets: [0, 9], variants: {c: {}}}}", "expected share or buckets"),
         (
             "experiments: {a: {variants: {c: {}, x: {release: r}}}, b: {variants: {c: {}, x: {release: s}}}}",
             "expected release in one layer alone, found ['a', 'b']",
@@ -152,14 +158,65 @@ def test_read_experiments_when_something_is_wrong_then_the_error_says_what(
     assert message in str(error.value)
 
 
-def test_layer_when_its_experiments_change_then_others_keep_their_customers() -> None:
-    def layer(**shares: float) -> Layer:
-        control = (Variant(name="control"),)
-        tests = [Experiment(name=name, salt="", share=share, variants=control) for name, share in shares.items()]
-        return Layer(name="l", experiments=tuple(tests))
+CONTROL = "variants: {control: {}}"
 
-    small, large = layer(a=0.2, b=0.3), layer(a=0.5, b=0.3)
-    for unit in UNITS[:500]:
-        was, now = small.experiment_of(unit), large.experiment_of(unit)
-        if was is not None:
-            assert now == was or (now is not None and now.name == was.name)
+
+def of_layer(directory: Path, **buckets: str) -> Layer:
+    tests = [f"  {name}: {{layer: l, {held}, {CONTROL}}}\n" for name, held in buckets.items()]
+    (directory / "experiments.yaml").write_text("experiments:\n" + "".join(tests))
+    return read_experiments(directory / "experiments.yaml").layers[0]
+
+
+def test_layer_when_experiments_come_go_or_change_places_then_the_others_keep_all_their_customers(
+    tmp_path: Path,
+) -> None:
+    one, two, three = "buckets: [0, 299]", "buckets: [300, 599]", "buckets: [600, 699]"
+    before = of_layer(tmp_path, one=one, two=two)
+    after = [
+        of_layer(tmp_path, one=one, two=two, three=three),
+        of_layer(tmp_path, three=three, two=two, one=one),
+        of_layer(tmp_path, two=two),
+        of_layer(tmp_path, one="share: 0.3"),
+        of_layer(tmp_path, one=one, two="buckets: [300, 999]"),
+    ]
+    for layer in after:
+        names = {one.name for one in layer.experiments}
+        for unit in UNITS[:1000]:
+            was, now = before.experiment_of(unit), layer.experiment_of(unit)
+            if was is not None and was.name in names:
+                assert now is not None
+                assert now.name == was.name
+    shares = [
+        sum((one := layer.experiment_of(unit)) is not None and one.name == "two" for unit in UNITS) for layer in after
+    ]
+    assert shares[0] == shares[1] == shares[2] == pytest.approx(1200, abs=100)
+    assert shares[4] == pytest.approx(2800, abs=100)
+
+
+def test_variant_of_when_a_third_comes_then_the_first_two_keep_their_customers() -> None:
+    def test_of(*weights: float) -> Experiment:
+        others = (Variant(name=f"v{number}", weight=weight) for number, weight in enumerate(weights))
+        return Experiment(name="e", salt="s", share=1.0, variants=(Variant(name="control"), *others))
+
+    for before, after in (((0.3, 0.3), (0.3, 0.3, 0.4)), ((0.6, 0.3), (0.6, 0.3, 0.1)), ((0.3, 0.3, 0.4), (0.3, 0.3))):
+        for unit in UNITS[:1000]:
+            was, now = test_of(*before).variant_of(unit).name, test_of(*after).variant_of(unit).name
+            assert now == was or was in ("control", "v2")
+
+
+@pytest.mark.parametrize(
+    "name", ["n" * 63, "n" * 64, "home_page_diversity_against_bestsellers_with_discounts_in_december"]
+)
+def test_experiment_when_its_name_is_long_then_variants_are_dealt_apart_from_who_takes_part(name: str) -> None:
+    def made(salt: str) -> Experiment:
+        return Experiment(
+            name=name, salt=salt, share=0.5, variants=(Variant(name="control"), Variant(name="treated", weight=0.5))
+        )
+
+    layer = Layer(name=name, experiments=(made("1"),))
+    part = [unit for unit in UNITS if layer.experiment_of(unit)]
+    assert np.mean([made("1").variant_of(unit).name == "treated" for unit in part]) == pytest.approx(0.5, abs=0.06)
+    assert np.mean([made("1").variant_of(u) != made("2").variant_of(u) for u in part]) == pytest.approx(0.5, abs=0.06)
+    held = ExperimentSet(layers=(layer,), holdout=0.5, holdout_salt=name)
+    free = [unit for unit in UNITS if "holdout" not in held.variants_of(unit, "for_you", 0)]
+    assert np.mean([layer.experiment_of(unit) is not None for unit in free]) == pytest.approx(0.5, abs=0.06)
