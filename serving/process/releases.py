@@ -18,7 +18,8 @@ from features.errors import ReleaseError
 from features.release import ReleaseStore
 from serving.process.settings import BOARD_VARIABLE, ServeSettings
 from serving.release.board import DIGESTS_FILE, Board
-from serving.release.coordinator import Coordination, Coordinator
+from serving.release.coordination import Coordination
+from serving.release.coordinator import Coordinator
 from serving.release.hold import hold_of
 from serving.release.sources import AliasFile, ReleaseSource, current_of
 

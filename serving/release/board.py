@@ -113,12 +113,14 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
         number: of the content.
         state: whether it can be served.
         reason: why not.
+        passing: whether that may be otherwise soon.
         report: what the comparison found.
     """
 
     number: int
     state: Literal["ready", "refused"]
     reason: str = ""
+    passing: bool = False
     report: dict[str, float] = {}
 
 

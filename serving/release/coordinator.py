@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
 from features.errors import FootfallError
-from serving.release.board import TOPICS, Board, Content, Plan, Refusal, WorkerNote
+from serving.release.board import TOPICS, Board, Content, Held, Plan, Refusal, WorkerNote
+from serving.release.setbacks import Deaths, Retries
 from serving.release.sources import Source, Wanted
 
 _log = logging.getLogger(__name__)
-_TICK_SECONDS: Final = 0.05
 _KEPT_REFUSALS: Final = 10
+# A worker that dies while it loads may have been killed for another reason: its successor may try.
+_DEATHS: Final = 2
+# Turned so much later than aligned, it would be alone among the machines: it waits for the next instant.
+_LATE_SECONDS: Final = 1.0
 
 
 class Coordinator:
@@ -31,6 +34,8 @@ class Coordinator:
         load_timeout_seconds: how long a worker may take to load.
         align_seconds: swap at multiples of this on the clock, 0 at once.
         poll_seconds: how often the source is asked; at once where a worker rings.
+        retry_seconds: after how long a content that was refused for a reason that may pass is tried again; twice as long
+            after each further time.
         clock: the present, seconds since 1970.
     """
 
@@ -44,6 +49,7 @@ class Coordinator:
         load_timeout_seconds: float = 300.0,
         align_seconds: float = 0.0,
         poll_seconds: float = 1.0,
+        retry_seconds: float = 30.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._board, self._topic, self._source = board, topic, source
@@ -53,6 +59,10 @@ class Coordinator:
         self._last_number = 0
         self._wanted: Wanted | None = None
         self._begun = self._due = 0.0
+        self._named = ""
+        self._at_begin: frozenset[int] = frozenset()
+        self._deaths, self._retries = Deaths(topic), Retries(retry_seconds)
+        self._turned: Plan | None = None  # the word says so already, the plan not yet
         self._plan: Plan | None = None
 
     def start(self, wanted: Wanted, *, back_to: str = "") -> None:
@@ -79,18 +89,25 @@ class Coordinator:
 
     def tick(self) -> None:
         """Look at what should be served and at what the workers say, and go one step on."""
+        if self._turned is not None:
+            self._finish(self._turned)
         rung, now = self._board.rung(), time.monotonic()
         if now - self._looked < self._poll and rung == self._rung and self.plan.candidate is None:
             return
         self._looked, self._rung = now, rung
         wanted = self._look()
-        workers = [one for one in self._board.workers() if one.state == "serving"]
+        if wanted is not None and wanted.name != self._named:  # promoted anew, it may be tried anew
+            self._retries.forget(wanted.name)
+            self._named = wanted.name
+        living = self._board.workers()
+        self._deaths.look(self.plan, living)
+        workers = [one for one in living if one.state == "serving"]
         candidate = self.plan.candidate
         if candidate is not None and wanted is not None and not _same(candidate, wanted):
             _log.info("%s %s: given up for %s", self._topic, candidate.name, wanted.name)
             self._write(replace(self.plan, candidate=None))
         if self.plan.candidate is None and wanted is not None and self._is_new(wanted):
-            self._begin(wanted)
+            self._begin(wanted, workers)
         if self.plan.candidate is not None:
             self._advance(self.plan.candidate, workers)
         self._hold_also(workers)
@@ -118,22 +135,18 @@ class Coordinator:
             self._write(seen)
 
     def _is_new(self, wanted: Wanted) -> bool:
-        refused = any(
-            one.name == wanted.name and one.digest == wanted.digest and one.asked == wanted.asked
-            for one in self.plan.refusals
-        )
-        return not refused and not _same(self.plan.serving, wanted)
+        return self._retries.may(wanted) and not _same(self.plan.serving, wanted)
 
-    def _begin(self, wanted: Wanted) -> None:
-        self._wanted, self._begun = wanted, time.monotonic()
+    def _begin(self, wanted: Wanted, workers: Sequence[WorkerNote]) -> None:
+        self._wanted, self._begun, self._due = wanted, time.monotonic(), 0.0
+        self._at_begin = frozenset(one.pid for one in workers)
         held = next((one for one in self.plan.contents if _same(one, wanted)), None)
         if held is None:
             try:
                 self._source.verify(wanted)
             except FootfallError as error:
-                self._refuse(wanted, str(error))
+                self._refuse(wanted, str(error), passing=True)  # a file may be put right
                 return
-        self._due = 0.0 if wanted.asked or not self._align else -(-self._clock() // self._align) * self._align
         _log.info("%s %s: to be served; workers load it", self._topic, wanted.name)
         # Two at a time are in memory: what served before makes room for what comes.
         self._write(
@@ -150,63 +163,108 @@ class Coordinator:
         notes = [(worker.pid, worker.of(self._topic, candidate.number)) for worker in workers]
         for pid, held in notes:
             if held is not None and held.state == "refused":
-                self._refuse(self._wanted, f"worker {pid}: {held.reason}")
+                self._refuse(self._wanted, f"worker {pid}: {held.reason}", passing=held.passing)
                 return
-        if all(held is not None for _, held in notes) and self._clock() >= self._due:
-            self._swap(candidate)
+        dead = self._deaths.of(candidate.number)
+        if len(dead) >= _DEATHS:
+            self._refuse(self._wanted, f"worker {dead[-1]} died while loading, as worker {dead[0]} did")
+        elif self._all_hold(notes, dead):
+            if self._is_due(self._wanted):
+                self._swap(candidate)
         elif time.monotonic() - self._begun > self._timeout:
-            late = [pid for pid, held in notes if held is None]
-            self._refuse(self._wanted, f"not loaded within {self._timeout:g} s by worker {', '.join(map(str, late))}")
+            late = ", ".join(str(pid) for pid, held in notes if held is None) or "any"
+            self._refuse(self._wanted, f"not loaded within {self._timeout:g} s by worker {late}", passing=True)
+
+    def _all_hold(self, notes: Sequence[tuple[int, Held | None]], dead: Sequence[int]) -> bool:
+        """Whether whoever serves holds the candidate, at least one, and the successor of one that died of it too."""
+        succeeded = not dead or any(pid not in self._at_begin for pid, _ in notes)
+        return bool(notes) and succeeded and all(held is not None for _, held in notes)
+
+    def _is_due(self, wanted: Wanted) -> bool:
+        """Whether the clock is where swaps are, counted from when all workers were ready."""
+        if wanted.asked or not self._align:
+            return True
+        now = self._clock()
+        if not self._due or now > self._due + _LATE_SECONDS:
+            self._due = -(-now // self._align) * self._align
+        return now >= self._due
 
     def _swap(self, candidate: Content) -> None:
         """Turn all workers at once, unless one that lacks the candidate has begun to answer meanwhile."""
         before = self.plan
+        kept = self._keep_previous and before.serving.name != candidate.name
+        after = replace(
+            before,
+            serving=candidate,
+            since=_now(),
+            candidate=None,
+            # Of the same name but another content: parts were rewritten to forget somebody. Nothing goes back to it.
+            previous=before.serving if kept else None,
+            back_to=before.serving.name if before.serving.name != candidate.name else before.back_to,
+            swaps=before.swaps + 1,
+        )
         with self._board.gate():
             workers = [one for one in self._board.workers() if one.state == "serving"]
-            if any((held := one.of(self._topic, candidate.number)) is None or held.state != "ready" for one in workers):
+            held = [one.of(self._topic, candidate.number) for one in workers]
+            if not held or any(one is None or one.state != "ready" for one in held):
                 return
+            self._turned = after
             self._board.words[TOPICS[self._topic]] = candidate.number
-        kept = self._keep_previous and before.serving.name != candidate.name
-        self._write(
-            replace(
-                before,
-                serving=candidate,
-                since=_now(),
-                candidate=None,
-                # Of the same name but another content: parts were rewritten to forget somebody. Nothing goes back to it.
-                previous=before.serving if kept else None,
-                back_to=before.serving.name if before.serving.name != candidate.name else before.back_to,
-                swaps=before.swaps + 1,
-            )
-        )
         _log.info(
             "%s %s: served by %d workers, %.2f s after it was found; before: %s",
             *(self._topic, candidate.name, len(workers), time.monotonic() - self._begun, before.serving.name),
         )
-        self._source.swapped(self.plan)
+        self._finish(after)
 
-    def _refuse(self, wanted: Wanted, reason: str) -> None:
-        self._source.refused(self._note_refusal(wanted, reason))
+    def _finish(self, plan: Plan) -> None:
+        """Write down what the word says; where the disk is full, before anything else at the next step."""
+        self._write(plan)
+        self._turned = None
+        self._source.swapped(plan)
+
+    def _refuse(self, wanted: Wanted, reason: str, *, passing: bool = False) -> None:
+        self._source.refused(self._note_refusal(wanted, reason, passing=passing))
         self._write(replace(self.plan, candidate=None))
 
-    def _note_refusal(self, wanted: Wanted, reason: str) -> Refusal:
+    def _note_refusal(self, wanted: Wanted, reason: str, *, passing: bool = False) -> Refusal:
         _log.error("%s %s: refused, %s serves on: %s", self._topic, wanted.name, self.plan.serving.name, reason)
         refusal = Refusal(name=wanted.name, digest=wanted.digest, reason=reason, at=_now(), asked=wanted.asked)
         refusals = (*self.plan.refusals, refusal)[-_KEPT_REFUSALS:]
         self._write(replace(self.plan, refusals=refusals, refused=self.plan.refused + 1))
+        self._retries.note(wanted, passing=passing)
         return refusal
 
     def _hold_also(self, workers: Sequence[WorkerNote]) -> None:
         """Have the workers hold what is wanted beside, and tell them which contents all of them hold."""
-        plan, asked = self.plan, {name for worker in workers for name in worker.also}
+        self._refuse_also(workers)
+        plan, held = self.plan, {one.name for one in self.plan.also}
+        # Those that are held go first: a customer of theirs shall not change sides for one that comes.
+        asked = sorted({name for worker in workers for name in worker.also}, key=lambda name: (name not in held, name))
         also = tuple(content for one in self._source.also(asked) if (content := self._beside(one)) is not None)
         everywhere = tuple(
             one.number
             for one in plan.contents
-            if workers and all((held := w.of(self._topic, one.number)) and held.state == "ready" for w in workers)
+            if all((said := w.of(self._topic, one.number)) and said.state == "ready" for w in workers)
         )
+        if not workers:  # nobody answers: whoever starts loads what the others held
+            also, everywhere = plan.also, plan.everywhere
         if (also, everywhere) != (plan.also, plan.everywhere):
             self._write(replace(plan, also=also, everywhere=tuple(sorted(set(everywhere)))))
+
+    def _refuse_also(self, workers: Sequence[WorkerNote]) -> None:
+        """Give up what kills the workers, and try again later what one could not load for a reason that may pass."""
+        for one in self.plan.also:
+            dead = self._deaths.of(one.number)
+            said = [note for worker in workers if (note := worker.of(self._topic, one.number)) is not None]
+            reason = next((note.reason for note in said if note.state == "refused" and note.passing), "")
+            if len(dead) >= _DEATHS:
+                self._give_up(one, f"worker {dead[-1]} died while loading, as worker {dead[0]} did", passing=False)
+            elif reason:
+                self._give_up(one, reason, passing=True)
+
+    def _give_up(self, one: Content, reason: str, *, passing: bool) -> None:
+        self._note_refusal(Wanted(name=one.name, digest=one.digest), reason, passing=passing)
+        self._write(replace(self.plan, also=tuple(other for other in self.plan.also if other != one)))
 
     def _beside(self, wanted: Wanted) -> Content | None:
         held = next((one for one in self.plan.contents if _same(one, wanted)), None)
@@ -215,7 +273,7 @@ class Coordinator:
         try:
             self._source.verify(wanted)
         except FootfallError as error:
-            self._note_refusal(wanted, str(error))
+            self._note_refusal(wanted, str(error), passing=True)
             return None
         return self._content(wanted)
 
@@ -226,38 +284,6 @@ class Coordinator:
     def _write(self, plan: Plan) -> None:
         self._board.write_plan(self._topic, plan)  # first: where the disk is full, the step is tried again
         self._plan = plan
-
-
-class Coordination:
-    """The supervisor's thread that keeps all plans.
-
-    Args:
-        coordinators: one a topic, started.
-        on_tick: called between steps, such as to see whether any worker can start.
-    """
-
-    def __init__(self, coordinators: Sequence[Coordinator], *, on_tick: Callable[[], Any] = lambda: None) -> None:
-        self._coordinators, self._on_tick = coordinators, on_tick
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="release-coordinator", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Swap nothing any more."""
-        self._stopped.set()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(_TICK_SECONDS):
-            try:
-                for one in self._coordinators:
-                    one.tick()
-                self._on_tick()
-            except Exception:  # what serves goes on whatever happens here
-                _log.exception("swaps: a step failed; trying again")
-                self._stopped.wait(1.0)
 
 
 def _same(content: Content, wanted: Wanted) -> bool:

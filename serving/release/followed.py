@@ -133,7 +133,9 @@ class Followed(Generic[T]):
             known = isinstance(error, FootfallError)
             _log.warning("%s %s: not loaded (%s)", self.topic, content.name, error, exc_info=not known)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
-            self._notes[content.number] = Held(number=content.number, state="refused", reason=reason)
+            self._notes[content.number] = Held(
+                number=content.number, state="refused", reason=reason, passing=_may_pass(error)
+            )
         else:
             self._held[content.number] = found
             self._notes[content.number] = Held(number=content.number, state="ready", report=report)
@@ -159,3 +161,8 @@ class Followed(Generic[T]):
             _log.error(
                 "%s %d serves, but this worker does not hold it; it goes on with %d", self.topic, number, self._number
             )
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether an error, or what brought it about, is of the machine and not of the content."""
+    return error is not None and (isinstance(error, MemoryError | OSError) or _may_pass(error.__cause__))

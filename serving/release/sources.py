@@ -121,9 +121,9 @@ class ReleaseSource:
         return self.wanted()
 
     def also(self, names: Iterable[str]) -> tuple[Wanted, ...]:
-        """Return the releases to hold beside, ``names`` among them; those that the store lacks are left out."""
+        """Return the releases to hold beside, the first of ``names`` among them; those that the store lacks are left out."""
         found: list[Wanted] = []
-        for name in list(dict.fromkeys([*self._also, *sorted(names)]))[: self._max_also]:
+        for name in list(dict.fromkeys([*self._also, *names]))[: self._max_also]:
             with contextlib.suppress(ReleaseError):
                 found.append(Wanted(name=name, digest=self._content_of(name)))
         return tuple(found)

@@ -111,7 +111,7 @@ def test_source_when_served_before_then_a_start_knows_what_to_go_back_to(shop: S
 
 def test_also_when_more_are_wanted_than_may_be_held_then_the_first_are(shop: Shop) -> None:
     ids = [shop.promote() for _ in range(3)]
-    found = shop.source.also([*ids[::-1], "unknown"])
+    found = shop.source.also([*ids, "unknown"])
     assert [one.name for one in found] == ids[:2]
 
 

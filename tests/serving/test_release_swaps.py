@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 from features.errors import ReleaseError
 from serving.release.board import TOPICS, Board, Content, Plan, Refusal
+from serving.release.coordination import Coordination
 from serving.release.coordinator import Coordinator
 from serving.release.followed import Followed, Refused
 from serving.release.follower import Follower
@@ -58,12 +60,16 @@ class FakeWorker:
         self.board = Board(directory, pid=pid)
         self.failing: set[str] = set()
         self.worse: set[str] = set()
+        self.deadly: set[str] = set()
         self.loaded: list[str] = []
         self.followed = Followed[str](self.board, "release", load=self._load, compare=self._compare)
         self.follower = Follower(self.board, [self.followed])
 
     def _load(self, content: Content, _: str | None) -> str:
         self.loaded.append(content.name)
+        if content.name in self.deadly:  # as one that is killed for its memory
+            self.follower.stop()
+            raise SystemExit
         if content.name in self.failing:
             raise MemoryError
         return f"{content.name}{content.digest}"
@@ -304,6 +310,89 @@ def test_worker_when_nobody_asks_it_anything_then_it_lets_the_old_content_go_all
     assert sorted(worker.followed._held.values()) == ["b1", "c1"]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_swap_when_loading_kills_every_worker_then_nobody_turns_and_the_release_is_refused(
+    supervisor: Coordinator, source: Fake, start: Callable[[int], FakeWorker]
+) -> None:
+    one, two = start(1), start(2)
+    one.deadly = two.deadly = {"b"}
+    source.now = a_release("b")
+    plan = until(supervisor, lambda plan: bool(plan.refusals))
+    assert (plan.serving.name, plan.refusals[0].reason[:6]) == ("a", "worker")
+    assert "died while loading, as worker" in plan.refusals[0].reason
+    assert start(3).followed.current == "a1"
+    for _ in range(3):
+        supervisor.tick()
+    assert supervisor.plan.serving.name == "a"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_swap_when_a_worker_dies_of_loading_then_the_survivor_waits_for_its_successor(
+    supervisor: Coordinator, source: Fake, start: Callable[[int], FakeWorker]
+) -> None:
+    one, two = start(1), start(2)
+    two.deadly, source.now = {"b"}, a_release("b")
+    until(supervisor, lambda plan: len(one.followed.notes) == 2 and len(supervisor._board.workers()) == 1)
+    for _ in range(3):
+        supervisor.tick()
+    assert one.followed.current == "a1"
+    three = start(3)  # it was killed for another reason: this one can load it
+    until(supervisor, serves("b"))
+    assert (one.followed.current, three.followed.current) == ("b1", "b1")
+
+
+def test_swap_when_a_refusal_may_pass_then_it_is_tried_again_later(
+    source: Fake, start: Callable[[int], FakeWorker], tmp_path: Path
+) -> None:
+    supervisor = Coordinator(Board(tmp_path), "release", source, poll_seconds=1e-9, retry_seconds=0.2)
+    supervisor.start(a_release("a"))
+    worker = start(1)
+    worker.failing, source.now = {"b"}, a_release("b")
+    plan = until(supervisor, lambda plan: bool(plan.refusals))
+    assert plan.refusals[0].reason == "worker 1: MemoryError: "
+    worker.failing = set()
+    until(supervisor, serves("b"))
+    assert worker.loaded == ["a", "b", "b"]
+
+
+def test_swap_when_the_disk_is_full_as_all_turn_then_a_rollback_goes_back_all_the_same(
+    supervisor: Coordinator, source: Fake, start: Callable[[int], FakeWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start(1)
+    source.now = a_release("b")
+    until(supervisor, lambda plan: plan.candidate is not None)
+    while len(worker.followed.notes) < 2:
+        time.sleep(0.005)
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", _no_room)
+        with pytest.raises(OSError, match="No space"):
+            supervisor.tick()
+    assert worker.followed.current == "b1"
+    source.now = a_release("a", asked=1)
+    until(supervisor, lambda plan: plan.swaps == 2)
+    assert (supervisor.plan.serving.name, supervisor.plan.back_to, worker.followed.current) == ("a", "b", "a1")
+
+
+def test_topics_when_one_is_slow_then_the_other_does_not_wait(tmp_path: Path, source: Fake) -> None:
+    slow, quick, held = Fake(), Fake(), threading.Event()
+    slow.verify = lambda _: held.wait(10)  # type: ignore[assignment,method-assign,return-value]
+    coordinators = [Coordinator(Board(tmp_path), "release", slow), Coordinator(Board(tmp_path), "wishes", quick)]
+    for one in coordinators:
+        one.start(a_release("a"))
+    slow.now = quick.now = a_release("b")
+    coordination = Coordination(coordinators)
+    coordination.start()
+    try:
+        deadline = time.monotonic() + 5
+        while coordinators[1].plan.candidate is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        assert coordinators[0].plan.candidate is None
+    finally:
+        held.set()
+        coordination.stop()
+
+
 def test_beside_when_wanted_then_it_is_known_once_every_worker_holds_it(
     supervisor: Coordinator, start: Callable[[int], FakeWorker]
 ) -> None:
@@ -343,7 +432,11 @@ def test_align_when_set_then_the_swap_waits_for_the_clock_and_an_operator_does_n
     for _ in range(3):
         supervisor.tick()
     assert worker.followed.current == "a1"
-    clock[0] = 1020.0  # the next multiple of 60
+    clock[0] = 1037.0  # nobody looked in time: the other machines have turned, and it waits for the next multiple of 60
+    for _ in range(3):
+        supervisor.tick()
+    assert worker.followed.current == "a1"
+    clock[0] = 1080.0
     until(supervisor, serves("b"))
     source.now = replace(a_release("a"), asked=1)
     until(supervisor, serves("a"))
