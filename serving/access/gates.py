@@ -9,16 +9,16 @@ from serving.access.settings import LimitSettings
 from serving.api.roles import Lane
 
 
-def gates_of(limits: LimitSettings, *, max_batch: int) -> Mapping[Lane, Gate]:
+def gates_of(limits: LimitSettings) -> Mapping[Lane, Gate]:
     """Return the gates of one worker.
 
     Args:
-        limits: the longest waits.
-        max_batch: recommend calls computed together: the batch at work and the one that gathers are always let in.
+        limits: the longest waits, and how many recommend calls are computed together: the batch at work and the one
+            that gathers are always let in.
     """
     bulk = 1 + limits.bulk_waiting
     return {
-        "recommend": Gate(max_wait_seconds=limits.max_wait_seconds, at_least=2 * max_batch),
+        "recommend": Gate(max_wait_seconds=limits.max_wait_seconds, at_least=2 * limits.max_batch),
         "write": Gate(max_wait_seconds=limits.write_wait_seconds, at_least=32),
         "lookup": Gate(max_wait_seconds=limits.lookup_wait_seconds, at_least=32),
         "bulk": Gate(max_wait_seconds=limits.lookup_wait_seconds, at_least=bulk, at_most=bulk),

@@ -163,6 +163,9 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Args:
         rates: requests a second.
+        max_body_bytes: larger request bodies are refused.
+        max_batch: the most recommend requests computed in one batch.
+        deadline_seconds: a request that takes longer is answered with an error.
         recommend_seconds: a recommend call that takes longer is answered with the shop's favourites.
         max_wait_seconds: a recommend call that would wait longer for its turn is turned away with 429.
         write_wait_seconds: the same of events and consents.
@@ -176,6 +179,9 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     rates: RoleRates = RoleRates()
+    max_body_bytes: int = 1 << 20
+    max_batch: int = 32
+    deadline_seconds: float = 10.0
     recommend_seconds: float = 2.0
     max_wait_seconds: float = 0.25
     write_wait_seconds: float = 1.0
@@ -188,6 +194,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         seconds = [name for name in self.__struct_fields__ if name.endswith("_seconds")]
-        _check_above_zero(self, "limits", *seconds, "max_header_bytes", "max_connections")
+        counts = ("max_body_bytes", "max_batch", "max_header_bytes", "max_connections")
+        _check_above_zero(self, "limits", *seconds, *counts)
         if self.bulk_waiting < 0:
             raise ConfigError(f"limits.bulk_waiting: expected 0 or more, found {self.bulk_waiting}.")

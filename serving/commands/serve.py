@@ -17,8 +17,6 @@ def serve(
     port: int | None = None,
     workers: int | None = None,
     data: Path | None = None,
-    deadline_seconds: float | None = None,
-    max_body_bytes: int | None = None,
 ) -> None:
     """Serve recommendations, customers and demand over HTTP until interrupted.
 
@@ -31,8 +29,6 @@ def serve(
         port: TCP port; 3000 where left out.
         workers: processes, 2 where left out; with two or more, one may die without an outage.
         data: the shop's data directory, whose rows `GET /v1/customers/{id}/export` answers too.
-        deadline_seconds: a request that takes longer is answered with an error; 10 where left out.
-        max_body_bytes: larger request bodies are refused; 1 MiB where left out.
     """
     from serving.process.launch import serve as launch
     from serving.process.settings import ServeSettings
@@ -44,8 +40,6 @@ def serve(
         "port": port,
         "workers": workers,
         "data": None if data is None else str(data.resolve()),
-        "deadline_seconds": deadline_seconds,
-        "max_body_bytes": max_body_bytes,
     }
     settings = ServeSettings.read(config, {name: one for name, one in given.items() if one is not None})
     raise SystemExit(launch(settings.following(alias) if alias else settings))

@@ -60,7 +60,7 @@ class ServiceApp:
     def __init__(self, settings: ServeSettings, *, version: str) -> None:
         self._settings = settings
         self._handlers = Handlers(settings)
-        self._gates = gates_of(settings.limits, max_batch=settings.max_batch)
+        self._gates = gates_of(settings.limits)
         self._door = _door(settings)
         self._access_log = AccessLog(settings.logs)
         self._documents = {
@@ -126,8 +126,10 @@ class ServiceApp:
         if gate.is_full:
             raise gate.refusal()
         if call.method in ("POST", "PUT"):
-            limit, seconds = self._settings.max_body_bytes, self._settings.limits.body_seconds
-            scope["body"] = await read_body(visit.headers, receive, limit=limit, seconds=seconds)
+            limits = self._settings.limits
+            scope["body"] = await read_body(
+                visit.headers, receive, limit=limits.max_body_bytes, seconds=limits.body_seconds
+            )
         response = await self._in_turn(gate, call, HttpRequest(scope, receive))
         response.raw_headers.append(_NO_STORE)
         return response
@@ -147,10 +149,10 @@ class ServiceApp:
             gate.leave()
 
     def _deadline(self, call: Call) -> float:
-        settings = self._settings
+        limits = self._settings.limits
         if call.lane == "recommend":
-            return min(settings.limits.recommend_seconds, settings.deadline_seconds)
-        return settings.deadline_seconds
+            return min(limits.recommend_seconds, limits.deadline_seconds)
+        return limits.deadline_seconds
 
     def _tell(self, visit: Visit, method: str, status: int) -> None:
         seconds = visit.seconds
@@ -174,7 +176,7 @@ class ServiceApp:
         if isinstance(error, RequestError):
             return _refusal(error)
         if isinstance(error, TimeoutError):
-            seconds = self._settings.deadline_seconds
+            seconds = self._settings.limits.deadline_seconds
             return _error_response(504, "deadline", f"Expected an answer within {seconds:g} s; try again.")
         # The error's own words may hold ids; where it happened does not.
         where = "".join(traceback.format_tb(error.__traceback__))

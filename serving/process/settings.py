@@ -41,9 +41,6 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         port: TCP port.
         workers: processes; with two or more, one may die without an outage.
         data: the shop's data directory, whose rows an export of a customer holds too; left out where empty.
-        max_body_bytes: larger request bodies are refused.
-        deadline_seconds: a request that takes longer is answered with an error.
-        max_batch: the most recommend requests computed in one batch.
         live: where events and consents sent to the service are kept, and for how long.
         releases: which release is followed, and how it is changed.
         rules: what merchandisers want.
@@ -60,9 +57,6 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     port: int = 3000
     workers: int = 2
     data: str = ""
-    max_body_bytes: int = 1 << 20
-    deadline_seconds: float = 10.0
-    max_batch: int = 32
     live: LiveSettings = LiveSettings()
     releases: ReleaseSettings = ReleaseSettings()
     rules: RulesSettings = RulesSettings()
@@ -73,7 +67,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     webhooks: WebhookSettings = WebhookSettings()
 
     def __post_init__(self) -> None:
-        for name in ("port", "workers", "max_body_bytes", "deadline_seconds", "max_batch"):
+        for name in ("port", "workers"):
             value = getattr(self, name)
             if not 0 < value < math.inf:
                 raise ConfigError(f"{name}: expected a number above 0, found {value}.")
@@ -88,7 +82,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     @property
     def gateway_timeout_seconds(self) -> float:
         """When BentoML cuts a request off: later than our deadline, so that the caller gets our own error."""
-        return self.deadline_seconds + 5
+        return self.limits.deadline_seconds + 5
 
     def following(self, alias: str) -> ServeSettings:
         """Return these settings with an alias of the registry to follow."""

@@ -58,7 +58,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 def server(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
     """One server for all tests over HTTP that only add to it."""
     tiny = build(tmp_path_factory.mktemp("served") / "store", blend=ForYouBlend.plain())
-    return start_server(tiny.store.root, max_body_bytes=100_000).wait_until_ready()
+    return start_server(tiny.store.root, limits={"max_body_bytes": 100_000}).wait_until_ready()
 
 
 @pytest.fixture

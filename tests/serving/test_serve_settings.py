@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from features.errors import ConfigError
+from serving.access.settings import LimitSettings
 from serving.process.reference import settings_page
 from serving.process.settings import ServeSettings
 from tests.serving.server_process import ROOT
@@ -22,19 +23,19 @@ from tests.serving.server_process import ROOT
         ({"port": 0}, "port: expected a number above 0, found 0"),
         ({"port": 70_000}, "port: expected at most 65535, found 70000"),
         ({"workers": -1}, "workers: expected a number above 0, found -1"),
-        ({"deadline_seconds": math.inf}, "deadline_seconds: expected a number above 0, found inf"),
-        ({"deadline_seconds": math.nan}, "deadline_seconds: expected a number above 0, found nan"),
+        ({"limits": {"deadline_seconds": math.inf}}, r"limits.deadline_seconds: expected a number above 0, found inf"),
+        ({"limits": {"deadline_seconds": math.nan}}, r"limits.deadline_seconds: expected a number above 0, found nan"),
+        ({"limits": {"max_body_bytes": 0}}, r"limits.max_body_bytes: expected a number above 0, found 0"),
+        ({"deadline_seconds": 5}, "unknown field `deadline_seconds`"),
     ],
 )
-def test_settings_when_a_number_is_out_of_range_then_the_error_names_it(
-    settings: dict[str, float], message: str
-) -> None:
+def test_settings_when_a_number_is_out_of_range_then_the_error_names_it(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        ServeSettings(**settings)  # type: ignore[arg-type]
+        ServeSettings.read(None, settings)
 
 
 def test_settings_when_handed_over_through_the_environment_then_they_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = ServeSettings(store="somewhere", port=3001, deadline_seconds=0.5)
+    settings = ServeSettings(store="somewhere", port=3001, limits=LimitSettings(deadline_seconds=0.5))
     for name, value in settings.to_environment().items():
         monkeypatch.setenv(name, value)
     assert ServeSettings.from_environment() == settings

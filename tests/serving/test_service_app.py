@@ -70,7 +70,7 @@ def test_pages_when_opened_then_no_other_site_may_frame_them() -> None:
 
 
 def test_app_when_an_answer_takes_too_long_then_the_deadline_ends_it(tiny_state: ReleaseState, tmp_path: Path) -> None:
-    app = attached(tiny_state, tmp_path, ServeSettings(deadline_seconds=1e-6))
+    app = attached(tiny_state, tmp_path, ServeSettings(limits=LimitSettings(deadline_seconds=1e-6)))
     answer = post(app, "/v1/segments", {"user_ids": ["user-1"]})
     assert answer.status_code == 504
     assert answer.json()["error"] == {"code": "deadline", "message": "Expected an answer within 1e-06 s; try again."}
