@@ -67,12 +67,12 @@ class Gate:
             self._since = self._clock()
         self.inside += 1
 
-    def leave(self) -> None:
-        """Count someone out."""
+    def leave(self, *, is_done: bool = True) -> None:
+        """Count someone out, whose work was done, or was called off before it began: nothing was worked off then."""
         now = self._clock()
         self.inside -= 1
         self._busy += now - self._since
-        self._left += 1
+        self._left += is_done
         self._since = now
         if self._busy >= _SPAN_SECONDS:
             self._measure()

@@ -27,6 +27,7 @@ from serving.api.errors import RequestError
 from serving.api.openapi import openapi_document
 from serving.api.schemas import ErrorAnswer, ErrorDetail
 from serving.engines import Engines
+from serving.http.at_work import when_done
 from serving.http.bodies import read_body
 from serving.http.handlers import Handlers, to_json
 from serving.http.pages import PAGES, page
@@ -121,7 +122,8 @@ class ServiceApp:
             visit.caller, scope["roles"] = caller.name, caller.roles
             self._door.check(caller, call.roles, address=(scope.get("client") or ("",))[0])
         if call.lane is None:
-            return await call.handler(HttpRequest(scope, receive))
+            async with asyncio.timeout(self._deadline(call)):
+                return await call.handler(HttpRequest(scope, receive))
         gate = self._gates[call.lane]
         if gate.is_full:
             raise gate.refusal()
@@ -138,15 +140,17 @@ class ServiceApp:
         gate.enter()
         try:
             async with asyncio.timeout(self._deadline(call)):
-                return await call.handler(http)
+                response = await call.handler(http)
         except TimeoutError:
-            instead = http.scope.get("instead")
-            if instead is None:
-                raise
-            response: Response = instead()
-            return response
-        finally:
+            # A thread cannot be stopped: whoever comes next waits behind what it still does.
+            if not when_done(gate.leave):
+                gate.leave(is_done=False)
+            return _instead(http)
+        except BaseException:
             gate.leave()
+            raise
+        gate.leave()
+        return response
 
     def _deadline(self, call: Call) -> float:
         limits = self._settings.limits
@@ -204,6 +208,19 @@ class ServiceApp:
 
     async def _openapi(self, _: HttpRequest) -> Response:
         return Response(self._documents[self._door.asks_for_keys], media_type="application/json")
+
+
+def _instead(http: HttpRequest) -> Response:
+    """Return what stands in for an answer that came too late.
+
+    Raises:
+        TimeoutError: nothing does.
+    """
+    instead = http.scope.get("instead")
+    if instead is None:
+        raise TimeoutError
+    response: Response = instead()
+    return response
 
 
 @lru_cache(maxsize=256)

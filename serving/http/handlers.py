@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -35,6 +33,7 @@ from serving.api.schemas import (
 )
 from serving.engine import Engine
 from serving.engines import Engines, Routed, add_events_routed, kind_of, recommend_routed
+from serving.http.at_work import OneThread, beside, in_thread
 from serving.http.awaited import Awaited
 from serving.http.batching import MicroBatcher
 from serving.http.protocol import GuardedProtocol
@@ -68,18 +67,18 @@ class Handlers:
         self._batcher: Batcher | None = None
         self._keeper: MicroBatcher[tuple[Engine, EventsRequest], EventsAnswer | RequestError] | None = None
         # One thread computes: FAISS and ONNX Runtime hold one thread each, and batches gather meanwhile.
-        self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
-        self._storage = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
+        self._compute, self._storage = OneThread("compute"), OneThread("storage")
         # What may take seconds has a thread of its own, which what a page waits for does not stand behind.
-        self._lookup = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lookup")
-        self._bulk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bulk")
+        self._lookup, self._bulk = OneThread("lookup"), OneThread("bulk")
+        # Who measures must not stand behind what is measured.
+        self._exposing = OneThread("metrics")
 
     def attach(self, engines: Engines, metrics: ServiceMetrics, outbox: Outbox | None = None) -> None:
         """Answer from these engines from now on, and tell an outbox who is erased."""
         self.engines, self.metrics, self._outbox = engines, metrics, outbox
         self._batcher = MicroBatcher(
             recommend_routed,
-            max_batch=self._settings.max_batch,
+            max_batch=self._settings.limits.max_batch,
             executor=self._compute,
             kind=partial(kind_of, is_remote=bool(self._settings.live.url)),
             newcomers=lambda: GuardedProtocol.let_in,
@@ -121,7 +120,7 @@ class Handlers:
         """Answer what Prometheus scrapes."""
         if self.metrics is None:
             raise _still_starting()
-        content = await self._in(self._lookup, self.metrics.exposition)
+        content = await in_thread(self._exposing, self.metrics.exposition)
         return Response(content, headers={"content-type": self.metrics.content_type})
 
     @property
@@ -145,7 +144,7 @@ class Handlers:
         if request.release_id is not None:
             _check_looks(http)
         http.scope["instead"] = partial(_favourites, self.engines.current, request)
-        answer = await self._batcher.ask(self.engines.route(request))
+        answer = await beside(self._compute, self._batcher.ask(self.engines.route(request)))
         if isinstance(answer, RequestError):
             raise answer
         self._awaited.answered(request.user_id)
@@ -161,7 +160,7 @@ class Handlers:
         engine, request = self._ready_engine, await self._body(http, EventsRequest)
         if self._keeper is None:
             raise _still_starting()
-        answer = await self._keeper.ask((engine, request))
+        answer = await beside(self._storage, self._keeper.ask((engine, request)))
         if isinstance(answer, RequestError):
             raise answer
         self._awaited.acknowledged(request.events)
@@ -173,79 +172,76 @@ class Handlers:
 
     async def _customers(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, decode_query(http.query_params, CustomersRequest)
-        return to_json(await self._in(self._lookup, partial(engine.customers, request)))
+        return to_json(await in_thread(self._lookup, partial(engine.customers, request)))
 
     async def _items(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, ItemsRequest)
-        return to_json(await self._in(self._lookup, partial(engine.items, request)))
+        return to_json(await in_thread(self._lookup, partial(engine.items, request)))
 
     async def _search_items(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, decode_query(http.query_params, ItemSearch)
-        return to_json(await self._in(self._lookup, partial(engine.search_items, request)))
+        return to_json(await in_thread(self._lookup, partial(engine.search_items, request)))
 
     async def _customer(self, http: HttpRequest) -> Response:
         engine = self._ready_engine
-        return to_json(await self._in(self._lookup, partial(engine.customer, http.path_params["user_id"])))
+        return to_json(await in_thread(self._lookup, partial(engine.customer, http.path_params["user_id"])))
 
     async def _consent(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, ConsentRequest)
-        return to_json(await self._in(self._storage, partial(engine.add_consent, request)))
+        return to_json(await in_thread(self._storage, partial(engine.add_consent, request)))
 
     async def _export(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, decode_query(http.query_params, ExportRequest)
-        return to_json(await self._in(self._bulk, partial(engine.export, http.path_params["user_id"], request)))
+        return to_json(await in_thread(self._bulk, partial(engine.export, http.path_params["user_id"], request)))
 
     async def _erase(self, http: HttpRequest) -> Response:
         engine, user_id = self._ready_engine, http.path_params["user_id"]
         if not user_id:
             raise RequestError(422, "invalid_request", f"user_id: expected one at the end of {CUSTOMER}, found none.")
-        answer = await self._in(self._storage, partial(engine.erase, user_id))
+        answer = await in_thread(self._storage, partial(engine.erase, user_id))
         if self._outbox is not None:
-            await self._in(self._lookup, self._outbox.forget)
+            await in_thread(self._lookup, self._outbox.forget)
         return to_json(answer)
 
     async def _segments(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, SegmentsRequest)
         # Elsewhere than recommendations, which ten thousand ids would hold up; written as JSON there too.
-        return await self._in(self._bulk, lambda: to_json(engine.segments(request)))
+        return await in_thread(self._bulk, lambda: to_json(engine.segments(request)))
 
     async def _audiences(self, _: HttpRequest) -> Response:
-        return to_json(await self._in(self._lookup, self._ready_engine.audiences))
+        return to_json(await in_thread(self._lookup, self._ready_engine.audiences))
 
     async def _audience(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, decode_query(http.query_params, MembersRequest)
-        return to_json(await self._in(self._bulk, partial(engine.audience, http.path_params["name"], request)))
+        return to_json(await in_thread(self._bulk, partial(engine.audience, http.path_params["name"], request)))
 
     async def _preview(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, PreviewRequest)
-        return to_json(await self._in(self._bulk, partial(engine.preview, request)))
+        return to_json(await in_thread(self._bulk, partial(engine.preview, request)))
 
     async def _demand(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, DemandRequest)
         # Elsewhere than recommendations, which a thousand items would hold up; written as JSON there too.
-        return await self._in(self._bulk, lambda: to_json(engine.demand(request)))
+        return await in_thread(self._bulk, lambda: to_json(engine.demand(request)))
 
     async def _alerts(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, decode_query(http.query_params, AlertsRequest)
-        return to_json(await self._in(self._lookup, partial(engine.alerts, request)))
+        return to_json(await in_thread(self._lookup, partial(engine.alerts, request)))
 
     async def _release(self, _: HttpRequest) -> Response:
         return to_json(await served_release(self._ready_engines, self._lookup))
 
     async def _change_release(self, http: HttpRequest) -> Response:
         engines, request = self._ready_engines, await self._body(http, ReleaseRequest)
-        most_seconds = max(0.0, self._settings.deadline_seconds - 1)  # so that it is we who answer
+        most_seconds = max(0.0, self._settings.limits.deadline_seconds - 1)  # so that it is we who answer
         return to_json(await change_release(engines, request, self._bulk, most_seconds=most_seconds))
 
     async def _rules(self, _: HttpRequest) -> Response:
-        return to_json(await self._in(self._lookup, self._ready_engines.rules))
+        return to_json(await in_thread(self._lookup, self._ready_engines.rules))
 
     async def _stock(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, StockRequest)
-        return to_json(await self._in(self._storage, partial(engine.tell_stock, request)))
-
-    async def _in(self, executor: Executor, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(executor, call)
+        return to_json(await in_thread(self._storage, partial(engine.tell_stock, request)))
 
 
 def _favourites(engine: Engine, request: RecommendRequest) -> Response:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -12,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from features.release import ReleaseStore
 from serving.access.settings import LimitSettings
+from serving.api.customer_schemas import SegmentsAnswer
 from serving.engine import Engine
 from serving.engines import Engines
 from serving.http.app import ServiceApp
@@ -106,3 +109,50 @@ def test_app_when_something_breaks_inside_then_neither_answer_nor_log_names_the_
     assert "route=/v1/recommend error=DataError" in caplog.text
     assert "in load" in caplog.text  # where it happened
     assert "user-1" not in caplog.text + answer.text
+
+
+def test_gate_when_work_goes_on_past_its_deadline_then_its_place_is_free_only_when_it_ends(
+    tiny_state: ReleaseState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = LimitSettings(deadline_seconds=0.05, bulk_waiting=0)
+    app = attached(tiny_state, tmp_path, ServeSettings(limits=limits))
+    release = threading.Event()
+    monkeypatch.setattr(
+        Engine,
+        "segments",
+        lambda *_: (
+            release.wait(5),
+            SegmentsAnswer(segments={}, unknown=[], without_consent=[], as_of=None, release_id=""),
+        )[1],
+    )
+    monkeypatch.setattr(Engine, "customers", lambda *_: (release.wait(5), None)[1])
+    gate = app._gates["bulk"]
+
+    async def ask() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            body = {"user_ids": ["user-1"]}
+            assert (await client.post("/v1/segments", json=body)).status_code == 504
+            assert gate.inside == 1
+            late = await client.post("/v1/segments", json=body)
+            assert (late.status_code, late.json()["error"]["code"]) == (429, "saturated")
+            lookups = [client.get("/v1/customers") for _ in range(2)]  # the second never begins
+            assert [one.status_code for one in await asyncio.gather(*lookups)] == [504, 504]
+            assert app._gates["lookup"].inside == 1
+            assert (await client.get("/metrics")).status_code == 200  # stands behind nothing of this
+            release.set()
+            for _ in range(100):
+                if not gate.inside + app._gates["lookup"].inside:
+                    break
+                await asyncio.sleep(0.01)
+            assert (gate.inside, app._gates["lookup"].inside) == (0, 0)
+
+    asyncio.run(ask())
+
+
+def test_metrics_when_they_take_too_long_then_the_deadline_ends_it(
+    tiny_state: ReleaseState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = attached(tiny_state, tmp_path, ServeSettings(limits=LimitSettings(deadline_seconds=0.05)))
+    monkeypatch.setattr(ServiceMetrics, "exposition", lambda _: time.sleep(0.3) or b"")
+    assert call(app, "GET", "/metrics").status_code == 504
