@@ -88,9 +88,9 @@ class Consumer:
             return
 
     def _kept(self, rows: Sequence[StreamRow]) -> tuple[Consumed, list[DeadRow]]:
-        contents = [_content(row, self._stream.name) for row in rows]
-        good, rejected = checked_rows(contents)
-        dead = [DeadRow(rows[one.row], _reason(rows[one.row], one.reason)) for one in rejected]
+        whole, dead = _contents(rows, self._stream.name)
+        good, rejected = checked_rows([content for _, content in whole])
+        dead += [DeadRow(whole[one.row][0], one.reason) for one in rejected]
         added = self._live.add([event for _, event in good], judge=self._gate())
         return Consumed(
             messages=len(rows),
@@ -118,20 +118,24 @@ class Consumer:
         return Gate(ErasureWatch(self._store.erasures), consents)
 
 
+def _contents(rows: Sequence[StreamRow], stream: str) -> tuple[list[tuple[StreamRow, Any]], list[DeadRow]]:
+    """Return what the messages hold, and those that hold no JSON: one of them must not stand in the way of the others."""
+    whole: list[tuple[StreamRow, Any]] = []
+    dead: list[DeadRow] = []
+    for row in rows:
+        try:
+            if row.broken:
+                raise ValueError(row.broken)
+            whole.append((row, _content(row, stream)))
+        # Also text that is not UTF-8, and lists in lists in lists.
+        except (ValueError, RecursionError) as error:
+            dead.append(DeadRow(row, f"expected a JSON object, found something else ({error})"))
+    return whole, dead
+
+
 def _content(row: StreamRow, stream: str) -> Any:
-    """Return a message's object, with an id in any case; what is no JSON is judged as it is."""
-    try:
-        content = msgspec.json.decode(row.payload)
-    except msgspec.DecodeError:
-        return row.payload.decode(errors="replace")
+    """Return a message's object, with an id in any case."""
+    content = msgspec.json.decode(row.payload)
     if isinstance(content, dict) and content.get("event_id") is None:
         return content | {"event_id": f"{stream}-{row.position}"}
     return content
-
-
-def _reason(row: StreamRow, reason: str) -> str:
-    try:
-        msgspec.json.decode(row.payload)
-    except msgspec.DecodeError as error:
-        return f"expected a JSON object, found something else ({error})"
-    return reason

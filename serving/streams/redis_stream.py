@@ -6,6 +6,7 @@ Each entry holds a row of NewEvent: as JSON in a field ``event``, or its fields 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ except ImportError:
 
 EVENT: Final = "event"
 _NUMBERS: Final = frozenset({"quantity", "price", "dwell_ms"})
+_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")  # that 64 bits hold; what is none is judged as the text it is
 _LEFT_MS: Final = 60_000  # entries that a member has held for this long are another's to take
 _OWN, _NEW = "0", ">"
 
@@ -38,7 +40,7 @@ class RedisStream:
     """
 
     def __init__(self, url: str, *, topic: str, group: str, member: str) -> None:
-        self._client: Any = redis.Redis.from_url(url, decode_responses=True, socket_timeout=None)
+        self._client: Any = redis.Redis.from_url(url, socket_timeout=None)
         self._topic = topic
         self._group = group
         self._member = member
@@ -85,6 +87,7 @@ class RedisStream:
 
     def _read_group(self, start: str, limit: int, wait_ms: int | None) -> list[StreamRow]:
         found = self._client.xreadgroup(self._group, self._member, {self._topic: start}, count=limit, block=wait_ms)
+        # Bytes throughout: what is not UTF-8 is one entry's fault, not the whole read's.
         streams = found.values() if isinstance(found, Mapping) else (rows for _, rows in found or ())
         return [_row(position, fields) for rows in streams for position, fields in _entries(rows)]
 
@@ -93,7 +96,7 @@ class RedisStream:
         return [_row(position, fields) for position, fields in found]
 
 
-def _entries(rows: Any) -> Iterator[tuple[str, Mapping[str, str]]]:
+def _entries(rows: Any) -> Iterator[tuple[bytes, Mapping[bytes, bytes]]]:
     """RESP3 puts the entries of a stream into a list of their own."""
     for one in rows:
         if isinstance(one, list) and one and isinstance(one[0], (list, tuple)):
@@ -102,15 +105,20 @@ def _entries(rows: Any) -> Iterator[tuple[str, Mapping[str, str]]]:
             yield one[0], one[1] or {}
 
 
-def _row(position: str, fields: Mapping[str, str]) -> StreamRow:
-    if EVENT in fields:
-        return StreamRow(position, fields[EVENT].encode())
-    plain = {name: _number(value) if name in _NUMBERS else value for name, value in fields.items()}
-    return StreamRow(position, msgspec.json.encode(plain))
+def _row(position: bytes, fields: Mapping[bytes, bytes]) -> StreamRow:
+    where = position.decode()
+    if (event := fields.get(EVENT.encode())) is not None:
+        return StreamRow(where, event)
+    try:
+        texts = {name.decode(): value.decode() for name, value in fields.items()}
+    except UnicodeDecodeError as error:
+        return StreamRow(where, b"\n".join(b"%s=%s" % field for field in fields.items()), broken=str(error))
+    plain = {name: _number(value) if name in _NUMBERS else value for name, value in texts.items()}
+    return StreamRow(where, msgspec.json.encode(plain))
 
 
 def _number(text: str) -> int | str:
-    return int(text) if text.lstrip("-").isdecimal() else text
+    return int(text) if _INTEGER.fullmatch(text) else text
 
 
 @contextlib.contextmanager

@@ -14,10 +14,12 @@ class StreamRow(NamedTuple):
     Args:
         position: where it stands in the stream; never that of another.
         payload: a JSON object, a row of NewEvent.
+        broken: why the message holds none, blank where it may.
     """
 
     position: str
     payload: bytes
+    broken: str = ""
 
 
 class DeadRow(NamedTuple):

@@ -129,6 +129,33 @@ def test_consume_when_killed_in_the_middle_then_the_next_run_ends_with_exact_cou
     live.close()
 
 
+FLAT = {"user_id": "u", "event_type": "purchase", "item_id": "i"}
+POISON: list[dict[Any, Any]] = [
+    {"event": b"[" * 100_000},
+    {"event": b'{"user_id": "\xff"}'},
+    {"event": b'{"user_id": "\\ud800", "event_type": "view", "item_id": "i"}'},
+    {"event": json.dumps(FLAT)[:-1].encode() + b', "price": ' + b"9" * 5_000 + b"}"},
+    FLAT | {"user_id": b"\xff"},
+    FLAT | {b"\xff": "x"},
+    *(FLAT | {"quantity": text} for text in ("--5", "9" * 5_000, "9" * 19, "\u0665", "-5", "5.0")),
+]
+
+
+def test_consume_when_messages_are_poison_then_each_is_set_aside_and_the_others_are_kept(
+    client: Any, topic: str, store: ReleaseStore, redis_process: RedisProcess
+) -> None:
+    for number, fields in enumerate(POISON):
+        client.xadd(topic, fields)
+        client.xadd(topic, FLAT | {"quantity": "2", "event_id": f"e{number}"})
+    found = consumed(store, redis_process, topic)
+    assert (found["accepted"], found["dead"]) == (len(POISON), len(POISON))
+    assert client.xpending(topic, "g")["pending"] == 0
+    dead = [fields for _, fields in redis.Redis.from_url(redis_process.url).xrange(f"{topic}:dead")]
+    assert [one[b"event"] for one in dead[:4]] == [fields["event"] for fields in POISON[:4]]
+    assert b"user_id=\xff" in dead[4][b"event"]
+    assert all(one[b"reason"] for one in dead)
+
+
 def _read(client: Any, topic: str) -> int:
     groups = client.xinfo_groups(topic)
     return int(groups[0]["entries-read"] or 0) if groups else 0
