@@ -5,6 +5,7 @@ Each message's value is a row of NewEvent as JSON. Needs ``pip install confluent
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ except ImportError:
     raise ConfigError(
         "--stream: expected the Kafka client to be installed, found none; run pip install confluent-kafka."
     ) from None
+
+_log = logging.getLogger(__name__)
 
 
 class KafkaStream:
@@ -53,10 +56,16 @@ class KafkaStream:
     def read(self, *, limit: int, wait_seconds: float) -> list[StreamRow]:
         """Return the next messages of this member's partitions."""
         found = self._consumer.consume(num_messages=limit, timeout=wait_seconds)
-        for message in found:
-            if message.error() is not None:
-                raise StreamError(f"Kafka: {message.error()}")
-        return [StreamRow(f"{one.partition()}-{one.offset()}", one.value() or b"") for one in found]
+        errors = [one.error() for one in found if one.error() is not None]
+        rows = [
+            StreamRow(f"{one.partition()}-{one.offset()}", one.value() or b"") for one in found if one.error() is None
+        ]
+        # The consumer stands behind the messages that came with an error: they are this call's to return, or lost.
+        for error in errors if rows else ():
+            _log.warning("Kafka: %s", error)
+        if errors and not rows:
+            raise StreamError(f"Kafka: {errors[0]}")
+        return rows
 
     def commit(self, rows: Sequence[StreamRow], *, dead: Sequence[DeadRow] = ()) -> None:
         """Produce the dead messages, then commit; a crash between the two repeats dead messages, never events."""
