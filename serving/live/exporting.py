@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +17,6 @@ from features.settings import EngineSettings
 from serving.live.store import LiveEvent, LiveStore
 
 _PAGE: Final = 100_000
-
-_log = logging.getLogger(__name__)
 
 
 def export_live(
@@ -80,5 +77,5 @@ def _contract_row(event: LiveEvent) -> Mapping[str, Any]:
 
 
 def _consents(live: LiveStore) -> list[ConsentRow]:
-    found = live.consents_of(live.consenting()).values()
-    return [ConsentRow(*change) for changes in found for change in changes]
+    found = {user_id: changes for page in live.consents() for user_id, changes in page.items()}
+    return [ConsentRow(*change) for changes in found.values() for change in changes]

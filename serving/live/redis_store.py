@@ -16,7 +16,7 @@ Cluster, which would spread the keys of one step over machines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from serving.live.redis_link import RedisLink
@@ -144,12 +144,14 @@ class RedisStore:
             return {}
         with self._link.explained():
             changed = self._link.client.smismember(f"{self._prefix}:consenting", ids)
-            said = [id_ for id_, is_member in zip(ids, changed, strict=True) if is_member]
-            with self._link.client.pipeline(transaction=False) as pipeline:
-                for id_ in said:
-                    pipeline.zrange(f"{self._prefix}:consents:{id_}", 0, -1)
-                rows = pipeline.execute()
-        return {id_: _changes(id_, members) for id_, members in zip(said, rows, strict=True)}
+        return self._said([id_ for id_, is_member in zip(ids, changed, strict=True) if is_member])
+
+    def _said(self, ids: Sequence[str]) -> dict[str, list[ConsentChange]]:
+        with self._link.explained(), self._link.client.pipeline(transaction=False) as pipeline:
+            for id_ in ids:
+                pipeline.zrange(f"{self._prefix}:consents:{id_}", 0, -1)
+            rows = pipeline.execute()
+        return {id_: _changes(id_, members) for id_, members in zip(ids, rows, strict=True) if members}
 
     def kept_of(self, user_ids: Sequence[str]) -> list[LiveEvent]:
         """Return all that is kept of some ids' events; live ones know their id only while they are in the log too."""
@@ -161,10 +163,16 @@ class RedisStore:
         """Return all ids that anything is kept of."""
         return self._log.users()
 
-    def consenting(self) -> list[str]:
-        """Return all ids that changed a consent."""
-        with self._link.explained():
-            return sorted(self._link.client.smembers(f"{self._prefix}:consenting"))
+    def consents(self) -> Iterator[dict[str, list[ConsentChange]]]:
+        """Yield the changes of consent of all who made any, page by page."""
+        cursor: object = 0
+        while True:
+            with self._link.explained():
+                cursor, ids = self._link.client.sscan(f"{self._prefix}:consenting", cursor, count=_PAGE)
+            if ids:
+                yield self._said(ids)
+            if not int(str(cursor)):
+                return
 
     def delete_user(self, user_id: str) -> int:
         """Forget one id's events, log and consents; return how many live events that were."""

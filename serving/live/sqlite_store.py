@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +37,7 @@ _DAY_US: Final = 86_400_000_000
 _GRACE_US: Final = _DAY_US  # what a clock that runs ahead must not delete
 _SWEEP_SECONDS: Final = 60.0
 _SWEPT_ROWS: Final = 5_000
+_PAGE: Final = 1_000
 
 
 class SqliteStore:
@@ -123,10 +124,18 @@ class SqliteStore:
                 row[0] for row in connection.execute("SELECT user_id FROM events UNION SELECT user_id FROM consents")
             ]
 
-    def consenting(self) -> list[str]:
-        """Return all ids that changed a consent."""
-        with self._file.reading() as connection:
-            return [row[0] for row in connection.execute("SELECT DISTINCT user_id FROM consents")]
+    def consents(self) -> Iterator[dict[str, list[ConsentChange]]]:
+        """Yield the changes of consent of all who made any, page by page."""
+        query = "SELECT DISTINCT user_id FROM consents WHERE user_id > ? ORDER BY user_id LIMIT ?"
+        after = ""
+        while True:
+            with self._file.reading() as connection:
+                ids = [row[0] for row in connection.execute(query, (after, _PAGE))]
+                if not ids:
+                    return
+                page = read_consents(connection, ids)
+            yield page
+            after = ids[-1]
 
     def delete_user(self, user_id: str) -> int:
         """Forget one id, also in the write-ahead log; return how many live events that were."""

@@ -17,7 +17,7 @@ own time, which does not go back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
@@ -162,8 +162,8 @@ class LiveStore(Protocol):
         """Return all ids that anything is kept of."""
         ...
 
-    def consenting(self) -> list[str]:
-        """Return all ids that changed a consent."""
+    def consents(self) -> Iterator[dict[str, list[ConsentChange]]]:
+        """Yield what ``consents_of`` tells of all who changed any, some hundreds at a time; an id may come twice."""
         ...
 
     def delete_user(self, user_id: str) -> int:

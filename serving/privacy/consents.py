@@ -125,10 +125,17 @@ class ConsentWatch:
     def held(self, customers: Vocabulary, purpose: str) -> npt.NDArray[np.bool_]:
         """Return, of every customer of a table, what ``allowed`` says, bool by row; only those who spoke are looked up."""
         found = self._book.holding(customers.ids, purpose, self._wall())
-        spoke = {self.customer_of(user_id) for user_id in self._live.consenting()}
-        codes = {customer: code for customer in spoke if (code := customers.code_of(customer)) >= FIRST}
-        for customer, consent in self.of_all(codes).items():
-            found[codes[customer] - FIRST] = consent.allows(purpose)
+        for customer, changes in self._all_changes().items():
+            if (code := customers.code_of(customer)) >= FIRST:
+                found[code - FIRST] = self._joined(customer, changes).allows(purpose)
+        return found
+
+    def _all_changes(self) -> dict[str, list[ConsentChange]]:
+        """Return, of every customer who said anything under any id, what that was."""
+        said = {user_id: changes for page in self._live.consents() for user_id, changes in page.items()}
+        found: dict[str, list[ConsentChange]] = {}
+        for user_id, changes in said.items():
+            found.setdefault(self.customer_of(user_id), []).extend(changes)
         return found
 
     def add(self, change: ConsentChange) -> UserConsent:

@@ -78,7 +78,7 @@ def test_erase_when_the_service_keeps_rows_then_none_is_left_wherever_the_settin
     assert traces([store, other], GONE) == []
     held = open_live(msgspec.convert(live, LiveSettings), Path())
     assert held.users() == [STAYS]
-    assert held.consenting() == []
+    assert list(held.consents()) == []
     held.close()
     assert [row.get("content") for row in HeldMessages(outbox).of([GONE, STAYS])] == [{"user_id": STAYS}, None]
     assert [row["user_id"] for row in ExposureLog(directory=place / "exposures").of([GONE, STAYS])] == [STAYS]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -177,8 +178,29 @@ def test_consents_when_sent_then_in_order_of_arrival_and_once(live: LiveStore) -
     assert live.read(["u"])["u"].consents == changes[:2]
     assert live.consents_of(["nobody", "u"]) == {"u": changes[:2]}
     assert live.consents_of([]) == {}
-    assert live.consenting() == live.users() == ["u"]
+    assert list(live.consents()) == [{"u": changes[:2]}]
+    assert live.users() == ["u"]
     assert live.holds_consents
+
+
+def test_consents_when_many_said_something_then_they_come_page_by_page(open_store: Open, place: dict[str, str]) -> None:
+    live = open_store(durability="process")
+    said = {f"u{number}": [ConsentChange(f"u{number}", "analytics", True, number + 1)] for number in range(2_300)}
+    if "url" in place:
+        client = redis.Redis.from_url(place["url"])
+        with client.pipeline(transaction=False) as step:
+            for user, [change] in said.items():
+                step.sadd(f"{place['prefix']}:consenting", user)
+                step.zadd(f"{place['prefix']}:consents:{user}", {f"analytics\x1f1\x1f{change.at_us}": change.at_us})
+            step.execute()
+    else:
+        with sqlite3.connect(place["file"]) as connection:
+            rows = [change for [change] in said.values()]
+            connection.executemany("INSERT INTO consents (user_id, purpose, granted, at_us) VALUES (?, ?, ?, ?)", rows)
+    pages = list(live.consents())
+    assert len(pages) >= 3
+    assert {user: changes for page in pages for user, changes in page.items()} == said
+    live.close()
 
 
 def test_delete_user_when_done_then_nothing_of_the_user_is_left(live: LiveStore) -> None:
@@ -189,7 +211,7 @@ def test_delete_user_when_done_then_nothing_of_the_user_is_left(live: LiveStore)
     assert live.delete_user("gone") == 0
     assert live.read(["gone"]) == {}
     assert live.users() == ["another"]
-    assert live.consenting() == []
+    assert list(live.consents()) == []
     assert [one.event.user_id for one in live.logged()] == ["another"]
 
 
