@@ -27,7 +27,7 @@ from serving.api.schemas import (
 from serving.client import calls
 from serving.client.calls import Call
 from serving.client.errors import UNREACHABLE, CallError
-from serving.client.retries import Retries
+from serving.client.retries import Plan, Retries
 
 T = TypeVar("T", bound=Answer)
 _DEFAULT: Final = Retries()
@@ -39,11 +39,12 @@ class Footfall:
     Args:
         url: such as http://127.0.0.1:3000.
         key: API key, where the service asks for one.
-        timeout_seconds: an attempt without an answer by then has failed.
+        timeout_seconds: an attempt that waits for so long has failed.
+        deadline_seconds: of a whole call: no attempt begins later, and none gets more time than is left.
         retries: when a call is made again.
         transport: instead of the network, for tests.
 
-    Every call raises CallError where the service refuses it or cannot be reached.
+    Every call raises CallError where the service refuses it, cannot be reached, or something else answers in its place.
     """
 
     def __init__(
@@ -52,12 +53,13 @@ class Footfall:
         *,
         key: str = "",
         timeout_seconds: float = 5.0,
+        deadline_seconds: float = 10.0,
         retries: Retries = _DEFAULT,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         headers = _headers(key)
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_seconds, transport=transport)
-        self._retries = retries
+        self._http = httpx.Client(base_url=url, headers=headers, transport=transport)
+        self._plan = Plan(retries=retries, timeout_seconds=timeout_seconds, deadline_seconds=deadline_seconds)
 
     def __enter__(self) -> Footfall:
         return self
@@ -111,19 +113,15 @@ class Footfall:
 
     def call(self, call: Call[T]) -> T:
         """Make a call, again where that may help."""
-        number = 0
+        attempts = self._plan.begin()
         while True:
-            number += 1
             try:
-                return _answer(call, self._http.request(call.method, call.path, content=call.body))
-            except httpx.TransportError as error:
+                return _answer(call, self._http.request(call.method, call.path, **attempts.next(call)))
+            except httpx.RequestError as error:
                 failed = _unreachable(error)
             except CallError as error:
                 failed = error
-            pause = self._retries.pause(number, failed.status, failed.retry_after_seconds)
-            if pause is None:
-                raise failed
-            time.sleep(pause)
+            time.sleep(attempts.pause(failed))
 
 
 class AsyncFootfall:
@@ -135,12 +133,13 @@ class AsyncFootfall:
         *,
         key: str = "",
         timeout_seconds: float = 5.0,
+        deadline_seconds: float = 10.0,
         retries: Retries = _DEFAULT,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         headers = _headers(key)
-        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout_seconds, transport=transport)
-        self._retries = retries
+        self._http = httpx.AsyncClient(base_url=url, headers=headers, transport=transport)
+        self._plan = Plan(retries=retries, timeout_seconds=timeout_seconds, deadline_seconds=deadline_seconds)
 
     async def __aenter__(self) -> AsyncFootfall:
         return self
@@ -196,19 +195,15 @@ class AsyncFootfall:
 
     async def call(self, call: Call[T]) -> T:
         """Make a call, again where that may help."""
-        number = 0
+        attempts = self._plan.begin()
         while True:
-            number += 1
             try:
-                return _answer(call, await self._http.request(call.method, call.path, content=call.body))
-            except httpx.TransportError as error:
+                return _answer(call, await self._http.request(call.method, call.path, **attempts.next(call)))
+            except httpx.RequestError as error:
                 failed = _unreachable(error)
             except CallError as error:
                 failed = error
-            pause = self._retries.pause(number, failed.status, failed.retry_after_seconds)
-            if pause is None:
-                raise failed
-            await asyncio.sleep(pause)
+            await asyncio.sleep(attempts.pause(failed))
 
 
 def _headers(key: str) -> dict[str, str]:
@@ -218,13 +213,18 @@ def _headers(key: str) -> dict[str, str]:
 
 def _answer(call: Call[T], answered: httpx.Response) -> T:
     if answered.is_success:
-        return msgspec.json.decode(answered.content, type=call.answer)
+        try:
+            return msgspec.json.decode(answered.content, type=call.answer)
+        except msgspec.MsgspecError:
+            raise CallError.foreign(answered.status_code) from None
     seconds = answered.headers.get("retry-after", "")
     wait = float(seconds) if seconds.isdecimal() else None
     raise CallError.of(answered.status_code, answered.content, wait)
 
 
-def _unreachable(error: httpx.TransportError) -> CallError:
+def _unreachable(error: httpx.RequestError) -> CallError:
+    if isinstance(error, httpx.DecodingError):
+        return CallError.foreign(0)
     return CallError(
         0, UNREACHABLE, f"The service did not answer ({type(error).__name__}); check its address, and that it runs."
     )

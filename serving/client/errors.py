@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from features.errors import FootfallError
 from serving.api.schemas import ErrorAnswer
 
-UNREACHABLE = "unreachable"
+UNREACHABLE: Final = "unreachable"
+FOREIGN: Final = "foreign_answer"
 
 
 class CallError(FootfallError):
@@ -32,6 +35,12 @@ class CallError(FootfallError):
         try:
             error = msgspec.json.decode(content, type=ErrorAnswer).error
         except msgspec.MsgspecError:
-            message = f"HTTP {status}, and the body is not the service's own; see what stands between here and it."
-            return cls(status, f"http_{status}", message, retry_after_seconds=retry_after_seconds)
+            return cls.foreign(status, retry_after_seconds)
         return cls(status, error.code, error.message, retry_after_seconds=retry_after_seconds)
+
+    @classmethod
+    def foreign(cls, status: int, retry_after_seconds: float | None = None) -> CallError:
+        """Something answered that is not the service, such as a page to sign in on; 0 where not even that could be read."""
+        what = f"HTTP {status}" if status else "An answer came"
+        message = f"{what}, and the body is not the service's own; see what stands between here and it."
+        return cls(status, f"http_{status}" if status else FOREIGN, message, retry_after_seconds=retry_after_seconds)

@@ -89,6 +89,57 @@ def test_client_when_it_is_no_use_then_the_error_comes_at_once() -> None:
     assert calls == ["Bearer k1", "Bearer k1"]
 
 
+@pytest.mark.parametrize(
+    ("headers", "content", "code"),
+    [
+        ({"content-type": "text/html"}, b"<html>Sign in</html>", "http_200"),
+        ({"content-encoding": "gzip"}, b"not gzip", "foreign_answer"),
+        ({}, b'{"items": 3}', "http_200"),
+    ],
+)
+def test_client_when_something_else_answers_in_its_place_then_that_is_a_call_error_too(
+    headers: dict[str, str], content: bytes, code: str
+) -> None:
+    asked = []
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, headers=headers, stream=httpx.ByteStream(content))
+
+    async def awaited() -> None:
+        async with AsyncFootfall("http://shop", transport=httpx.MockTransport(answered)) as footfall:
+            await footfall.recommend(user_id="a")
+
+    with Footfall("http://shop", transport=httpx.MockTransport(answered)) as footfall:
+        with pytest.raises(CallError, match="not the service's own") as error:
+            footfall.recommend(user_id="a")
+        with pytest.raises(CallError, match="not the service's own"):
+            asyncio.run(awaited())
+    assert error.value.code == code
+    assert len(asked) == 2
+
+
+def test_client_when_time_is_up_then_no_further_attempt_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, given = [0.0], []
+    monkeypatch.setattr("serving.client.retries.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("serving.client.client.time.sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        given.append(request.extensions["timeout"]["read"])
+        clock[0] += given[-1]
+        raise httpx.ReadTimeout("nothing came")
+
+    retries = Retries(times=9, first_seconds=1.0)
+    with (
+        Footfall("http://shop", deadline_seconds=12.0, retries=retries, transport=httpx.MockTransport(answered)) as one,
+        pytest.raises(CallError, match="did not answer"),
+    ):
+        one.recommend(user_id="a")
+    # 5 s, a pause of .5 to 1.5 s, 5 s more; then a pause of 1 to 3 s, and what is left or nothing.
+    assert given[:2] == [5.0, 5.0]
+    assert sum(given) <= clock[0] <= 12.0
+
+
 def test_client_when_nobody_listens_then_the_error_says_so() -> None:
     with (
         Footfall(f"http://127.0.0.1:{free_port()}", retries=Retries(times=1, first_seconds=0.001)) as footfall,
