@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def send(store: Path, *, config: Path) -> dict[str, Any]:
-    """Fill the outbox with what is open now, and send what is due, once.
+    """Fill the outbox with what is open now for everyone with live events, and send what is due, once.
 
     For cron, or beside a service with `webhooks: {send: false}`; it leaves alone what another process is at.
 

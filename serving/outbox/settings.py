@@ -91,10 +91,10 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         max_attempts: a message that failed so often is set aside as dead.
         first_retry_seconds: pause after the first failure; each further one doubles it, give or take a quarter.
         max_retry_seconds: the longest pause.
-        timeout_seconds: an attempt without an answer by then has failed.
+        timeout_seconds: an attempt that is not over by then has failed, whatever it waited for.
         settle_seconds: a customer's triggers are looked at once in so many seconds, however many events they send.
         cpu_share: the most of one core that looking at triggers takes.
-        keep_days: what was sent is remembered for so long, so that it is not sent again.
+        keep_days: what was sent is remembered for so long, so that it is not sent again; what was not taken by then is dropped.
         again_days: what rests on the customer table alone is sent again after so many days at the earliest.
     """
 
