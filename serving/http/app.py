@@ -75,6 +75,10 @@ class ServiceApp:
         """Answer from these engines from now on, and tell an outbox who is erased."""
         self._handlers.attach(engines, metrics, outbox)
 
+    def close(self) -> None:
+        """Write what waits to be written; requests have been answered by now."""
+        self._access_log.close()
+
     @property
     def is_ready(self) -> bool:
         """Whether a release is loaded."""

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
@@ -15,8 +16,11 @@ import msgspec
 
 from features.errors import ConfigError
 
+_log = logging.getLogger(__name__)
 _WRITE_SECONDS: Final = 0.2
+_CLOSE_SECONDS: Final = 1.0
 _MOST_WAITING: Final = 20_000
+_STDERR: Final = 2
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,11 +67,13 @@ class AccessLog:
         self._count = 0
         self._write = write or _to_stderr
         self._encode = msgspec.json.Encoder().encode
-        self._waiting: list[AccessLine] = []
+        self._waiting: deque[AccessLine] = deque()
         self._dropped = 0
         self._worker = os.getpid()
+        self._is_closed = threading.Event()
+        self._thread = threading.Thread(target=self._keep_writing, name="access-log", daemon=True)
         if self._every:
-            threading.Thread(target=self._keep_writing, name="access-log", daemon=True).start()
+            self._thread.start()
 
     def wants(self, status: int) -> bool:
         """Count a request, and return whether its line is to be written."""
@@ -84,19 +90,32 @@ class AccessLog:
         self._waiting.append(AccessLine(worker=self._worker, **fields))
 
     def flush(self) -> None:
-        """Write what waits."""
-        lines, self._waiting = self._waiting, []
+        """Write what waits; what cannot be written is counted, and told of once something can."""
+        lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            if lines:
+                self._write(b"".join(self._encode(line) + b"\n" for line in lines))
+        except OSError:  # nobody reads the pipe any longer, or the disk is full: it may be otherwise in a moment
+            self._dropped += len(lines)
+            return
         dropped, self._dropped = self._dropped, 0
-        if lines:
-            self._write(b"".join(self._encode(line) + b"\n" for line in lines))
         if dropped:
-            logging.getLogger(__name__).warning("%d lines of the access log were dropped: writing is too slow", dropped)
+            _log.warning("%d lines of the access log were dropped: they could not be written, or not as fast", dropped)
+
+    def close(self) -> None:
+        """Write what waits, and no more; a pipe that nobody reads holds this up for a second at most."""
+        self._is_closed.set()
+        if self._every:
+            self._thread.join(_CLOSE_SECONDS)
 
     def _keep_writing(self) -> None:
-        pause = threading.Event()
-        while True:
-            pause.wait(_WRITE_SECONDS)
-            self.flush()
+        is_closed = False
+        while not is_closed:
+            is_closed = self._is_closed.wait(_WRITE_SECONDS)
+            try:
+                self.flush()
+            except Exception:  # a log must not end for what one line holds
+                _log.exception("lines of the access log were lost")
 
 
 class JsonLines(logging.Formatter):
@@ -133,5 +152,6 @@ def now_text() -> str:
 
 
 def _to_stderr(content: bytes) -> None:
-    sys.stderr.buffer.write(content)
-    sys.stderr.buffer.flush()
+    left = memoryview(content)
+    while left:  # without a buffer, which would keep what could not be written and fail again
+        left = left[os.write(_STDERR, left) :]

@@ -90,6 +90,7 @@ class FootfallService:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         """Write what is still in memory; requests have been answered by now."""
+        app.inner.close()
         self._worker.stop()
         self._at_end.close()
 
