@@ -78,13 +78,8 @@ class ExposureLog:
 
     def of(self, ids: Collection[str]) -> list[dict[str, Any]]:
         """Return a customer's rows, oldest day first, as they are written."""
-        found = (
-            json.loads(line)
-            for path in self.files()
-            for line in path.read_bytes().split(b"\n")
-            if _user_of(line) in ids
-        )
-        return list(found)
+        named = frozenset(ids)
+        return [json.loads(line) for path in self.files() for line in _lines_of(path.read_bytes(), named)]
 
     def erase(self, ids: Collection[str]) -> int:
         """Remove all rows of a customer's ids; return how many there were."""
@@ -95,6 +90,9 @@ class ExposureLog:
         old = [path for path in self.files() if path.parent.name < before.isoformat()]
         for path in old:
             path.unlink(missing_ok=True)
+        for day in {path.parent for path in old}:
+            with contextlib.suppress(OSError):  # somebody else's file is in it
+                day.rmdir()
         return len(old)
 
     def _append(self, path: Path, content: bytes) -> None:
@@ -110,10 +108,13 @@ class ExposureLog:
     def _erase(self, path: Path, ids: frozenset[str]) -> int:
         with _locked(path) as file:
             file.seek(0)
-            lines = [line for line in file.read().split(b"\n") if line]
-            kept = [line for line in lines if _user_of(line) not in ids]
-            if len(kept) < len(lines):
-                write_bytes(path, b"".join(line + b"\n" for line in kept), mode=_OWNER_ONLY)
+            content = file.read()
+            gone = frozenset(_lines_of(content, ids))
+            if not gone:
+                return 0
+            lines = [line for line in content.split(b"\n") if line]
+            kept = [line for line in lines if line not in gone]
+            write_bytes(path, b"".join(line + b"\n" for line in kept), mode=_OWNER_ONLY)
         return len(lines) - len(kept)
 
 
@@ -148,6 +149,20 @@ def _line(row: ExposureRow) -> bytes:
 def _text_of(ts_us: int) -> str:
     """Return an instant as ISO 8601 in UTC; all rows of a list have one."""
     return (dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=ts_us)).isoformat(timespec="microseconds")
+
+
+def _lines_of(content: bytes, ids: frozenset[str]) -> Iterator[bytes]:
+    """Yield the lines that are rows of some ids; only those that hold one as a JSON text are read as JSON."""
+    named = re.compile(b"|".join(re.escape(form) for id_ in sorted(ids) for form in _json_forms(id_))) if ids else None
+    if named is None or not named.search(content):
+        return
+    for line in content.split(b"\n"):
+        if named.search(line) and _user_of(line) in ids:
+            yield line
+
+
+def _json_forms(id_: str) -> set[bytes]:
+    return {json.dumps(id_).encode(), json.dumps(id_, ensure_ascii=False).encode()}
 
 
 def _user_of(line: bytes) -> str | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import datetime as dt
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from serving.surfaces.question import Drawn
 
 _log = logging.getLogger(__name__)
 _MOST_WAITING: Final = 100_000
+_PRUNE_SECONDS: Final = 3_600.0
 PINNED: Final = "pinned"
 
 
@@ -40,6 +43,8 @@ class ExposureWriter:
         directory: of the log.
         is_erased: whose rows are not written.
         flush_seconds: between two writes.
+        keep_days: older days are deleted, once an hour; none where 0.
+        lost: told of each list that is lost.
         wall: the present, UTC microseconds.
     """
 
@@ -49,8 +54,12 @@ class ExposureWriter:
         *,
         is_erased: Callable[[str], bool] = lambda _: False,
         flush_seconds: float = 1.0,
+        keep_days: int = 0,
+        lost: Callable[[], object] = lambda: None,
         wall: Callable[[], int] = wall_clock_us,
     ) -> None:
+        self._keep_days, self._lost = keep_days, lost
+        self._pruned_at = -_PRUNE_SECONDS
         self._exposures = ExposureLog(directory=Path(directory))
         self._writer = writer_name()
         self._is_erased, self._seconds, self._wall = is_erased, flush_seconds, wall
@@ -66,12 +75,19 @@ class ExposureWriter:
         if not arm.is_logged:
             return
         if len(self._waiting) >= _MOST_WAITING:
-            self.num_lost += 1
+            self._lose()
             return
         self._newest_us = max(self._wall(), self._newest_us + 1)  # two lists of a slot are of two instants
         self._waiting.append(_List(arm, surface, items, drawn, self._newest_us))
         if self._thread is None:
-            self._start()
+            self.start()
+
+    def start(self) -> None:
+        """Write every so often from now on, and delete what is too old; the first list begins it too."""
+        if self._thread is None:
+            atexit.register(self.close)
+            self._thread = threading.Thread(target=self._run, name="exposures", daemon=True)
+            self._thread.start()
 
     def flush(self) -> int:
         """Write what waits; return how many lists that were."""
@@ -93,7 +109,16 @@ class ExposureWriter:
 
     def erase(self, ids: Collection[str]) -> int:
         """Remove all rows of a customer's ids, which are on the erasure list already; return how many there were."""
-        return self._exposures.erase(ids)
+        with self._writing:  # what was judged before the ids were on the list is in the file by then
+            return self._exposures.erase(ids)
+
+    def prune(self) -> int:
+        """Once an hour, delete days that are too old; return how many files there were."""
+        if not self._keep_days or time.monotonic() - self._pruned_at < _PRUNE_SECONDS:
+            return 0
+        self._pruned_at = time.monotonic()
+        today = dt.datetime.fromtimestamp(self._wall() / 1e6, dt.UTC).date()
+        return self._exposures.prune(before=today - dt.timedelta(days=self._keep_days))
 
     def close(self) -> None:
         """Write what waits, and stop."""
@@ -105,19 +130,19 @@ class ExposureWriter:
         try:
             return [] if self._is_erased(one.arm.unit) else rows_of(one)
         except Exception:
-            self.num_lost += 1
+            self._lose()
             _log.exception("exposures of a list are lost")
             return []
 
-    def _start(self) -> None:
-        atexit.register(self.close)
-        self._thread = threading.Thread(target=self._run, name="exposures", daemon=True)
-        self._thread.start()
+    def _lose(self) -> None:
+        self.num_lost += 1
+        self._lost()
 
     def _run(self) -> None:
         while not self._stopped.wait(self._seconds):
             try:
                 self.flush()
+                self.prune()
             except Exception:
                 _log.exception("exposures could not be written; trying again")
 

@@ -15,6 +15,7 @@ from serving.engine import Engine
 from serving.engines import Engines
 from serving.experiments.desk import WishDesk
 from serving.experiments.exposures import ExposureWriter
+from serving.experiments.metrics import lost_lists
 from serving.experiments.wishes import Wishes
 from serving.live.opening import open_live
 from serving.merchandising.house import Merchandising
@@ -70,6 +71,8 @@ class Worker:
             Path(settings.experiments.exposures or self._store.root / EXPOSURES_DIRECTORY),
             is_erased=self._erased.__contains__,
             flush_seconds=settings.experiments.flush_seconds,
+            keep_days=settings.experiments.keep_days,
+            lost=lost_lists().inc,
         )
         self.at_end.callback(self._exposures.close)
         stock = LiveStock(self._store.root / STOCK_FILE, word=board.words[STOCK_WORD : STOCK_WORD + 1])
@@ -90,6 +93,7 @@ class Worker:
             ReleaseError: it is missing, damaged or does not fit; the message names the file.
         """
         self._follower.start()
+        self._exposures.start()
         give_back()
         if self._settings.webhooks.endpoints:
             self._start_outbox()

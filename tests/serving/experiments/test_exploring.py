@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from pathlib import Path
 
@@ -115,7 +116,8 @@ def test_exposure_writer_when_a_list_is_drawn_then_each_place_states_its_chance(
 
 
 def test_exposure_writer_when_one_list_has_no_rows_then_the_others_are_written(tmp_path: Path) -> None:
-    writer = ExposureWriter(tmp_path / "log", flush_seconds=60)
+    told: list[int] = []
+    writer = ExposureWriter(tmp_path / "log", flush_seconds=60, lost=lambda: told.append(1))
     arm, nothing = Arm(variants={"a": "x"}, unit="ann", explore=Explore()), np.zeros(0, np.int64)
     writer.keep(arm, "for_you", ["i"], Drawn(num=5, ranks=np.array([3]), places=np.array([0])))
     writer.keep(arm, "upgrade", [], Drawn(num=0, ranks=nothing, places=nothing))
@@ -126,7 +128,7 @@ def test_exposure_writer_when_one_list_has_no_rows_then_the_others_are_written(t
     writer.close()
     rows = [(item, slot, share is None) for _, item, slot, _, share, _, _ in written(tmp_path / "log")]
     assert rows == [("i", "for_you_1", False), ("pinned", "trending_1_pinned", True), ("k", "trending_1", False)]
-    assert writer.num_lost == 1
+    assert writer.num_lost == len(told) == 1
 
 
 def test_exposure_log_when_it_is_erased_from_while_it_is_written_then_no_row_is_lost(tmp_path: Path) -> None:
@@ -148,3 +150,37 @@ def test_exposure_log_when_it_is_erased_from_while_it_is_written_then_no_row_is_
         file.write(b'{"user_id": "torn')
     log.append(rows[:1], writer="w")
     assert len(written(tmp_path)) == 400, "the torn line is no row, and the same row counts once"
+
+
+def test_exposure_log_when_few_rows_are_a_customers_then_no_other_row_is_read_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, read = ExposureLog(directory=tmp_path), []
+    strange = 'é"\\ 7'  # written with escapes
+    users = [f"u{number % 50}" for number in range(2_000)] + [strange]
+    for day in (0, 1):
+        at_us = [day * 86_400_000_000 + number for number in range(len(users))]
+        rows = [ExposureRow(user, "u7", "s", at, None, None, "a") for user, at in zip(users, at_us, strict=True)]
+        log.append(rows if day else rows[:-1], writer="w")
+    loads = json.loads
+    monkeypatch.setattr("features.exposure_log.json.loads", lambda line: read.append(line) or loads(line))
+    assert len(log.of([strange])) == 1
+    assert len(read) == 2  # to see whose it is, and to hand it out
+    assert log.erase([strange, "nobody"]) == 1
+    assert len(read) == 3
+    assert log.erase(["u7"]) == 2 * 40  # and no row of an item of that name
+    assert len(written(tmp_path)) == 2 * 1_960
+    assert log.of([]) == []
+
+
+def test_exposure_writer_when_days_are_older_than_are_kept_then_they_go_and_no_others(tmp_path: Path) -> None:
+    day_us = 86_400_000_000
+    log = ExposureLog(directory=tmp_path)
+    log.append([ExposureRow("ann", "i", "s", day * day_us, None, None, None) for day in range(5)], writer="w")
+    (tmp_path / "1970-01-02" / "notes.txt").write_text("mine")
+    writer = ExposureWriter(tmp_path, keep_days=2, wall=lambda: 4 * day_us + 1)
+    assert writer.prune() == 2
+    assert [path.parent.name for path in log.files()] == ["1970-01-03", "1970-01-04", "1970-01-05"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"1970-01-0{day}" for day in (2, 3, 4, 5)]
+    assert writer.prune() == 0
+    assert ExposureWriter(tmp_path, wall=lambda: 400 * day_us).prune() == 0  # 0 keeps all
