@@ -62,7 +62,10 @@ def followed_wishes(
         found = files.read(content.digest)
         for engine in engines():
             engine.merchandiser.prepare(found.rule_sets())
-        want(found.release_ids())
         return found
 
-    return Followed[WishList](board, TOPIC, load=load)
+    def changed(held: list[WishList]) -> None:
+        """Want what the serving version names until it no longer serves, and beside it what the next one does."""
+        want({name for one in held for name in one.release_ids()})
+
+    return Followed[WishList](board, TOPIC, load=load, changed=changed)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 # How often Python lets another thread run: while a release is read aside, requests shall not wait for long.
 _SWITCH_SECONDS = 0.0005
+_USUAL_SECONDS = sys.getswitchinterval()
 
 
 class Worker:
@@ -136,10 +137,9 @@ class Worker:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Let requests come first while something is loaded."""
-    before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         yield
     finally:
-        sys.setswitchinterval(before)
+        sys.setswitchinterval(_USUAL_SECONDS)  # not what it was: two topics may be loaded at once
         give_back()

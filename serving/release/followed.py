@@ -34,6 +34,7 @@ class Followed(Generic[T]):
         topic: one of ``board.TOPICS``.
         load: makes a content, given what it is and what serves now, whose pieces may be used again.
         compare: given what serves and what is to serve, returns a report; raises ``Refused``.
+        changed: told of all that is held, whenever that changes.
     """
 
     def __init__(
@@ -43,15 +44,16 @@ class Followed(Generic[T]):
         *,
         load: Callable[[Content, T | None], T],
         compare: Callable[[T, T], dict[str, float]] | None = None,
+        changed: Callable[[list[T]], None] = lambda _: None,
     ) -> None:
         self.topic = topic
         self._board = board
         self._words, self._slot = board.words, TOPICS[topic]
-        self._load, self._compare = load, compare
+        self._load, self._compare, self._changed = load, compare, changed
         self._held: dict[int, T] = {}
         self._notes: dict[int, Held] = {}
         self._plan: Plan | None = None
-        self._number = 0
+        self._number = self._lacking = 0
         self._current: T | None = None
 
     @property
@@ -70,7 +72,7 @@ class Followed(Generic[T]):
     @property
     def notes(self) -> tuple[Held, ...]:
         """What to say of each content."""
-        return tuple(self._notes.values())
+        return tuple(self._notes.copy().values())
 
     @property
     def is_ready(self) -> bool:
@@ -114,6 +116,8 @@ class Followed(Generic[T]):
         missing = [one for one in plan.contents if one.number not in self._notes]
         if missing:
             self._take(missing[0], plan)
+        if gone or missing:
+            self._changed(list(self._held.values()))
         return bool(gone or missing)
 
     def _take(self, content: Content, plan: Plan) -> None:
@@ -157,7 +161,8 @@ class Followed(Generic[T]):
         if found is not None:
             self._current = found  # first: whoever sees the number finds it
             self._number = number
-        elif self._current is not None:
+        elif self._current is not None and number != self._lacking:  # said once, not at every request
+            self._lacking = number
             _log.error(
                 "%s %d serves, but this worker does not hold it; it goes on with %d", self.topic, number, self._number
             )

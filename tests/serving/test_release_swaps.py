@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from features.errors import ReleaseError
@@ -399,7 +400,7 @@ def test_beside_when_wanted_then_it_is_known_once_every_worker_holds_it(
     one, two = start(1), start(2)
     two.failing = {"x"}
     one.follower.want(["x"])
-    until(supervisor, lambda _: "x" in one.loaded and "x" in two.loaded)
+    until(supervisor, lambda _: "x" in two.loaded)
     supervisor.tick()
     assert one.followed.by_name("x") is None
     two.failing = set()
@@ -410,12 +411,83 @@ def test_beside_when_wanted_then_it_is_known_once_every_worker_holds_it(
     until(supervisor, lambda _: one.followed.by_name("y") is None and len(one.followed._held) == 1)
 
 
+def test_beside_when_a_worker_starts_anew_then_it_answers_once_it_holds_what_the_others_do(
+    supervisor: Coordinator, start: Callable[[int], FakeWorker], tmp_path: Path
+) -> None:
+    one, two = start(1), start(2)
+    for worker in (one, two):
+        worker.follower.want(["y"])
+    until(supervisor, lambda _: one.followed.by_name("y") == "y1" == two.followed.by_name("y"))
+    two.follower.stop()
+    late = FakeWorker(tmp_path, 3)
+    load, seen = late.followed._load, []
+
+    def slowly(content: Content, serving: str | None) -> str:
+        for _ in range(20 if content.name == "y" else 0):
+            supervisor.tick()
+            time.sleep(0.01)
+            seen.append(one.followed.by_name("y"))
+        return load(content, serving)
+
+    late.followed._load = slowly
+    late.follower.start()
+    late.follower.want(["y"])
+    try:
+        seen += [late.followed.by_name("y")]
+        for _ in range(20):
+            supervisor.tick()
+            time.sleep(0.01)
+            seen += [one.followed.by_name("y"), late.followed.by_name("y")]
+        assert set(seen) == {"y1"}
+    finally:
+        late.follower.stop()
+
+
+def test_beside_when_all_places_are_taken_then_those_that_are_held_keep_theirs(
+    supervisor: Coordinator, source: Fake, start: Callable[[int], FakeWorker]
+) -> None:
+    worker, asked = start(1), []
+    source.also = lambda names: tuple(a_release(name) for name in asked.append(list(names)) or asked[-1][:1])  # type: ignore[method-assign,assignment,func-returns-value]
+    worker.follower.want(["z"])
+    until(supervisor, lambda _: worker.followed.by_name("z") == "z1")
+    worker.follower.want(["b", "z"])
+    until(supervisor, lambda _: asked[-1] == ["z", "b"])
+    assert worker.followed.by_name("z") == "z1"
+
+
+def test_topics_when_a_release_is_loaded_then_rules_change_meanwhile(tmp_path: Path) -> None:
+    board, held, source = Board(tmp_path, pid=1), threading.Event(), Fake()
+    rules, releases = Coordinator(board, "wishes", source, poll_seconds=1e-9), Coordinator(board, "release", Fake())
+    for one in (rules, releases):
+        one.start(a_release("a"))
+
+    def load(content: Content, _: str | None) -> str:
+        assert content.name == "a" or held.wait(10)
+        return content.name
+
+    slow = Followed[str](board, "release", load=load)
+    quick = Followed[str](board, "wishes", load=lambda content, _: content.name)
+    follower = Follower(board, [quick, slow])
+    follower.start()
+    try:
+        board.write_plan(
+            "release", msgspec.structs.replace(releases.plan, candidate=Content(number=2, name="b", digest=""))
+        )
+        source.now = a_release("b")
+        until(rules, serves("b"))
+        assert (quick.current, len(slow.notes)) == ("b", 1)
+    finally:
+        held.set()
+        follower.stop()
+
+
 def test_word_when_it_names_what_a_worker_lacks_then_the_worker_goes_on_with_what_it_has(
-    supervisor: Coordinator, start: Callable[[int], FakeWorker]
+    supervisor: Coordinator, start: Callable[[int], FakeWorker], caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = start(1)
     worker.board.words[TOPICS["release"]] = 99
-    assert worker.followed.current == "a1"
+    assert [worker.followed.current for _ in range(3)] == ["a1"] * 3
+    assert caplog.text.count("release 99 serves, but this worker does not hold it") == 1
 
 
 def test_align_when_set_then_the_swap_waits_for_the_clock_and_an_operator_does_not(
