@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -48,6 +50,7 @@ from serving.live.store import Arrived, LiveStore
 from serving.merchandising.house import Merchandising
 from serving.merchandising.merchandiser import Merchandiser
 from serving.merchandising.told import keep_stock
+from serving.outbox.held import HeldMessages
 from serving.privacy.consents import ConsentWatch
 from serving.privacy.erasures import ErasureWatch
 from serving.privacy.rights import CustomerRights
@@ -57,6 +60,19 @@ from serving.surfaces.preparing import Preparation
 from serving.surfaces.question import Question, Ranked
 from serving.surfaces.rows import items_of
 from serving.surfaces.stand_in import StandIn
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answered:
+    """An answer on its way.
+
+    Args:
+        answer: what is sent.
+        keep: keeps it as shown, called where it is sent; ``None`` where nothing is to be kept.
+    """
+
+    answer: RecommendAnswer
+    keep: Callable[[], None] | None = None
 
 
 class Engine:
@@ -70,6 +86,7 @@ class Engine:
         data: the shop's data directory, whose rows an export holds too.
         merchandising: the shop's rules, and what is told of stock.
         exposures: keeps what was shown in experiments.
+        outbox: what the webhooks' file holds.
     """
 
     def __init__(
@@ -82,6 +99,7 @@ class Engine:
         data: Path | None = None,
         merchandising: Merchandising | None = None,
         exposures: ExposureWriter | None = None,
+        outbox: HeldMessages | None = None,
     ) -> None:
         self._state = state
         self._merchandising = merchandising or Merchandising()
@@ -98,7 +116,9 @@ class Engine:
         self._customers = CustomerAnswers(state, self._reads, self._known, erased, self._consents, wall=wall)
         self._stand_in = StandIn(state)
         self._items = ItemAnswers(state)
-        self._rights = CustomerRights(state, live, erased, self._consents, data=data)
+        self._rights = CustomerRights(
+            state, live, erased, self._consents, data=data, exposures=exposures, outbox=outbox
+        )
 
     @property
     def state(self) -> ReleaseState:
@@ -122,6 +142,12 @@ class Engine:
     def recommend(
         self, requests: Sequence[RecommendRequest], arms: Sequence[Arm | None] = ()
     ) -> list[RecommendAnswer | RequestError]:
+        """Answer several requests at once, as shown to nobody; see ``answered``."""
+        return [one.answer if isinstance(one, Answered) else one for one in self.answered(requests, arms)]
+
+    def answered(
+        self, requests: Sequence[RecommendRequest], arms: Sequence[Arm | None] = ()
+    ) -> list[Answered | RequestError]:
         """Answer several requests at once; each gets its answer or its own error.
 
         Args:
@@ -247,16 +273,15 @@ class Engine:
 
     def export(self, user_id: str, request: ExportRequest) -> ExportAnswer:
         """Return all that is stored about a customer."""
-        answer = self._rights.export(user_id, self._known.stored_history(user_id), request)
-        shown = [] if self._exposures is None else self._exposures.of(answer.ids)
-        return msgspec.structs.replace(answer, exposures=shown)
+        return self._rights.export(user_id, self._known.stored_history(user_id), request)
 
     def erase(self, user_id: str) -> ErasureAnswer:
-        """Forget a customer, from now on and whatever release is loaded."""
-        answer = self._rights.erase(user_id)
-        if self._exposures is not None:
-            self._exposures.erase(self._consents.ids_of(user_id))
-        return answer
+        """Forget a customer, from now on and whatever release is loaded; ``erase_elsewhere`` is to follow."""
+        return self._rights.erase(user_id)
+
+    def erase_elsewhere(self, user_id: str) -> None:
+        """Remove what was shown and what waits to be sent of an erased customer; this may read files for seconds."""
+        self._rights.erase_elsewhere(user_id)
 
     def _prepare(self, request: RecommendRequest) -> Question | RequestError:
         try:
@@ -264,11 +289,12 @@ class Engine:
         except RequestError as error:
             return error
 
-    def _answer(self, question: Question, ranked: Ranked, arm: Arm | None) -> RecommendAnswer:
-        state = self._state
+    def _answer(self, question: Question, ranked: Ranked, arm: Arm | None) -> Answered:
+        state, keep = self._state, None
         if arm is not None and self._exposures is not None and question.user_id is not None:
-            self._exposures.keep(arm, question.request.surface, state.item_ids[ranked.codes].tolist(), ranked.drawn)
-        return RecommendAnswer(
+            items = state.item_ids[ranked.codes].tolist()
+            keep = partial(self._exposures.keep, arm, question.request.surface, items, ranked.drawn)
+        answer = RecommendAnswer(
             items=items_of(state, ranked),
             strategy=ranked.strategy,
             release_id=state.release_id,
@@ -281,3 +307,4 @@ class Engine:
             experiments=msgspec.UNSET if arm is None else arm.variants,
             rules_version=self._merchandiser.version(arm) if question.explain else msgspec.UNSET,
         )
+        return Answered(answer=answer, keep=keep)

@@ -9,8 +9,8 @@ from itertools import groupby
 
 from serving.api.errors import RequestError
 from serving.api.merchandising_schemas import RulesAnswer
-from serving.api.schemas import EventsAnswer, EventsRequest, RecommendAnswer, RecommendRequest
-from serving.engine import Engine
+from serving.api.schemas import EventsAnswer, EventsRequest, RecommendRequest
+from serving.engine import Answered, Engine
 from serving.experiments.arm import Arm
 from serving.experiments.desk import WishDesk
 from serving.experiments.wishes import Wishes
@@ -71,11 +71,20 @@ class Engines:
         assert self._only is not None, "one or the other is given"
         return self._only
 
-    def route(self, request: RecommendRequest) -> Routed:
-        """Return who answers a request: from the instant of a swap on, in every worker, the new release."""
-        if request.release_id is not None:
-            return self._looked(request, request.release_id)
+    def route(self, request: RecommendRequest, *, looks: bool = False) -> Routed:
+        """Return who answers a request: from the instant of a swap on, in every worker, the new release.
+
+        Args:
+            request: as it came.
+            looks: someone looks at the answer who is not the customer, so that it is not kept as shown.
+        """
+        if looks or request.preview or request.release_id is not None:
+            return self._looked(request)
         self._recent.append(request)
+        return self._assigned(request)
+
+    def _assigned(self, request: RecommendRequest) -> Routed:
+        """Return who answers by the experiments that a request takes part in."""
         engine = self.current
         if self.wishes is None:
             return Routed(engine=engine, request=request)
@@ -88,8 +97,12 @@ class Engines:
             )
         return Routed(engine=engine, request=asked, arm=arm)
 
-    def _looked(self, request: RecommendRequest, release_id: str) -> Routed:
+    def _looked(self, request: RecommendRequest) -> Routed:
         """Answer someone who looks: with the customer's variants, by the release they name, and without an exposure."""
+        release_id = request.release_id
+        if release_id is None:
+            routed = self._assigned(request)
+            return routed if routed.arm is None else replace(routed, arm=replace(routed.arm, is_logged=False))
         engine = self.of(release_id)
         if engine is None:
             known = ", ".join(self.ids())
@@ -139,13 +152,13 @@ def add_events_routed(questions: Sequence[tuple[Engine, EventsRequest]]) -> list
     ]
 
 
-def recommend_routed(questions: Sequence[Routed]) -> list[RecommendAnswer | RequestError]:
+def recommend_routed(questions: Sequence[Routed]) -> list[Answered | RequestError]:
     """Answer several requests at once, those of one engine together."""
-    answers: dict[int, RecommendAnswer | RequestError] = {}
+    answers: dict[int, Answered | RequestError] = {}
     rows = sorted(range(len(questions)), key=lambda row: id(questions[row].engine))
     for _, same in groupby(rows, key=lambda row: id(questions[row].engine)):
         chosen = list(same)
-        found = questions[chosen[0]].engine.recommend(
+        found = questions[chosen[0]].engine.answered(
             [questions[row].request for row in chosen], [questions[row].arm for row in chosen]
         )
         answers.update(zip(chosen, found, strict=True))

@@ -103,6 +103,13 @@ class RecommendRequest(Request, frozen=True, kw_only=True):
     ] = None
     session_id: Annotated[Id | None, Meta(description="who takes part in experiments where nobody is named")] = None
     explain: Annotated[bool, Meta(description="say why for each item: history, rules, strategy")] = False
+    preview: Annotated[
+        bool,
+        Meta(
+            description="someone looks who is not the customer: the answer is not logged as shown; so are all answers to "
+            "keys without the role app"
+        ),
+    ] = False
     release_id: Annotated[
         Id | None,
         Meta(
@@ -327,6 +334,10 @@ class ExportAnswer(Answer, frozen=True, kw_only=True):
     exported_at: dt.datetime
     exposures: Annotated[
         list[dict[str, Any]], Meta(description="what was shown in experiments: rows of the contract's table")
+    ] = []
+    webhooks: Annotated[
+        list[dict[str, Any]],
+        Meta(description="messages that wait or were given up, with their content, and when triggers are looked at next"),
     ] = []
 
 

@@ -27,11 +27,10 @@ from serving.api.schemas import (
     EventsAnswer,
     EventsRequest,
     ExportRequest,
-    RecommendAnswer,
     RecommendRequest,
     ReleasesAnswer,
 )
-from serving.engine import Engine
+from serving.engine import Answered, Engine
 from serving.engines import Engines, Routed, add_events_routed, kind_of, recommend_routed
 from serving.http.at_work import OneThread, beside, in_thread
 from serving.http.awaited import Awaited
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from serving.outbox.outbox import Outbox
 
 T = TypeVar("T")
-Batcher = MicroBatcher[Routed, RecommendAnswer | RequestError]
+Batcher = MicroBatcher[Routed, Answered | RequestError]
 Handler = Callable[[HttpRequest], Awaitable[Response]]
 _MOST_KEPT_TOGETHER: Final = 32  # requests of events in one commit
 _encoder: Final = msgspec.json.Encoder()
@@ -144,9 +143,13 @@ class Handlers:
         if request.release_id is not None:
             _check_looks(http)
         http.scope["instead"] = partial(_favourites, self.engines.current, request)
-        answer = await beside(self._compute, self._batcher.ask(self.engines.route(request)))
-        if isinstance(answer, RequestError):
-            raise answer
+        looks = "app" not in http.scope["roles"]
+        answered = await beside(self._compute, self._batcher.ask(self.engines.route(request, looks=looks)))
+        if isinstance(answered, RequestError):
+            raise answered
+        answer = answered.answer
+        if answered.keep is not None:  # here alone is it known that no favourites stand in for it
+            answered.keep()
         self._awaited.answered(request.user_id)
         if self.metrics is not None:
             self.metrics.observe_recommendation(request.surface, answer.strategy, time.perf_counter() - started)
@@ -199,8 +202,8 @@ class Handlers:
         if not user_id:
             raise RequestError(422, "invalid_request", f"user_id: expected one at the end of {CUSTOMER}, found none.")
         answer = await in_thread(self._storage, partial(engine.erase, user_id))
-        if self._outbox is not None:
-            await in_thread(self._lookup, self._outbox.forget)
+        # Whatever reads files for long is off the thread that events wait for.
+        await in_thread(self._bulk, partial(engine.erase_elsewhere, user_id))
         return to_json(answer)
 
     async def _segments(self, http: HttpRequest) -> Response:

@@ -91,9 +91,15 @@ class Served:
 
 def _answers(engines: Engines, user: str, *, k: int, plain: bool = False) -> RecommendAnswer:
     request = RecommendRequest(user_id=user, k=k)
-    found = engines.current.recommend([request]) if plain else recommend_routed([engines.route(request)])
-    assert not isinstance(found[0], RequestError)
-    return found[0]
+    if plain:
+        [answer] = engines.current.recommend([request])
+        assert not isinstance(answer, RequestError)
+        return answer
+    [found] = recommend_routed([engines.route(request)])
+    assert not isinstance(found, RequestError)
+    assert found.keep is not None
+    found.keep()
+    return found.answer
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,12 @@ def test_look_when_a_release_is_named_then_variants_apply_and_nothing_is_logged(
     assert shown.arm.variants == looked.arm.variants == {"spread": "diverse"}
     assert looked.request.diversity == 0.3
     assert (shown.arm.is_logged, looked.arm.is_logged) == (True, False)
+    for preview in (
+        engines.route(RecommendRequest(user_id="user-1", preview=True)),
+        engines.route(RecommendRequest(user_id="user-1"), looks=True),
+    ):
+        assert preview.arm is not None
+        assert (preview.arm.variants, preview.arm.is_logged) == (shown.arm.variants, False)
     assert len(engines.recent()) == 1  # a look is no request of a customer
     with pytest.raises(RequestError, match="expected one that is held") as error:
         engines.route(RecommendRequest(user_id="user-1", release_id="nope"))

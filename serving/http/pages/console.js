@@ -35,7 +35,7 @@ const openCustomer = (id) => go({user: id, item: ""});
 
 function request(of) {
   const repeat = $("repeat").value;
-  return {surface: view.surface, k: LENGTH, explain: true, exclude_seen: $("unseen").checked,
+  return {surface: view.surface, k: LENGTH, explain: true, preview: true, exclude_seen: $("unseen").checked,
     ...(view.user && {user_id: view.user}), ...(repeat && {repeat}), ...(of && {release_id: of})};
 }
 

@@ -37,7 +37,7 @@ function facts(item) {
 
 async function neighbours(id, {surface, list}, {release, open}) {
   try {
-    const request = {surface, item_id: id, k: 8, explain: true, ...(release && {release_id: release})};
+    const request = {surface, item_id: id, k: 8, explain: true, preview: true, ...(release && {release_id: release})};
     const answer = await call("POST", "/v1/recommend", request);
     await lookUp(answer.items.map((one) => one.item_id));
     fill(list, answer.items.map((one) => plainLine(one.item_id, {open, title: one.title,
