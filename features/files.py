@@ -59,13 +59,20 @@ def staged_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def staged_file(target: Path) -> Iterator[Path]:
-    """Yield a path beside ``target``; what is written there becomes ``target`` when the block ends well."""
+def staged_file(target: Path, *, mode: int | None = None) -> Iterator[Path]:
+    """Yield a path beside ``target``; what is written there becomes ``target`` when the block ends well.
+
+    Args:
+        target: the file.
+        mode: permissions of an empty file that then waits there to be written to; none waits where left out.
+    """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(target.parent, target.name)
     aside = aside_of(target)
     try:
+        if mode is not None:
+            os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
         yield aside
         _sync(aside)
         aside.replace(target)

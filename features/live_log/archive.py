@@ -27,6 +27,8 @@ from features.files import staged_file
 from features.settings import EngineSettings
 
 LIVE_LOG: Final = "live_log"  # in a release store
+_OWNER_ONLY: Final = 0o600
+_OWNER_ENTERS: Final = 0o700  # so that whoever else rewrites a file in there shows it to nobody
 _NAMES: Final = ", ".join(map(sql_name, EVENTS.column_names))
 _ARROW_TYPES: Final = {
     "VARCHAR": pa.string(),
@@ -60,7 +62,7 @@ class LiveLog:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other writers of this machine out: of two who read one day's file, one would lose its rows."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(parents=True, exist_ok=True, mode=_OWNER_ENTERS)
         with (self.directory / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -95,10 +97,10 @@ class LiveLog:
             QUALIFY row_number() OVER (PARTITION BY {c.EVENT_ID} ORDER BY is_fresh, {c.TS}, {c.USER_ID}) = 1""")
         [[added]] = connection.execute("SELECT count(*) FROM day WHERE is_fresh").fetchall()
         if added:
-            with staged_file(path) as aside:
+            with staged_file(path, mode=_OWNER_ONLY) as aside:
                 connection.execute(
                     f"COPY (SELECT {_NAMES} FROM day ORDER BY {c.TS}, {c.EVENT_ID}) "
-                    f"TO {sql_text(aside)} (FORMAT parquet, COMPRESSION zstd)"
+                    f"TO {sql_text(aside)} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
                 )
         return int(added)
 

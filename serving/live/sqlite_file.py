@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -25,6 +26,7 @@ _SYNCHRONOUS: Final = {"process": "NORMAL", "power": "FULL"}
 _READ_BUSY_SECONDS: Final = 0.1  # a reader waits for no writer; only for the rare moment when the log is begun anew
 _LARGEST_LOG_BYTES: Final = 64 << 20  # what the write-ahead log is cut back to after a burst
 _TELL_SECONDS: Final = 10.0
+_OWNER_ONLY: Final = 0o600
 _HELD: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 _log = logging.getLogger(__name__)
@@ -109,6 +111,7 @@ class LiveFile:
 
     def _connected(self, busy_seconds: float) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        _create(self.path)
         connection = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -143,6 +146,14 @@ class LiveFile:
         if time.monotonic() - self._told_at > _TELL_SECONDS:
             self._told_at = time.monotonic()
             _log.warning("%s: %s (%s)", self.path.name, error, name)
+
+
+def _create(path: Path) -> None:
+    """Make an empty file for its owner alone; SQLite gives the log beside it the same rights."""
+    # Never open one that is there: closing it would give up this process's locks on it.
+    if not path.exists():
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY))
 
 
 @contextlib.contextmanager

@@ -90,6 +90,9 @@ def test_export_when_events_were_served_then_the_log_is_that_of_a_shop_that_logg
     sent(live, served[4:])  # two again, three later: into a day that was exported already
     second = export_live(live, store, to=tmp_path / "data", engine=ENGINE)
     assert (second["events"], second["data"]["events"], second["data"]["known"]) == (3, 3, 6)
+    archive = LiveLog.of_store(store.root)
+    assert archive.directory.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in archive.days()} == {0o600}
     expected = log_of(tmp_path / "both", tmp_path / "both.parquet")
     found = log_of(tmp_path / "data", tmp_path / "found.parquet")
     assert found.fingerprint == expected.fingerprint

@@ -407,6 +407,15 @@ def test_delete_user_when_done_in_sqlite_then_no_byte_of_the_user_is_left(tmp_pa
     live.close()
 
 
+def test_open_when_the_file_is_made_then_its_owner_alone_may_read_it(tmp_path: Path) -> None:
+    live = SqliteStore(tmp_path / "events.sqlite", wall=Wall())
+    live.add([row(1)], judge=keep)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        f"events.sqlite{end}": 0o600 for end in ("", "-wal", "-shm")
+    }
+    live.close()
+
+
 def test_add_when_it_fails_midway_then_nothing_of_the_batch_is_kept(tmp_path: Path) -> None:
     live = SqliteStore(tmp_path / "events.sqlite", wall=Wall())
     with pytest.raises(sqlite3.IntegrityError):
