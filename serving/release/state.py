@@ -164,18 +164,19 @@ def _retrieval(part: Part, same: ReleaseState | None) -> dict[str, Any]:
         raise ReleaseError(
             f"{part.path(layout.CATALOG)}: expected {len(vocabulary)} rows, one a code, found {len(catalog)}."
         )
+    index = ItemIndex.load(
+        vectors=part.path(layout.ITEM_VECTORS), index=part.path(layout.INDEX), available=catalog.available
+    )
     return {
         "model_version": part.version,
         "vocabulary": vocabulary,
         "item_ids": np.concatenate([np.array(["", ""], object), vocabulary.ids]),
         "item_codes": {id_: code for code, id_ in enumerate(vocabulary.ids, start=UNKNOWN + 1)},
         "catalog": catalog,
-        "filters": CatalogFilter(catalog),
+        "filters": CatalogFilter(catalog, index.shows(np.arange(len(catalog)))),
         "knows_event_type": _known_event_types(part.about["event_types"]),
         "tower": UserTower(part.path(layout.USER_TOWER), max_length=int(part.about["max_length"])),
-        "index": ItemIndex.load(
-            vectors=part.path(layout.ITEM_VECTORS), index=part.path(layout.INDEX), available=catalog.available
-        ),
+        "index": index,
         "favourites": Favourites.load(part.path(layout.FAVOURITES), catalog),
         "surfaces": SurfaceTables.load(part, catalog),
     }

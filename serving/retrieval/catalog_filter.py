@@ -20,16 +20,18 @@ class CatalogFilter:
 
     Args:
         catalog: attributes by item code.
+        shown: what may be shown at all, bool ``[V]``; how much a filter leaves is judged by what it leaves of these.
     """
 
-    def __init__(self, catalog: ItemCatalog) -> None:
+    def __init__(self, catalog: ItemCatalog, shown: npt.NDArray[np.bool_]) -> None:
+        self._shown = shown
         self._price = catalog.price
         self._category, self._categories = _factorised(catalog.category)
         self._brand, self._brands = _factorised(catalog.brand)
         self._answers = kept(self._select, maxsize=128)
 
     def codes(self, filters: Filters) -> Ints:
-        """Return the item codes that a filter leaves, rising.
+        """Return the codes of items that may be shown and that a filter leaves, rising.
 
         Raises:
             RequestError: the catalogue knows no such category or brand.
@@ -37,7 +39,8 @@ class CatalogFilter:
         return self._answers(filters)
 
     def _select(self, filters: Filters) -> Ints:
-        keep = np.arange(len(self._price)) >= FIRST
+        keep = self._shown.copy()
+        keep[:FIRST] = False
         if filters.category is not None:
             keep &= np.isin(self._category, self._under(filters.category))
         if filters.brand is not None:

@@ -40,7 +40,8 @@ class Ask:
     Args:
         k: the most items wanted.
         excluded: item codes that must not be answered.
-        allowed: item codes that may be answered, rising; all that are available where ``None``.
+        allowed: item codes that may be answered, rising; all that are available where ``None``. What is not available is
+            never answered; where it stands here, more seems to be left than is.
     """
 
     k: int

@@ -186,6 +186,13 @@ def test_recommend_when_a_category_is_misspelt_then_it_suggests_one(engine: Engi
         ask(engine, filters=Filters(category="home/lamp"))
 
 
+def test_filters_when_items_may_not_be_shown_then_they_do_not_count_as_left(engine: Engine, tiny: TinyRelease) -> None:
+    left = engine.state.filters.codes(Filters(category="food"))
+    of_category = np.flatnonzero([str(path).startswith("food/") for path in tiny.catalog.category])
+    assert left.tolist() == of_category[tiny.catalog.available[of_category]].tolist()
+    assert len(left) < len(of_category)
+
+
 def event(user_id: str, item_id: str, **more: object) -> dict[str, object]:
     return {"user_id": user_id, "item_id": item_id, "event_type": "view"} | more
 
