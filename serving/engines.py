@@ -88,10 +88,10 @@ class Engines:
         engine = self.current
         if self.wishes is None:
             return Routed(engine=engine, request=request)
-        asked, arm = self.wishes.assign(request, customer_of=engine.customer_of)
+        asked, arm = self.wishes.assign(request, customer_of=engine.customer_of, is_held=self._holds)
         if arm is not None and arm.release_id and arm.release_id != engine.release_id:
             held = self.of(arm.release_id)
-            # Until every worker holds the release, its customers are not part of the experiment.
+            # Let go since it was asked about: nobody is part of the experiment any more.
             return (
                 Routed(engine=engine, request=request) if held is None else Routed(engine=held, request=asked, arm=arm)
             )
@@ -112,7 +112,7 @@ class Engines:
             raise RequestError(404, "unknown_release", message)
         if self.wishes is None:
             return Routed(engine=engine, request=request)
-        asked, arm = self.wishes.assign(request, customer_of=engine.customer_of)
+        asked, arm = self.wishes.assign(request, customer_of=engine.customer_of, is_held=self._holds)
         return Routed(engine=engine, request=asked, arm=None if arm is None else replace(arm, is_logged=False))
 
     def of(self, release_id: str) -> Engine | None:
@@ -121,6 +121,9 @@ class Engines:
         if current.release_id == release_id:
             return current
         return None if self._followed is None else self._followed.by_name(release_id)
+
+    def _holds(self, release_id: str) -> bool:
+        return self.of(release_id) is not None
 
     def ids(self) -> list[str]:
         """Return the releases that ``of`` knows, the one that answers first."""

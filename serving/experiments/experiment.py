@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from typing import Final, Literal
 
@@ -85,6 +86,10 @@ def whose(spans: Sequence[Span], share: float) -> int | None:
     return next((row for low, high, row in spans if low <= share < high), None)
 
 
+def _any_is_held(_: str) -> bool:
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Variant:
     """One way of answering.
@@ -130,13 +135,16 @@ class Experiment:
     since_us: int = 0
     until_us: int = 1 << 62
     spans: tuple[Span, ...] = field(init=False, repr=False)
+    releases: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spans", lanes([one.weight for one in self.variants[1:]]))
+        object.__setattr__(self, "releases", tuple(one.release_id for one in self.variants if one.release_id))
 
-    def runs(self, surface: str, now_us: int) -> bool:
-        """Whether a request is part of it, whoever asks."""
-        return self.since_us <= now_us < self.until_us and (not self.surfaces or surface in self.surfaces)
+    def runs(self, surface: str, now_us: int, *, is_held: Callable[[str], bool] = _any_is_held) -> bool:
+        """Whether a request is part of it, whoever asks: of no variant while one of them cannot be answered."""
+        runs = self.since_us <= now_us < self.until_us and (not self.surfaces or surface in self.surfaces)
+        return runs and all(is_held(one) for one in self.releases)
 
     def variant_of(self, unit: str) -> Variant:
         """Return the variant of one who takes part."""
@@ -192,10 +200,13 @@ class ExperimentSet:
     version: str = ""
     source: str = ""
 
-    def variants_of(self, unit: str, surface: str, now_us: int) -> Mapping[str, Variant | None]:
+    def variants_of(
+        self, unit: str, surface: str, now_us: int, *, is_held: Callable[[str], bool] = _any_is_held
+    ) -> Mapping[str, Variant | None]:
         """Return the variants of a unit by experiment; ``holdout`` alone, with no variant, for those who are held out."""
-        running = [layer for layer in self.layers if any(one.runs(surface, now_us) for one in layer.experiments)]
+        runs = partial(Experiment.runs, surface=surface, now_us=now_us, is_held=is_held)
+        running = [layer for layer in self.layers if any(runs(one) for one in layer.experiments)]
         if running and self.holdout and share_of(self.holdout_salt, unit, deal="holdout") < self.holdout:
             return {HOLDOUT: None}
         found = [one for layer in running if (one := layer.experiment_of(unit)) is not None]
-        return {one.name: one.variant_of(unit) for one in found if one.runs(surface, now_us)}
+        return {one.name: one.variant_of(unit) for one in found if runs(one)}

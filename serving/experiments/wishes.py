@@ -78,20 +78,27 @@ class Wishes:
         return self.current().rules
 
     def assign(
-        self, request: RecommendRequest, *, customer_of: Callable[[str], str] = str
+        self,
+        request: RecommendRequest,
+        *,
+        customer_of: Callable[[str], str] = str,
+        is_held: Callable[[str], bool] = lambda _: True,
     ) -> tuple[RecommendRequest, Arm | None]:
         """Return a request with what its variants want where it says nothing, and the arm; none where it takes part in nothing.
 
         Args:
             request: as it came.
             customer_of: the customer that an id belongs to, so that all their devices get one variant.
+            is_held: whether a release that a variant names can answer; until all of an experiment's can, nobody is part of it.
         """
         experiments = self.current().experiments
         if not experiments.layers:
             return request, None
         unit = request.session_id if request.user_id is None else customer_of(request.user_id)
-        variants = {} if unit is None else experiments.variants_of(unit, request.surface, self._wall())
-        if unit is None or not variants:
+        if unit is None:
+            return request, None
+        variants = experiments.variants_of(unit, request.surface, self._wall(), is_held=is_held)
+        if not variants:
             return request, None
         chosen = [one for one in variants.values() if one is not None]
         arm = Arm(

@@ -220,3 +220,17 @@ def test_experiment_when_its_name_is_long_then_variants_are_dealt_apart_from_who
     held = ExperimentSet(layers=(layer,), holdout=0.5, holdout_salt=name)
     free = [unit for unit in UNITS if "holdout" not in held.variants_of(unit, "for_you", 0)]
     assert np.mean([layer.experiment_of(unit) is not None for unit in free]) == pytest.approx(0.5, abs=0.06)
+
+
+def test_runs_when_one_variants_release_is_not_held_then_no_variant_takes_part() -> None:
+    variants = (Variant(name="control"), Variant(name="other", weight=0.5, release_id="r"))
+    layer = Layer(name="home", experiments=(Experiment(name="model", salt="", share=1, variants=variants),))
+    experiments = ExperimentSet(layers=(layer,))
+    units = [f"u{number}" for number in range(20)]
+
+    def dealt(held: set[str]) -> set[str]:
+        found = [experiments.variants_of(unit, "for_you", 0, is_held=held.__contains__) for unit in units]
+        return {one.name for variants in found for one in variants.values() if one is not None}
+
+    assert dealt(set()) == set()
+    assert dealt({"r"}) == {"control", "other"}
