@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -35,6 +35,7 @@ _MOST_PLANS: Final = 32  # each may hold a number for each item
 _MOST_COMPILED: Final = 32
 _DEEPER: Final = 4
 _NO_RULES: Final = RuleSet()
+K, V = TypeVar("K"), TypeVar("V")
 Planned = tuple[Plan, Ints]  # what holds, and the codes that are left out for this user
 
 
@@ -68,6 +69,8 @@ class Merchandiser:
         self._shown: dict[tuple[object, ...], Shown] = {}
         self._plans: dict[tuple[object, ...], Plan] = {}
         self.stock = None if stock is None else StockView(stock, code_of=self.shelf.code_of, num_codes=len(self.shelf))
+        if self.stock is not None:
+            self.stock.refresh()  # the log may be long: not with the first request
         codes = np.arange(len(self.shelf))
         self._available = state.index.shows(codes) if len(codes) else np.zeros(0, bool)
         self.finisher = Finisher(state, available=self._available, rng=rng or np.random.default_rng())
@@ -158,15 +161,15 @@ class Merchandiser:
         if plan is None:
             plan = plan_of(held, k=request.k, shown=shown, shelf=self.shelf, diversity=request.diversity,
                            explore=explore, explored_by=key[-1])  # fmt: skip
-            while len(self._plans) >= _MOST_PLANS:
-                del self._plans[next(iter(self._plans))]
-            self._plans[key] = plan
+            current = {id(one) for one in self._shown.values()}
+            self._plans = _newest({one: held for one, held in self._plans.items()
+                                   if held.shown is None or id(held.shown) in current}, _MOST_PLANS) | {key: plan}  # fmt: skip
         return plan, left_out
 
     def shown_to_anyone(self, request: RecommendRequest) -> npt.NDArray[np.bool_] | None:
         """Return which items rules and stock leave to a customer of whom nothing is known, by code; ``None``: all."""
         if self.stock is not None:
-            self.stock.refresh()
+            self.stock.refresh(wait=False)  # on the event loop
         rules = self._rules()
         held = self._in_force(request, None, rules, self._wall()) if rules.rules else ()
         shown = self._shown_by(held, request.filters)
@@ -193,12 +196,13 @@ class Merchandiser:
         if not (in_stock or region or any_out or any(one.removes for one in rules)):
             return None
         version = 0 if self.stock is None else self.stock.version
-        key = (in_stock, region, version, rules)
-        if key not in self._shown:
-            while len(self._shown) >= _MOST_KEPT:
-                del self._shown[next(iter(self._shown))]
-            self._shown[key] = self._work_out(rules, in_stock=in_stock, region=region)
-        return self._shown[key]
+        key = (version, in_stock, region, rules)
+        shown = self._shown.get(key)
+        if shown is None:
+            shown = self._work_out(rules, in_stock=in_stock, region=region)
+            held = {one: mask for one, mask in self._shown.items() if one[0] == version}
+            self._shown = _newest(held, _MOST_KEPT) | {key: shown}  # another dictionary: two threads ask
+        return shown
 
     def _work_out(self, rules: tuple[CompiledRule, ...], *, in_stock: bool, region: str) -> Shown:
         mask = self._available.copy()
@@ -255,3 +259,8 @@ class Merchandiser:
     def _again(self, question: Question, planned: Planned) -> Ranked:
         """Ask once more, deeper, for the items that are left alone."""
         return answer(self._state, [self._deeper(question, planned, factor=_DEEPER)])[0]
+
+
+def _newest(kept: dict[K, V], most: int) -> dict[K, V]:
+    """Return the newest entries, with room for one more."""
+    return dict(itertools.islice(kept.items(), max(0, len(kept) + 1 - most), None))

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -28,6 +30,7 @@ from features.release.erasure import drop_torn_line
 STOCK_FILE: Final = "stock.jsonl"
 _SLACK_ROWS: Final = 10_000
 _LOOK_SECONDS: Final = 1.0
+_TAIL: Final = 10_000  # changes that are told one by one; whoever is further behind is told everything
 _Key = tuple[str, str]  # item, region
 Flags = npt.NDArray[np.bool_]
 
@@ -56,12 +59,14 @@ class LiveStock:
         self._path = Path(path)
         self._word = word
         self._seen_word, self._look_at = -1, 0.0
-        self._lock = threading.Lock()
+        self._reading = threading.Lock()  # over what is known; never while the disk or another process is waited for
+        self._writing = threading.Lock()
         self._file_id = -1
         self._read_to = 0
         self._num_rows = 0
         self._rows: dict[_Key, StockRow] = {}
-        self._changes: list[_Key] = []
+        self._version = 0
+        self._changes: deque[_Key] = deque(maxlen=_TAIL)  # the newest
         self._warned = False
         with contextlib.suppress(OSError):  # a file that is there is looked at in half the time of one that is not
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,52 +76,69 @@ class LiveStock:
         """Keep rows, on disk when this returns; return how many told something newer than what was known."""
         if not rows:
             return 0
-        with self._lock:
+        with self._writing:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._opened() as file:
                 drop_torn_line(file)
-                self._read()
-                newer = [row for row in rows if self._is_newer(row)]
+                with self._reading:
+                    self._read()
+                    newer = [row for row in rows if self._is_newer(row)]
                 file.write(b"".join(json.dumps(row._asdict()).encode() + b"\n" for row in newer))
                 file.flush()
                 os.fsync(file.fileno())
                 if self._word is not None:
                     self._word[0] += 1
-                self._read()
-                if self._num_rows > _SLACK_ROWS + 4 * len(self._rows):
-                    write_bytes(
-                        self._path, b"".join(json.dumps(r._asdict()).encode() + b"\n" for r in self._rows.values())
-                    )
+                with self._reading:
+                    self._read()
+                    held = list(self._rows.values()) if self._num_rows > _SLACK_ROWS + 4 * len(self._rows) else []
+                if held:
+                    write_bytes(self._path, b"".join(json.dumps(row._asdict()).encode() + b"\n" for row in held))
         return len(newer)
 
-    def refresh(self) -> int:
-        """Follow the log; return how many changes there were so far."""
-        if self._word is not None:
-            word = self._word[0]
-            if word == self._seen_word and time.monotonic() < self._look_at:
-                return len(self._changes)
-            self._seen_word, self._look_at = (
-                word,
-                time.monotonic() + _LOOK_SECONDS,
-            )  # before the file: not after a change
-        try:
-            found = os.stat(self._path)  # noqa: PTH116 - half the time of Path.stat, on each batch of requests
-        except FileNotFoundError:
-            return len(self._changes)
-        if found.st_ino != self._file_id or found.st_size > self._read_to:
-            with self._lock:
-                self._read()
-        return len(self._changes)
+    def refresh(self, *, wait: bool = True) -> int:
+        """Follow the log; return a number that is another after each change.
 
-    def changes(self, since: int) -> list[StockRow]:
-        """Return what was told after the first ``since`` changes, as it is known now."""
-        with self._lock:
-            return [self._rows[key] for key in dict.fromkeys(self._changes[since:])]
+        Args:
+            wait: until another thread of this process has read what it is reading.
+        """
+        word = -1 if self._word is None else self._word[0]
+        if self._word is not None and word == self._seen_word and time.monotonic() < self._look_at:
+            return self._version
+        look_at = time.monotonic() + _LOOK_SECONDS  # before the file: not after a change
+        if not self._reading.acquire(blocking=wait):
+            return self._version
+        try:
+            if self._has_more():
+                self._read()
+            self._seen_word, self._look_at = word, look_at
+            return self._version
+        finally:
+            self._reading.release()
+
+    def changes(self, since: int) -> tuple[int, list[StockRow]]:
+        """Return the version of what is known, and what was told after another one, as it is known now.
+
+        Args:
+            since: that version; 0 for all.
+        """
+        with self._reading:
+            new = self._version - since
+            if new > len(self._changes):
+                return self._version, list(self._rows.values())
+            keys = dict.fromkeys(itertools.islice(self._changes, len(self._changes) - new, None))
+            return self._version, [self._rows[key] for key in keys]
 
     def rows(self) -> dict[_Key, StockRow]:
         """Return what is known, by item and region."""
-        with self._lock:
+        with self._reading:
             return dict(self._rows)
+
+    def _has_more(self) -> bool:
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - half the time of Path.stat, on each batch of requests
+        except FileNotFoundError:
+            return False
+        return found.st_ino != self._file_id or found.st_size > self._read_to
 
     def _is_newer(self, row: StockRow) -> bool:
         known = self._rows.get((row.item_id, row.region))
@@ -157,6 +179,7 @@ class LiveStock:
         if known is None or (row.at_us >= known.at_us and row != known):
             self._rows[key] = row
             self._changes.append(key)
+            self._version += 1
 
 
 class StockView:
@@ -173,14 +196,21 @@ class StockView:
         self._code_of = code_of
         self._num_codes = num_codes
         self._by_region: dict[str, tuple[Flags, Flags]] = {}  # told, out
+        self._following = threading.Lock()
         self.version = 0
         self.any_out = False
 
-    def refresh(self) -> int:
-        """Follow the log; return the version of what is known, another after each change."""
-        found = self._stock.refresh()
-        if found != self.version:
-            self._follow(found)
+    def refresh(self, *, wait: bool = True) -> int:
+        """Follow the log; return the version of what is known, another after each change.
+
+        Args:
+            wait: until another thread has followed it as far as it is at that.
+        """
+        if self._stock.refresh(wait=wait) != self.version and self._following.acquire(blocking=wait):
+            try:
+                self._follow()
+            finally:
+                self._following.release()
         return self.version
 
     def told(self, region: str) -> Flags:
@@ -192,21 +222,27 @@ class StockView:
         return self._of(region)[1]
 
     def _of(self, region: str) -> tuple[Flags, Flags]:
-        everywhere = self._pair("")
-        if not region or region not in self._by_region:
+        by_region, nothing = self._by_region, (np.zeros(self._num_codes, bool),) * 2
+        everywhere = by_region.get("", nothing)
+        if not region or region not in by_region:
             return everywhere
-        told, out = self._by_region[region]
+        told, out = by_region[region]
         return told | everywhere[0], np.where(told, out, everywhere[1])
 
-    def _follow(self, version: int) -> None:
-        for row in self._stock.changes(self.version):
-            if code := self._code_of(row.item_id):
-                told, out = self._pair(row.region)
-                told[code], out[code] = True, row.stock <= 0
-        self.any_out = any(out.any() for _, out in self._by_region.values())
+    def _follow(self) -> None:
+        """Work out what holds now beside what held, which another thread may be reading."""
+        version, rows = self._stock.changes(self.version)
+        found = dict(self._by_region)
+        for region, of_region in itertools.groupby(sorted(rows, key=_region_of), key=_region_of):
+            known = [(code, row.stock <= 0) for row in of_region if (code := self._code_of(row.item_id))]
+            held = found.get(region)
+            told, out = (np.zeros(self._num_codes, bool) if held is None else held[one].copy() for one in (0, 1))
+            codes = [code for code, _ in known]
+            told[codes], out[codes] = True, [is_out for _, is_out in known]
+            found[region] = told, out
+        self._by_region, self.any_out = found, any(out.any() for _, out in found.values())
         self.version = version
 
-    def _pair(self, region: str) -> tuple[Flags, Flags]:
-        if region not in self._by_region:
-            self._by_region[region] = np.zeros(self._num_codes, bool), np.zeros(self._num_codes, bool)
-        return self._by_region[region]
+
+def _region_of(row: StockRow) -> str:
+    return row.region
