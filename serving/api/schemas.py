@@ -337,7 +337,9 @@ class ExportAnswer(Answer, frozen=True, kw_only=True):
     ] = []
     webhooks: Annotated[
         list[dict[str, Any]],
-        Meta(description="messages that wait or were given up, with their content, and when triggers are looked at next"),
+        Meta(
+            description="messages that wait or were given up, with their content, and when triggers are looked at next"
+        ),
     ] = []
 
 

@@ -8,7 +8,7 @@ import os
 import traceback
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 from starlette.middleware.cors import CORSMiddleware
@@ -36,9 +36,6 @@ from serving.http.visit import Visit
 from serving.process.logs import AccessLog, now_text
 from serving.process.metrics import ServiceMetrics
 from serving.process.settings import KEYS_NOTED, SHARED_VARIABLE, ServeSettings
-
-if TYPE_CHECKING:
-    from serving.outbox.outbox import Outbox
 
 _log = logging.getLogger(__name__)
 _METRICS: Final = "/metrics"
@@ -71,9 +68,9 @@ class ServiceApp:
         self._routes = Routes(self._calls())
         self._outermost = _with_cors(self._respond, settings.access.cors)
 
-    def attach(self, engines: Engines, metrics: ServiceMetrics, outbox: Outbox | None = None) -> None:
-        """Answer from these engines from now on, and tell an outbox who is erased."""
-        self._handlers.attach(engines, metrics, outbox)
+    def attach(self, engines: Engines, metrics: ServiceMetrics) -> None:
+        """Answer from these engines from now on."""
+        self._handlers.attach(engines, metrics)
 
     def close(self) -> None:
         """Write what waits to be written; requests have been answered by now."""

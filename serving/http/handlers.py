@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from starlette.requests import Request as HttpRequest
@@ -40,9 +40,6 @@ from serving.http.release_calls import change_release, served_release
 from serving.process.metrics import ServiceMetrics
 from serving.process.settings import ServeSettings
 
-if TYPE_CHECKING:
-    from serving.outbox.outbox import Outbox
-
 T = TypeVar("T")
 Batcher = MicroBatcher[Routed, Answered | RequestError]
 Handler = Callable[[HttpRequest], Awaitable[Response]]
@@ -61,7 +58,6 @@ class Handlers:
         self._settings = settings
         self.engines: Engines | None = None
         self.metrics: ServiceMetrics | None = None
-        self._outbox: Outbox | None = None
         self._awaited = Awaited()
         self._batcher: Batcher | None = None
         self._keeper: MicroBatcher[tuple[Engine, EventsRequest], EventsAnswer | RequestError] | None = None
@@ -72,9 +68,9 @@ class Handlers:
         # Who measures must not stand behind what is measured.
         self._exposing = OneThread("metrics")
 
-    def attach(self, engines: Engines, metrics: ServiceMetrics, outbox: Outbox | None = None) -> None:
-        """Answer from these engines from now on, and tell an outbox who is erased."""
-        self.engines, self.metrics, self._outbox = engines, metrics, outbox
+    def attach(self, engines: Engines, metrics: ServiceMetrics) -> None:
+        """Answer from these engines from now on."""
+        self.engines, self.metrics = engines, metrics
         self._batcher = MicroBatcher(
             recommend_routed,
             max_batch=self._settings.limits.max_batch,

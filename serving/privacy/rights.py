@@ -28,15 +28,16 @@ from serving.api.schemas import (
     PurposeConsent,
 )
 from serving.customers.book import CustomerBook
+from serving.experiments.exposures import ExposureWriter
 from serving.history.stored import to_instant, to_microseconds
 from serving.live.kept import kept_events
 from serving.live.store import ConsentChange, LiveStore
+from serving.outbox.held import HeldMessages
 from serving.privacy.consents import ConsentWatch, UserConsent
 from serving.privacy.erasures import ErasureWatch
 from serving.release.state import ReleaseState
+from serving.surfaces.clock import MOST_AHEAD_US
 
-# A clock may be off or in another zone; an instant further ahead than this is a wrong unit or a wrong year.
-_FUTURE_US: Final = 86_400_000_000
 _EVERY_ROW: Final = 1 << 31
 
 
@@ -49,6 +50,8 @@ class CustomerRights:
         erased: the erasure list.
         consents: what may serve what.
         data: the shop's data directory, whose rows an export holds too.
+        exposures: what was shown in experiments.
+        outbox: webhooks, sent today or not.
     """
 
     def __init__(
@@ -59,12 +62,15 @@ class CustomerRights:
         consents: ConsentWatch,
         *,
         data: Path | None = None,
+        exposures: ExposureWriter | None = None,
+        outbox: HeldMessages | None = None,
     ) -> None:
         self._state = state
         self._live = live
         self._erased = erased
         self._consents = consents
         self._data = data
+        self._exposures, self._outbox = exposures, outbox
         self._record = AccessLog(path=erased.path.parent / ACCESS_FILE)
 
     def consent(self, request: ConsentRequest) -> ConsentAnswer:
@@ -79,7 +85,7 @@ class CustomerRights:
             )
         now_us = self._consents.of(request.user_id).now_us
         at_us = now_us if request.at is None else to_microseconds(request.at)
-        if not 0 < at_us <= now_us + _FUTURE_US:
+        if not 0 < at_us <= now_us + MOST_AHEAD_US:
             raise RequestError(422, "invalid_request", f"at: expected an instant that has passed, found {request.at}.")
         change = ConsentChange(request.user_id, str(request.purpose), request.granted, at_us)
         after = self._consents.add(change)
@@ -95,6 +101,14 @@ class CustomerRights:
         deleted = sum(self._live.delete_user(id_) for id_ in ids)
         return ErasureAnswer(erased=True, live_events_deleted=deleted, ids=len(ids))
 
+    def erase_elsewhere(self, user_id: str) -> None:
+        """Remove what was shown and what waits to be sent of an erased customer; this may read files for seconds."""
+        ids = self._consents.ids_of(user_id)
+        if self._outbox is not None:
+            self._outbox.erase(ids)
+        if self._exposures is not None:
+            self._exposures.erase(ids)
+
     def export(self, user_id: str, history: Sequence[HistoryEvent], request: ExportRequest) -> ExportAnswer:
         """Return all that is stored about a customer, once it is recorded who asked.
 
@@ -107,8 +121,10 @@ class CustomerRights:
         changes = self._consents.changes(ids)
         consent = self._consents.of(user_id)
         activity = self._activity(user_id, ids)
+        shown = [] if self._exposures is None or not ids else self._exposures.of(ids)
+        webhooks = [] if self._outbox is None else self._outbox.of(ids)
         profile = next((found for id_ in ids if (found := _profile(book, id_)) is not None), None)
-        if not ids or not (profile or history or rows or activity or consent.is_named):
+        if not ids or not (profile or history or rows or activity or shown or webhooks or consent.is_named):
             raise RequestError(404, "unknown_user", "Nothing is stored under this id; check it.")
         self._record.record("customer exported over HTTP", ids=ids, who=request.who or "", why=request.why or "")
         return ExportAnswer(
@@ -132,6 +148,8 @@ class CustomerRights:
                 for c in changes
             ],
             activity=activity,
+            exposures=shown,
+            webhooks=webhooks,
             as_of=None if book is None else book.as_of,
             release_id=self._state.release_id,
             exported_at=dt.datetime.now(dt.UTC),

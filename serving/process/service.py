@@ -79,7 +79,7 @@ class FootfallService:
         app.inner = ServiceApp(settings, version=_version())
         GuardedProtocol.early = app.inner.turned_away
         metrics = ServiceMetrics(collectors=[self._worker.desk, self._worker.wish_desk])
-        app.inner.attach(self._worker.engines, metrics, self._worker.outbox)
+        app.inner.attach(self._worker.engines, metrics)
         gc.freeze()  # what is loaded for good is not looked through again: a request would wait for that
         gc.enable()
 

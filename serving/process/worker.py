@@ -20,6 +20,7 @@ from serving.experiments.wishes import Wishes
 from serving.live.opening import open_live
 from serving.merchandising.house import Merchandising
 from serving.merchandising.stock import STOCK_FILE, LiveStock
+from serving.outbox.held import HeldMessages
 from serving.privacy.erasures import ErasureWatch
 from serving.process.memory import give_back
 from serving.process.settings import ServeSettings
@@ -122,8 +123,9 @@ class Worker:
         state = ReleaseState.load(store, content.name, reuse=None if serving is None else serving.state)
         data = Path(self._settings.data) if self._settings.data else None
         engine = Engine(
-            state, self._live, self._erased, data=data, merchandising=self._merchandising, exposures=self._exposures
-        )
+            state, self._live, self._erased, data=data, merchandising=self._merchandising, exposures=self._exposures,
+            outbox=HeldMessages(self._settings.webhooks.file(self._store.root)),
+        )  # fmt: skip
         engine.merchandiser.prepare(self._wishes.current().rule_sets())
         return engine
 
