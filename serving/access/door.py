@@ -109,7 +109,7 @@ class Door:
         if caller.rate.per_second <= 0:
             return
         if caller.by_address:
-            wait = self._buckets.take_named(caller.bucket_key + b"@" + address.encode(), caller.rate)
+            wait = self._buckets.take_named(_at(caller, address), caller.rate)
         elif caller.bucket >= 0:
             wait = self._buckets.take(caller.bucket, caller.rate)
         else:
@@ -118,6 +118,10 @@ class Door:
             seconds = max(1, math.ceil(wait))
             message = f"Expected at most {caller.rate.per_second:g} requests a second; try again in {seconds} s."
             raise RequestError(429, "too_many_requests", message, retry_after=seconds)
+
+    def charge(self, caller: Caller, requests: int, *, address: str) -> None:
+        """Count what a tracker sent as so many requests more than the one that was let in."""
+        self._buckets.charge_named(_at(caller, address), caller.rate, requests)
 
     async def _shown(self, header: bytes) -> Caller:
         if header[:7].lower() != _BEARER:
@@ -172,6 +176,11 @@ class Door:
             raise RequestError(
                 403, "origin_refused", f"Pages of {origin!r} may not call; name it in access.cors.origins, or use keys."
             )
+
+
+def _at(caller: Caller, address: str) -> bytes:
+    """Return the name of the bucket that a caller has at an address."""
+    return caller.bucket_key + b"@" + address.encode()
 
 
 def _check_own_machine(headers: Headers) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import mmap
 import os
 import struct
@@ -55,24 +56,27 @@ class SharedBuckets:
         """Count a request into a numbered bucket; return 0 where it fits, else seconds until it may."""
         return self._take((number,), rate)
 
+    def charge_named(self, name: bytes, rate: Rate, requests: int) -> None:
+        """Count what turned out to be as much as so many requests more: later ones wait for it."""
+        if rate.per_second > 0 and requests > 0:
+            with self._locked():
+                self._moved(_slots_of(name), rate, requests=requests, most=math.inf)
+
     def take_named(self, name: bytes, rate: Rate) -> float:
         """Count a request into a named bucket; return 0 where it fits, else seconds until it may."""
-        digest = hashlib.blake2b(name, digest_size=8).digest()
-        first = int.from_bytes(digest[:4], "little") % _HASHED
-        second = int.from_bytes(digest[4:], "little") % _HASHED
-        return self._take((MAX_KEYS + first, MAX_KEYS + second), rate)
+        return self._take(_slots_of(name), rate)
 
     def _take(self, slots: tuple[int, ...], rate: Rate) -> float:
         if rate.per_second <= 0:
             return 0.0
         with self._locked():
-            return self._moved(slots, rate)
+            return self._moved(slots, rate, requests=1, most=rate.burst)
 
-    def _moved(self, slots: tuple[int, ...], rate: Rate) -> float:
+    def _moved(self, slots: tuple[int, ...], rate: Rate, *, requests: int, most: float) -> float:
         memory, now, share = self._memory, self._clock(), 1.0 / rate.per_second
         used = [max(_SLOT.unpack_from(memory, slot * _SLOT.size)[0], now) for slot in slots]
-        until = min(used) + share
-        ahead = until - now - rate.burst * share
+        until = min(used) + requests * share
+        ahead = until - now - most * share
         if ahead > 1e-9:
             return ahead
         for slot, before in zip(slots, used, strict=True):
@@ -88,6 +92,13 @@ class SharedBuckets:
         finally:
             if is_held:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
+def _slots_of(name: bytes) -> tuple[int, int]:
+    digest = hashlib.blake2b(name, digest_size=8).digest()
+    first = int.from_bytes(digest[:4], "little") % _HASHED
+    second = int.from_bytes(digest[4:], "little") % _HASHED
+    return MAX_KEYS + first, MAX_KEYS + second
 
 
 def _try_lock(file: int) -> bool:

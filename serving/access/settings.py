@@ -10,6 +10,7 @@ import msgspec
 
 from features.errors import ConfigError
 from serving.api.roles import Role
+from serving.api.schemas import EventType
 
 # Asymmetric only: a provider's public key must never do as the secret of an HMAC.
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -98,6 +99,23 @@ class CorsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 )
 
 
+class TrackerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a key of role tracker may send: it stands in the page's source, so anyone may send it.
+
+    Args:
+        max_rows: events in a request; every ten of them count as a request of the rate.
+        event_types: what browsers tell. A purchase, a refund or a message is for the shop's server to tell, which knows.
+    """
+
+    max_rows: int = 50
+    event_types: tuple[EventType, ...] = (
+        *("impression", "view", "view_section", "search", "favorite", "cart", "remove_from_cart", "checkout"),
+    )
+
+    def __post_init__(self) -> None:
+        _check_above_zero(self, "access.tracker", "max_rows")
+
+
 class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may call.
 
@@ -111,6 +129,7 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         metrics: whether /metrics asks for a key: `auto` does where calls do, except on a loopback address.
         oidc: tokens of an OpenID provider.
         cors: other sites' pages.
+        tracker: what a public key may send.
     """
 
     keys: str = ""
@@ -119,6 +138,7 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     metrics: Literal["auto", "open", "key"] = "auto"
     oidc: OidcSettings = OidcSettings()
     cors: CorsSettings = CorsSettings()
+    tracker: TrackerSettings = TrackerSettings()
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

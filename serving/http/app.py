@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import traceback
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -121,7 +121,10 @@ class ServiceApp:
         if call.roles and (call.path != _METRICS or self._door.metrics_ask_for_keys):
             caller = await self._door.caller_of(visit.headers, scope["query_string"])
             visit.caller, scope["roles"] = caller.name, caller.roles
-            self._door.check(caller, call.roles, address=(scope.get("client") or ("",))[0])
+            address = (scope.get("client") or ("",))[0]
+            self._door.check(caller, call.roles, address=address)
+            if caller.by_address:
+                scope["charge"] = partial(self._door.charge, caller, address=address)
         if call.lane is None:
             async with asyncio.timeout(self._deadline(call)):
                 return await call.handler(HttpRequest(scope, receive))

@@ -37,6 +37,7 @@ from serving.http.awaited import Awaited
 from serving.http.batching import MicroBatcher
 from serving.http.protocol import GuardedProtocol
 from serving.http.release_calls import change_release, served_release
+from serving.http.tracked import ROWS_A_REQUEST, tracked
 from serving.process.metrics import ServiceMetrics
 from serving.process.settings import ServeSettings
 
@@ -157,17 +158,31 @@ class Handlers:
 
     async def _events(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, await self._body(http, EventsRequest)
-        if self._keeper is None:
-            raise _still_starting()
-        answer = await beside(self._storage, self._keeper.ask((engine, request)))
-        if isinstance(answer, RequestError):
-            raise answer
+        charge, sent = http.scope.get("charge"), None
+        if charge is not None:
+            charge((len(request.events) - 1) // ROWS_A_REQUEST)
+            sent = tracked(request, self._settings.access.tracker)
+            request = sent.request
+        try:
+            answer = await self._keep(engine, request)
+        except RequestError as error:
+            if sent is None or error.code != "no_event_accepted":
+                raise
+            return to_json(sent.answer)  # that these customers were erased is not told
         self._awaited.acknowledged(request.events)
         if self.metrics is not None:
             self.metrics.count_events(
                 accepted=answer.accepted, duplicates=answer.duplicates, rejected=len(answer.rejected)
             )
-        return to_json(answer)
+        return to_json(answer if sent is None else sent.answer)
+
+    async def _keep(self, engine: Engine, request: EventsRequest) -> EventsAnswer:
+        if self._keeper is None:
+            raise _still_starting()
+        answer = await beside(self._storage, self._keeper.ask((engine, request)))
+        if isinstance(answer, RequestError):
+            raise answer
+        return answer
 
     async def _customers(self, http: HttpRequest) -> Response:
         engine, request = self._ready_engine, decode_query(http.query_params, CustomersRequest)
