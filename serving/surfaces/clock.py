@@ -11,6 +11,8 @@ if TYPE_CHECKING:  # the supervisor reads the time too, and nothing else of a re
     from serving.history.stored import UserEvents
 
 _DAY_US: Final = 86_400_000_000
+# A sender's clock may be off or in another zone; an instant further ahead than this is a wrong unit or a wrong year.
+MOST_AHEAD_US: Final = _DAY_US
 # A release whose data ended longer ago is one of old data, such as a public data set.
 REPLAY_AFTER_DAYS: Final = 90
 
