@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -17,12 +16,10 @@ from serving.api.decoding import explain
 from serving.api.errors import RequestError
 from serving.api.schemas import EventsAnswer, EventsRequest, NewEvent, RejectedEvent
 from serving.history.stored import to_microseconds
-from serving.live.store import MORE_COLUMNS, AddedEvents, LiveEvent, LiveStore, Verdict, content_id
+from serving.live.store import MORE_COLUMNS, AddedEvents, LiveEvent, LiveStateError, LiveStore, Verdict, content_id
 from serving.privacy.consents import ConsentWatch
 from serving.privacy.erasures import ErasureWatch
-
-# A clock may be off or in another zone; an instant further ahead than this is a wrong unit or a wrong year.
-_FUTURE: Final = dt.timedelta(days=1)
+from serving.surfaces.clock import MOST_AHEAD_US, wall_clock_us
 
 
 class Refused(ValueError):
@@ -49,14 +46,17 @@ def ingest(
         reads: whether the release's model was trained on an event type.
 
     Returns:
-        To each request its answer, or its error where not one of its rows could be kept.
-
-    Raises:
-        LiveStateError: the store cannot be reached; no row of any request was acknowledged.
+        To each request its answer, or its error where not one of its rows could be kept, or the store not be reached:
+        what requests of another release, kept beside these, were told stays true.
     """
     checked = [checked_rows(request.events) for request in requests]
-    with timings.timed("store_write"):
-        added = live.add_together([[event for _, event in good] for good, _ in checked], judge=Gate(erased, consents))
+    try:
+        with timings.timed("store_write"):
+            added = live.add_together(
+                [[event for _, event in good] for good, _ in checked], judge=Gate(erased, consents)
+            )
+    except LiveStateError as error:
+        return [error] * len(requests)
     _tell_lags([good for good, _ in checked])
     return [
         _answer(good, [*rejected, *_of_erased(good, one)], one, knows_item=knows_item, reads=reads)
@@ -128,18 +128,18 @@ class Gate:
 
 def checked_rows(rows: Sequence[Any]) -> tuple[list[tuple[int, LiveEvent]], list[RejectedEvent]]:
     """Return the rows that keep the contract, by number, and the others with their reasons."""
-    now = dt.datetime.now(dt.UTC)
+    latest_us = wall_clock_us() + MOST_AHEAD_US
     good: list[tuple[int, LiveEvent]] = []
     rejected: list[RejectedEvent] = []
     for row, content in enumerate(rows):
         try:
-            good.append((row, _checked(content, now=now)))
+            good.append((row, _checked(content, latest_us=latest_us)))
         except Refused as error:
             rejected.append(RejectedEvent(row=row, reason=str(error)))
     return good, rejected
 
 
-def _checked(content: Any, *, now: dt.datetime) -> LiveEvent:
+def _checked(content: Any, *, latest_us: int) -> LiveEvent:
     try:
         event = msgspec.convert(content, NewEvent)
     except msgspec.ValidationError as error:
@@ -148,9 +148,9 @@ def _checked(content: Any, *, now: dt.datetime) -> LiveEvent:
         raise Refused(f"item_id: expected one with event_type {event.event_type!r}, found none")
     if event.quantity == 0 and event.event_type in UNIT_EVENT_TYPES:
         raise Refused(f"quantity: expected at least 1 with event_type {event.event_type!r}, found 0")
-    if event.ts is not None and event.ts - now > _FUTURE:
-        raise Refused(f"ts: expected an instant that has passed, found {event.ts.isoformat()}")
     ts_us = 0 if event.ts is None else to_microseconds(event.ts)
+    if event.ts is not None and ts_us > latest_us:
+        raise Refused(f"ts: expected an instant that has passed, found {event.ts.isoformat()}")
     if event.ts is not None and ts_us <= 0:  # 0 stands for an instant that is not known
         raise Refused(f"ts: expected an instant after 1970, found {event.ts.isoformat()}")
     return LiveEvent(_id(event, ts_us), event.user_id, ts_us, event.event_type, event.item_id, _more(event))

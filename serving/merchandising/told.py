@@ -7,8 +7,7 @@ from serving.api.merchandising_schemas import StockAnswer, StockRequest
 from serving.history.stored import to_microseconds
 from serving.merchandising.stock import LiveStock, StockRow
 from serving.release.state import ReleaseState
-
-_FUTURE_US = 86_400_000_000  # a clock may be off or in another zone
+from serving.surfaces.clock import MOST_AHEAD_US
 
 
 def keep_stock(stock: LiveStock | None, request: StockRequest, state: ReleaseState, *, now_us: int) -> StockAnswer:
@@ -28,7 +27,7 @@ def keep_stock(stock: LiveStock | None, request: StockRequest, state: ReleaseSta
     rows = []
     for number, one in enumerate(request.items):
         at_us = now_us if one.at is None else to_microseconds(one.at)
-        if at_us > now_us + _FUTURE_US:
+        if at_us > now_us + MOST_AHEAD_US:
             where = f"items[{number}].at"
             raise RequestError(422, "invalid_request", f"{where}: expected an instant that has passed, found {one.at}.")
         rows.append(StockRow(one.item_id, one.stock, one.region or "", at_us))

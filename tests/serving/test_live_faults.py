@@ -21,6 +21,7 @@ import redis
 from serving.api.errors import RequestError
 from serving.api.schemas import ConsentRequest, EventsRequest
 from serving.engine import Engine
+from serving.engines import add_events_routed
 from serving.live.opening import open_live
 from serving.live.settings import LiveSettings
 from serving.live.store import LiveEvent, LiveStore, Verdict
@@ -79,6 +80,22 @@ def test_add_when_another_holds_the_lock_then_busy_and_recommendations_go_on(
     other.execute("ROLLBACK")
     assert engine.add_events(EventsRequest(events=(view("u", "item-5"),))).accepted == 1
     live.close()
+
+
+def test_add_when_one_of_two_releases_cannot_write_then_the_other_ones_events_are_acknowledged(
+    tiny_state: ReleaseState, tiny: TinyRelease, tmp_path: Path
+) -> None:
+    before, after = (
+        engine_with(opened(file=str(tmp_path / name), busy_seconds=0.05), tiny_state, tiny, tmp_path)
+        for name in ("before", "after")
+    )
+    other = sqlite3.connect(tmp_path / "after", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    questions = [(engine, EventsRequest(events=(view("u", "item-4"),))) for engine in (before, after, after)]
+    first, *others = add_events_routed(questions)
+    assert getattr(first, "accepted", 0) == 1
+    assert [getattr(one, "code", "") for one in others] == ["live_state_busy"] * 2
+    other.close()
 
 
 @pytest.fixture(params=["file size limit", "small disk"])
