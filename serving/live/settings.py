@@ -28,11 +28,12 @@ class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             a Redis server has a setting of its own (appendfsync).
         max_events: the most live events kept a user; the oldest go first.
         max_age_days: older events are no longer read, and deleted in passing.
-        log_days: how long an event waits for `footfall live export` before it is dropped from the log.
+        log_days: how long an event waits, from its receipt on, for `footfall live export` before it leaves the log.
         logged_only: event types that are kept for the next feature build and that no answer reads.
         busy_seconds: how long a write waits for other writers, or for Redis, before it is answered with 503.
         timeout_ms: how long a read of Redis may take; a recommendation goes on without it then.
-        cached_users: how many users' live events a worker keeps in memory, to read again only what changed. Of SQLite.
+        cached_users: how many users' live events each reading thread keeps in memory, to read again only what changed; a
+            worker has up to six of them. Of SQLite.
     """
 
     url: str = ""
