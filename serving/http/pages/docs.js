@@ -1,6 +1,6 @@
 /** The API as its own document describes it, with a form for each call. */
 
-import {askForKey, keyHeaders} from "./page.js";
+import {askForKey, element, keyHeaders, soft} from "./page.js";
 
 const EXAMPLES = {
   RecommendRequest: {user_id: "", surface: "for_you", k: 5, explain: true},
@@ -10,16 +10,7 @@ const EXAMPLES = {
 };
 const nameOf = (ref) => ref.split("/").pop();
 
-function element(tag, text, kind) {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  if (kind) made.className = kind;
-  return made;
-}
-
-function link(name) {
-  return Object.assign(element("a", name), {href: `#type-${name}`});
-}
+const link = (name) => element("a", {href: `#type-${name}`}, name);
 
 /** What a value may be, as words and links: `list of Event`, `integer 1 .. 1000`. */
 function kind(schema) {
@@ -34,53 +25,42 @@ function kind(schema) {
 }
 
 function typeTable(name, schema) {
-  const card = element("details", undefined, "card");
-  card.id = `type-${name}`;
-  card.append(element("summary", name), element("p", schema.description || "", "soft"));
-  const table = element("table");
-  for (const [field, value] of Object.entries(schema.properties || {})) {
-    const line = element("tr"), cell = element("td");
-    cell.append(...kind(value));
+  const lines = Object.entries(schema.properties || {}).map(([field, value]) => {
     const needed = (schema.required || []).includes(field);
     const note = [needed ? "required" : "", value.default !== undefined && value.default !== null ? `default ${JSON.stringify(value.default)}` : "", value.description || ""];
-    line.append(element("td", field), cell, element("td", note.filter(Boolean).join("; "), "soft"));
-    table.append(line);
-  }
-  card.append(table);
-  return card;
+    return element("tr", {}, element("td", {}, field), element("td", {}, kind(value)), element("td", {class: "soft"}, note.filter(Boolean).join("; ")));
+  });
+  return element("details", {class: "card", id: `type-${name}`},
+    element("summary", {}, name), element("p", {class: "soft"}, schema.description || ""), element("table", {}, lines));
 }
 
 function tryIt(method, path, request, parameters) {
-  const box = element("form"), line = element("p", undefined, "row");
-  const id = path.includes("{user_id}") ? Object.assign(element("input"), {type: "text", placeholder: "user_id"}) : null;
-  const asked = parameters.filter((one) => one.in === "query").map((one) => Object.assign(element("input"), {type: "text", placeholder: one.name, name: one.name}));
-  const body = request ? Object.assign(element("textarea"), {value: JSON.stringify(EXAMPLES[request] || {}, null, 2)}) : null;
+  const input = (name) => element("input", {type: "text", placeholder: name, name});
+  const id = path.includes("{user_id}") ? input("user_id") : null;
+  const asked = parameters.filter((one) => one.in === "query").map((one) => input(one.name));
+  const body = request ? element("textarea", {}, JSON.stringify(EXAMPLES[request] || {}, null, 2)) : null;
   const out = element("pre");
-  if (id) line.append(id);
-  line.append(...asked);
-  line.append(element("button", "Send"));
-  box.append(...(body ? [body] : []), line, out);
-  box.onsubmit = async (event) => {
+  return element("form", {onsubmit: send}, body, element("p", {class: "row"}, id, asked, element("button", {}, "Send")), out);
+
+  async function send(event) {
     event.preventDefault();
     const query = new URLSearchParams(asked.filter((one) => one.value).map((one) => [one.name, one.value])).toString();
     const target = path.replace("{user_id}", encodeURIComponent(id ? id.value : "")) + (query ? `?${query}` : "");
-    const send = () => fetch(target, {method: method.toUpperCase(), headers: keyHeaders(), body: body ? body.value : undefined});
-    let answer = await send();
-    if (answer.status === 401 && await askForKey()) answer = await send();
+    const ask = () => fetch(target, {method: method.toUpperCase(), headers: keyHeaders(), body: body ? body.value : undefined});
+    let answer = await ask();
+    if (answer.status === 401 && await askForKey()) answer = await ask();
     out.textContent = `${answer.status}\n${JSON.stringify(await answer.json(), null, 2)}`;
-  };
-  return box;
+  }
 }
 
 function call(path, method, operation) {
-  const card = element("details", undefined, "card"), head = element("summary");
-  head.append(element("span", method.toUpperCase(), "method"), element("code", path), element("span", ` ${operation.summary}`, "soft"));
   const schemaOf = (part) => part && nameOf(part.content["application/json"].schema.$ref);
-  const request = schemaOf(operation.requestBody), types = element("p", undefined, "soft");
-  if (request) types.append("takes ", link(request), ", ");
-  types.append("answers ", link(schemaOf(operation.responses["200"])), "; errors ", Object.keys(operation.responses).slice(1).join(", "), " answer ", link("ErrorAnswer"));
-  card.append(head, types, tryIt(method, path, request, operation.parameters || []));
-  return card;
+  const request = schemaOf(operation.requestBody), errors = Object.keys(operation.responses).slice(1).join(", ");
+  return element("details", {class: "card"},
+    element("summary", {}, element("span", {class: "method"}, method.toUpperCase()), element("code", {}, path), soft(` ${operation.summary}`)),
+    element("p", {class: "soft"}, request ? ["takes ", link(request), ", "] : null,
+      "answers ", link(schemaOf(operation.responses["200"])), `; errors ${errors} answer `, link("ErrorAnswer")),
+    tryIt(method, path, request, operation.parameters || []));
 }
 
 fetch("/openapi.json").then((answer) => answer.json()).then((spec) => {
