@@ -6,7 +6,10 @@ import importlib.util
 import json
 import os
 import shutil
+import ssl
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -15,7 +18,7 @@ import pytest
 from serving.outbox.signing import Signer, new_secret
 from serving.process.settings import ServeSettings
 from tests.conftest import require
-from tests.serving.server_process import ROOT, Server
+from tests.serving.server_process import ROOT, Server, free_port
 
 pytestmark = pytest.mark.xdist_group("server")
 EXAMPLES = ROOT / "docs/examples"
@@ -64,3 +67,54 @@ def test_webhook_settings_when_read_then_they_are_as_the_example_says(tmp_path: 
         ("crm", False),
         ("purchasing", True),
     ]
+
+
+def test_nginx_when_asked_for_another_name_then_nothing_comes_back(server: Server, tmp_path: Path) -> None:
+    """`Host: localhost` from outside would else pass for a call from the machine itself."""
+    require(shutil.which("nginx"), "no nginx on PATH")
+    require(shutil.which("openssl"), "no openssl on PATH")
+    tls, plain = free_port(), free_port()
+    key, certificate, pid = (tmp_path / name for name in ("key.pem", "certificate.pem", "pid"))
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    names = ["-subj", "/CN=footfall.example", "-addext", "subjectAltName=DNS:footfall.example"]
+    subprocess.run([*make, "-keyout", key, "-out", certificate, *names], check=True, capture_output=True)
+    text = (EXAMPLES / "nginx.conf").read_text()
+    for ours, here in {
+        "/etc/ssl/private/footfall.example.key": str(key),
+        "/etc/ssl/footfall.example.pem": str(certificate),
+        "/var/log/nginx": str(tmp_path),
+        "127.0.0.1:3000": httpx.URL(server.url).netloc.decode(),
+        "listen 443": f"listen 127.0.0.1:{tls}",
+        "listen 80": f"listen 127.0.0.1:{plain}",
+    }.items():
+        assert ours in text
+        text = text.replace(ours, here)
+    paths = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    whole = f"daemon off; master_process off; pid {pid}; error_log {tmp_path}/errors;\nevents {{}}\nhttp {{\n{paths}{text}\n}}\n"
+    (tmp_path / "nginx.conf").write_text(whole)
+    process = subprocess.Popen(["nginx", "-c", tmp_path / "nginx.conf", "-p", tmp_path], stderr=subprocess.DEVNULL)
+    try:
+        until(pid.exists, process)
+        context = ssl.create_default_context(cafile=str(certificate))
+        with httpx.Client(verify=context, trust_env=False) as client:
+            at, sni = f"https://127.0.0.1:{tls}/healthz", {"sni_hostname": "footfall.example"}
+            assert client.get(at, headers={"host": "footfall.example"}, extensions=sni).status_code == 200
+            with pytest.raises(httpx.RemoteProtocolError):
+                client.get(at, headers={"host": "localhost"}, extensions=sni)
+            with pytest.raises(httpx.RemoteProtocolError):
+                client.get(f"http://127.0.0.1:{plain}/", headers={"host": "localhost"})
+            with pytest.raises(httpx.ConnectError):  # by its address, without a name
+                client.get(at)
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def until(is_so: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
