@@ -13,6 +13,7 @@ from features.repeats.blend import ForYouBlend
 from serving.engine import Engine
 from serving.process.settings import ServeSettings
 from serving.release.state import ReleaseState
+from tests.browser import Page, browsing
 from tests.serving.asking import engine_over
 from tests.serving.server_process import Server, free_port
 from tests.serving.tiny_release import TinyRelease, build
@@ -56,9 +57,19 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
 @pytest.fixture(scope="session")
 def server(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
-    """One server for all tests over HTTP that only add to it."""
-    tiny = build(tmp_path_factory.mktemp("served") / "store", blend=ForYouBlend.plain())
-    return start_server(tiny.store.root, limits={"max_body_bytes": 100_000}).wait_until_ready()
+    """One server for all tests over HTTP that only add to it; it holds a second release, with other vectors."""
+    root = tmp_path_factory.mktemp("served") / "store"
+    other = build(root, seed=1, kinds=("retrieval", "customers"), blend=ForYouBlend.plain())
+    build(root, blend=ForYouBlend.plain())
+    releases = {"also": [other.release.release_id]}
+    return start_server(root, limits={"max_body_bytes": 100_000}, releases=releases).wait_until_ready()
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """One browser for all tests of pages."""
+    with browsing(chromium, tmp_path_factory.mktemp("chromium")) as page:
+        yield page
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.browser import Page, browsing
+from tests.browser import Page
 from tests.serving.server_process import ROOT, Server
 
 pytestmark = pytest.mark.xdist_group("server")
@@ -24,16 +22,10 @@ SHOP = """<!doctype html><title>Shop</title><body data-footfall-view="item-5">
 AGREED = "localStorage.getItem('footfall')"
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browsing(chromium, tmp_path_factory.mktemp("chromium")) as page:
-        page.size(1000, 700)
-        yield page
-
-
 @pytest.fixture
 def shop(browser: Page, server: Server) -> Page:
     """A page of the shop, whose script comes from the service."""
+    browser.size(1000, 700)
     browser.stand_in(f"{server.url}/shop", SHOP)
     browser.open(f"{server.url}/shop")
     browser.js("footfall.consent(false)")
