@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.soak import World, parts_of, soak, workers_of
+from benchmarks.soak import soak
+from benchmarks.soak_world import World, parts_of, workers_of
 from features.files import write_json
 from features.release import PartKind, Release, ReleaseStore
 from features.repeats.blend import ForYouBlend
@@ -85,10 +86,8 @@ def test_soak_when_releases_change_and_a_worker_dies_then_no_customer_sees_it(sh
         num_clients=8,
     )
     seen = asyncio.run(soak(world, seconds=6, swaps=3, kills=1))
-    assert seen.num_5xx == 0, seen.statuses
-    assert not seen.broken
-    assert seen.went_back == 0
-    assert seen.lost == 0 < len(seen.acknowledged)
+    assert not seen.problems(slope=1e6), (seen.statuses, seen.broken)
+    assert (len(seen.acknowledged) > 0, len(seen.rollback_s)) == (True, 1)
     assert (len(seen.swaps), seen.kills) == (3, 1)
     assert len(world.order) == 4
 
