@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +16,10 @@ from features.sequences import Sequences
 from features.vocabulary import FIRST, Vocabulary
 from serving.history.stored import to_instant
 
-NUM_CUSTOMERS: Final = 200
+NUM_CUSTOMERS: Final = 20_000  # that the release knows
 LIVE_EVENTS: Final = 5
+_NUM_SESSIONS: Final = 200
+_MOST_AT_ONCE: Final = 200  # customers whose live events are sent together
 _EVENTS: Final = 50
 _NAMES: Final = {code: name for name, code in EVENT_TYPE_CODES.items()}
 
@@ -33,9 +36,11 @@ class Bodies:
         assert part is not None
         self._sequences = Sequences.load(part.path(f"{HISTORIES}/offsets.npy").parent)
         self._items = Vocabulary.load(part.path(HISTORY_VOCABULARY))
-        long = np.flatnonzero(self._sequences.lengths >= _EVENTS)
-        self._rows = np.random.default_rng(0).permutation(long)[:NUM_CUSTOMERS]
-        self.user_ids = [str(id_) for id_ in Vocabulary.load(part.path(USERS)).ids[self._rows]]
+        long = np.random.default_rng(0).permutation(np.flatnonzero(self._sequences.lengths >= _EVENTS))
+        self._rows = long[:_NUM_SESSIONS]
+        ids = [str(id_) for id_ in Vocabulary.load(part.path(USERS)).ids[long]]
+        #: Customers who did something since the release was made, and as many who did not.
+        self.active, self.quiet = ids[::2], ids[1::2]
 
     @property
     def sizes(self) -> str:
@@ -47,19 +52,27 @@ class Bodies:
         """Return requests that carry a session's last 50 events."""
         return [msgspec.json.encode({"events": self._last_events(row), "k": k}) for row in self._rows]
 
-    def by_id(self, *, k: int) -> list[bytes]:
-        """Return requests that name the customer and leave out what they have seen."""
-        return [msgspec.json.encode({"user_id": id_, "k": k, "exclude_seen": True}) for id_ in self.user_ids]
+    def by_id(self, *, k: int, is_live: bool) -> list[bytes]:
+        """Return requests that name a customer alone.
 
-    def live_events(self) -> bytes:
-        """Return a few events of each customer, as they are sent to the service."""
-        picked = np.random.default_rng(1).integers(0, len(self._items.ids), (len(self._rows), LIVE_EVENTS))
-        events = [
-            {"user_id": user_id, "event_type": "view", "item_id": str(self._items.ids[item])}
-            for user_id, items in zip(self.user_ids, picked, strict=True)
-            for item in items
-        ]
-        return msgspec.json.encode({"events": events})
+        Args:
+            k: how many items.
+            is_live: of customers with live events, whose seen items are left out; else of customers without, who see all.
+        """
+        ids = self.active if is_live else self.quiet
+        return [msgspec.json.encode({"user_id": id_, "k": k, "exclude_seen": is_live}) for id_ in ids]
+
+    def live_events(self) -> Iterator[tuple[int, bytes]]:
+        """Yield a few events of each active customer, as they are sent to the service, and how many they are."""
+        picked = np.random.default_rng(1).integers(0, len(self._items.ids), (len(self.active), LIVE_EVENTS))
+        for at in range(0, len(self.active), _MOST_AT_ONCE):
+            some = slice(at, at + _MOST_AT_ONCE)
+            events = [
+                {"user_id": user_id, "event_type": "view", "item_id": str(self._items.ids[item])}
+                for user_id, items in zip(self.active[some], picked[some], strict=True)
+                for item in items
+            ]
+            yield len(events), msgspec.json.encode({"events": events})
 
     def _last_events(self, row: int) -> list[dict[str, Any]]:
         stop = self._sequences.offsets[row + 1]

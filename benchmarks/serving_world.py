@@ -17,6 +17,8 @@ from features import columns as c
 from features.catalog import ItemCatalog
 from features.columns import EVENT_TYPE_CODES, ITEM_EVENT_TYPES
 from features.release import PartKind, ReleaseStore, layout, write_part
+from features.repeats.blend import ForYouBlend
+from features.repeats.repurchase import RepurchaseModel
 from features.sequences import Sequences
 from features.sources.synthetic.frames import events_table, items_table
 from features.sources.synthetic.settings import SHOP, Size
@@ -95,8 +97,19 @@ def learn_towers(shop: SmallShop, work: Path, *, num_steps: int) -> Towers:
     return learn(lesson, config, work, num_steps=num_steps).towers
 
 
-def write_release(shop: SmallShop, towers: Towers, root: Path) -> ReleaseStore:
-    """Write the retrieval part as training does, customers with their histories, and make the release current."""
+def write_release(
+    shop: SmallShop, towers: Towers, root: Path, *, num_customers: int | None = None, habits: bool = False
+) -> ReleaseStore:
+    """Write the retrieval part as training does, customers with their histories, and make the release current.
+
+    Args:
+        shop: what was learned from.
+        towers: that learned.
+        root: of the store.
+        num_customers: how many customers the release knows; each history stands under several ids where these are more
+            than the shop's own, and under the shop's own ids where left out.
+        habits: whether the part holds what customers buy again, so that ``for_you`` is blended, as training writes it.
+    """
     store, as_of_us = ReleaseStore(root=root), int(shop.sequences.ts.max()) + 1
     candidates = np.flatnonzero(shop.catalog.available)
     with write_part(store.root, "retrieval", data_fingerprint="benchmark") as draft:
@@ -118,11 +131,20 @@ def write_release(shop: SmallShop, towers: Towers, root: Path) -> ReleaseStore:
             num_price_bands=_NUM_PRICE_BANDS,
             as_of_us=as_of_us,
         )
+        if habits:
+            RepurchaseModel.fit(shop.sequences, shop.catalog, as_of_us=as_of_us).save(
+                draft.directory / layout.REPURCHASE
+            )
+            ForYouBlend.plain().save(draft.directory / layout.BLEND)  # its weights do not change what it costs
+    users, histories = shop.users, shop.sequences
+    if num_customers is not None:
+        users = Vocabulary.from_ids(np.array([f"c{number:07d}" for number in range(num_customers)], object))
+        histories = shop.sequences.take(np.arange(num_customers) % len(shop.users.ids))
     with write_part(store.root, "customers", data_fingerprint="benchmark") as draft:
-        pd.DataFrame({c.USER_ID: shop.users.ids}).to_parquet(draft.directory / layout.CUSTOMERS, index=False)
-        shop.users.save(draft.directory / layout.USERS)
+        pd.DataFrame({c.USER_ID: users.ids}).to_parquet(draft.directory / layout.CUSTOMERS, index=False)
+        users.save(draft.directory / layout.USERS)
         shop.vocabulary.save(draft.directory / layout.HISTORY_VOCABULARY)
-        shop.sequences.save(draft.directory / layout.HISTORIES)
+        histories.save(draft.directory / layout.HISTORIES)
     kinds: tuple[PartKind, ...] = ("retrieval", "customers")
     parts = {kind: part for kind in kinds if (part := store.latest_part(kind)) is not None}
     release = store.create(parts)
