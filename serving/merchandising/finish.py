@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -19,6 +19,7 @@ from serving.surfaces.question import Drawn, Ints, Question, Ranked
 
 Flags = npt.NDArray[np.bool_]
 _NOT_DRAWN: Final = -1
+_DEEPER: Final = 4
 
 
 class Finisher:
@@ -41,7 +42,7 @@ class Finisher:
         return self._explained(question, ranked) if request.explain else ranked
 
     def arranged(
-        self, question: Question, plan: Plan, ranked: Ranked, *, left_out: Ints, deeper: Callable[[], Ranked] | None
+        self, question: Question, plan: Plan, ranked: Ranked, *, left_out: Ints, deeper: Iterator[Ranked]
     ) -> Ranked:
         """Return a list as a plan wants it.
 
@@ -50,21 +51,22 @@ class Finisher:
             plan: what holds.
             ranked: by the surface, as deep as the plan needs.
             left_out: codes that were seen or bought too lately.
-            deeper: ranks more, where there is more.
+            deeper: the same, each ranked deeper, as long as there is more.
         """
         barred = _barred(question, left_out)
-        found = self._made(question, plan, _without(kept(ranked, plan), left_out), barred)
-        if len(found) < plan.k and deeper is not None:
-            found = self._made(question, plan, _without(kept(deeper(), plan), left_out), barred)
+        found, is_whole = self._made(question, plan, _without(kept(ranked, plan), left_out), barred)
+        while not is_whole and (more := next(deeper, None)) is not None:
+            found, is_whole = self._made(question, plan, _without(kept(more, plan), left_out), barred)
         if len(found) < plan.k and question.request.surface in FILLED:
             found = self._filled(replace(question, left_out=left_out), plan, found)
         return self._explained(question, found) if question.explain else found
 
-    def _made(self, question: Question, plan: Plan, ranked: Ranked, barred: frozenset[int]) -> Ranked:
+    def _made(self, question: Question, plan: Plan, ranked: Ranked, barred: frozenset[int]) -> tuple[Ranked, bool]:
+        """Return a list, and whether a deeper ranking would add nothing to it."""
         state = self._state
         pins = pins_in_force(plan, barred=barred, available=self._available, allowed=question.allowed)
         if not pins and not plan.reorders:
-            return first(ranked, plan.k)
+            return first(ranked, plan.k), len(ranked) >= plan.most
         own = {pin.code for pin in pins.values()}
         if own:
             keep = [row for row, code in enumerate(ranked.codes.tolist()) if code not in own]
@@ -75,10 +77,12 @@ class Finisher:
             ranked, plan, vectors=state.index.vectors, created_us=state.catalog.created_at_us, now_us=question.now_us
         )  # fmt: skip
         if plan.explore is not None:
-            return self._drawn(plan, pool, pinned, pins, explain=question.explain)
+            found = self._drawn(plan, pool, pinned, pins, explain=question.explain)
+            return found, len(found) >= plan.most
         rows = placed(ranked.codes[pool.order].tolist(), pins, plan.limits, k=plan.k)
-        return self._listed(plan, pool, pinned, pins, [row if row < 0 else int(pool.order[row]) for row in rows],
-                            explain=question.explain)  # fmt: skip
+        found = self._listed(plan, pool, pinned, pins, [row if row < 0 else int(pool.order[row]) for row in rows],
+                             explain=question.explain)  # fmt: skip
+        return found, len(found) >= plan.most and not _moved_up(rows, pins)
 
     def _drawn(self, plan: Plan, pool: Pool, pinned: Ranked, pins: dict[int, Place], *, explain: bool) -> Ranked:
         """Return a list whose places, those of pins aside, are drawn from the first candidates, which keep to the caps."""
@@ -123,9 +127,14 @@ class Finisher:
             allowed = question.allowed
             shown = plan.shown.codes if allowed is None else allowed[plan.shown.mask[allowed]]
             question = replace(question, allowed=shown)
-        more = fallback(self._state, question, num=plan.k + len(found) + 4 * plan.k * bool(plan.limits))
-        more = taken(more, np.flatnonzero(~np.isin(more.codes, found.codes)).tolist())
-        rows = _behind(found.codes, more.codes.tolist(), plan)
+        num, rows, more = plan.k + len(found) + 4 * plan.k * bool(plan.limits), list[int](), found
+        while len(found) + len(rows) < plan.most:
+            ranked = fallback(self._state, question, num=num)
+            more = taken(ranked, np.flatnonzero(~np.isin(ranked.codes, found.codes)).tolist())
+            rows = _behind(found.codes, more.codes.tolist(), plan)
+            if len(ranked) < num:
+                break
+            num *= _DEEPER
         if not rows:
             return found
         filled = found.then(taken(more, rows), k=plan.k)
@@ -139,6 +148,11 @@ class Finisher:
 
     def _explained(self, question: Question, found: Ranked) -> Ranked:
         return replace(found, because=because_of(self._state, question, found))
+
+
+def _moved_up(rows: list[int], pins: dict[int, Place]) -> bool:
+    """Whether a pinned item stands where no candidate was left to stand."""
+    return any(row < 0 and (place not in pins or pins[place].code != -1 - row) for place, row in enumerate(rows))
 
 
 def _barred(question: Question, left_out: Ints) -> frozenset[int]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -35,7 +34,8 @@ _MOST_PLANS: Final = 32  # each may hold a number for each item
 _MOST_COMPILED: Final = 32
 _DEEPER: Final = 4
 _NO_RULES: Final = RuleSet()
-K, V = TypeVar("K"), TypeVar("V")
+K = TypeVar("K")
+V = TypeVar("V")
 Planned = tuple[Plan, Ints]  # what holds, and the codes that are left out for this user
 
 
@@ -253,12 +253,18 @@ class Merchandiser:
 
     def _arranged(self, question: Question, deep: Question, planned: Planned, ranked: Ranked) -> Ranked:
         plan, left_out = planned
-        again = partial(self._again, question, planned) if len(ranked) >= deep.request.k else None
-        return self.finisher.arranged(question, plan, ranked, left_out=left_out, deeper=again)
+        return self.finisher.arranged(
+            question, plan, ranked, left_out=left_out, deeper=self._again(question, deep, planned, ranked)
+        )
 
-    def _again(self, question: Question, planned: Planned) -> Ranked:
-        """Ask once more, deeper, for the items that are left alone."""
-        return answer(self._state, [self._deeper(question, planned, factor=_DEEPER)])[0]
+    def _again(self, question: Question, deep: Question, planned: Planned, ranked: Ranked) -> Iterator[Ranked]:
+        """Ask again, each time deeper, for the items that are left alone, until there are no more."""
+        factor = 1
+        while len(ranked) >= deep.request.k:
+            factor *= _DEEPER
+            deep = self._deeper(question, planned, factor=factor)
+            ranked = answer(self._state, [deep])[0]
+            yield ranked
 
 
 def _newest(kept: dict[K, V], most: int) -> dict[K, V]:

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features.vocabulary import FIRST
 from serving.experiments.explore import Explore
 from serving.merchandising.compiled import CompiledRule
 from serving.merchandising.rules import Boost, Cap, Diversity, Filter, Freshness, Pin
@@ -115,6 +116,13 @@ class Plan:
         """Whether the order may change, so that more must be ranked than is asked for."""
         return bool(self.moves or self.diversity or self.limits or self.explore)
 
+    @cached_property
+    def most(self) -> int:
+        """How long a list may get under the caps at all: a brand that one may stand of adds one, however deep one looks."""
+        codes = slice(FIRST, None) if self.shown is None else self.shown.codes
+        whole = [limit for limit in self.limits if not limit.first or limit.first >= self.k]
+        return min([self.k, *(_most(limit.groups[codes], limit.most) + len(self.pins) for limit in whole)])
+
     def depth(self, pool: int) -> int:
         """Return how many items a surface must rank."""
         wanted = max(pool, 2 * self.k) if self.reorders else self.k
@@ -164,6 +172,10 @@ def recent_days(rules: tuple[CompiledRule, ...]) -> tuple[int, int]:
     filters = [one.rule.effect for one in rules if isinstance(one.rule.effect, Filter)]
     seen = max((one.not_seen_days for one in filters), default=0)
     return seen, max((one.not_purchased_days for one in filters), default=0)
+
+
+def _most(groups: Ints, most: int) -> int:
+    return int((groups < 0).sum() + np.minimum(np.bincount(groups[groups >= 0]), most).sum())
 
 
 def _diversity(rules: tuple[CompiledRule, ...], asked: float | None) -> tuple[float, str]:

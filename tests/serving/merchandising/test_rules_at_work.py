@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from features.surfaces import DAY_US
 from features.vocabulary import FIRST
-from serving.api.schemas import Filters, RecommendAnswer, RuleTouch
+from serving.api.schemas import Filters, RecommendAnswer, RuleTouch, Surface
 from serving.engine import Engine
 from serving.merchandising.house import Merchandising
 from serving.merchandising.rules import (
@@ -44,10 +45,10 @@ ITEMS = tuple(f"item-{number}" for number in range(0, 200, 9))
 class Shop:
     """An engine whose rules and stock a test changes."""
 
-    def __init__(self, state: ReleaseState, tiny: TinyRelease, directory: Path) -> None:
+    def __init__(self, state: ReleaseState, tiny: TinyRelease, directory: Path, *, pool: int = 1000) -> None:
         self.rules = RuleSet()
         self.stock = LiveStock(directory / "stock.jsonl")
-        house = Merchandising(rules=lambda: self.rules, stock=self.stock, pool=1000)
+        house = Merchandising(rules=lambda: self.rules, stock=self.stock, pool=pool)
         self.engine: Engine = engine_over(state, tiny, directory, merchandising=house)
 
     def sell_by(self, *effects: Effect, when: When | None = None) -> None:
@@ -102,6 +103,49 @@ def test_recommend_under_any_rules_then_it_is_as_applied_one_by_one(
     shop.tell(**{item.replace("-", "_"): 0 for item in out})
     answer = ask(shop.engine, user_id=f"user-{user}", k=k, explain=True)
     assert ids(answer) == shown(tiny, ranking, shop.rules.rules, k=k, out=out), (user, k, chosen, out)
+
+
+# What boosts and diversity come to depends on how many items are ranked; what may stand at which place does not.
+places_only = effects.filter(lambda effect: not isinstance(effect, Boost | Freshness | Diversity))
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    user=st.integers(0, 27),
+    k=st.sampled_from([7, 20, 60]),
+    pool=st.integers(10, 20),
+    chosen=st.lists(places_only, min_size=1, max_size=6),
+    out=st.sets(st.sampled_from(ITEMS), max_size=5),
+)
+def test_recommend_when_few_items_are_ranked_at_first_then_the_same_may_stand(
+    shop: Shop, tiny: TinyRelease, *, user: int, k: int, pool: int, chosen: list[Effect], out: set[str]
+) -> None:
+    shop.sell_by()
+    shop.tell(**{item.replace("-", "_"): 1 for item in ITEMS})
+    ranking = ids(ask(shop.engine, user_id=f"user-{user}", k=1000))
+    shop.sell_by(*chosen)
+    shop.tell(**{item.replace("-", "_"): 0 for item in out})
+    shop.engine.merchandiser._pool = pool
+    answer = ask(shop.engine, user_id=f"user-{user}", k=k)
+    assert set(ids(answer)) == set(shown(tiny, ranking, shop.rules.rules, k=k, out=out)), (user, k, pool, chosen, out)
+
+
+@pytest.mark.parametrize("surface", ["for_you", "trending"])
+def test_recommend_when_nearly_all_items_are_of_one_brand_then_a_cap_leaves_a_full_list(
+    tiny: TinyRelease, tiny_state: ReleaseState, tmp_path: Path, surface: Surface
+) -> None:
+    """Twenty of 200 items are of a brand of their own, the others of one."""
+    brand = tiny.catalog.brand.copy()
+    brand[FIRST:] = "large"
+    rare = np.random.default_rng(0).choice(np.flatnonzero(tiny.catalog.available[FIRST:]) + FIRST, 20, replace=False)
+    brand[rare] = [f"small-{number}" for number in range(20)]
+    state = replace(tiny_state, catalog=replace(tiny.catalog, brand=brand))
+    shop = Shop(state, tiny, tmp_path, pool=10)
+    shop.sell_by(Cap(of="brand", most=1))
+    for user in range(0, 28, 4):
+        found = tiny.vocabulary.encode(ids(ask(shop.engine, user_id=f"user-{user}", surface=surface, k=20)))
+        assert len(set(brand[found])) == 20
+        assert len(ask(shop.engine, user_id=f"user-{user}", surface=surface, k=60).items) == 21
 
 
 def test_recommend_when_a_pinned_item_is_banned_filtered_or_out_of_stock_then_it_is_not_shown(
