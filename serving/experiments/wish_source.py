@@ -100,8 +100,10 @@ class WishSource:
         """
         seen = _signatures(self._files.paths() if not self._seen else [path for path, _ in self._seen])
         if not self._digest or seen != self._seen:
+            paths = self._files.paths()
+            before = _signatures(paths)  # first: what is written while the files are read is read the next time
             self._digest = self._files.digest()
-            self._seen = _signatures(self._files.paths())
+            self._seen = before if self._files.paths() == paths else ()
         return Wanted(name=self._digest, digest=self._digest, followed=self._digest)
 
     def also(self, names: Iterable[str]) -> tuple[Wanted, ...]:  # noqa: ARG002 - as the protocol has it
