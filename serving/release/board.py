@@ -79,6 +79,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         swaps: how often the serving content changed since the start.
         refused: how often a content was refused since the start.
         asked: number of the operator's request that has been seen.
+        overtaken: number of the last request that was never served, as something was promoted at the same time.
         followed: name of what is promoted.
         held: whether an operator's choice is served in its place.
         trouble: why what is followed cannot be read now, empty where it can.
@@ -96,6 +97,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     swaps: int = 0
     refused: int = 0
     asked: int = 0
+    overtaken: int = 0
     followed: str = ""
     held: bool = False
     trouble: str = ""

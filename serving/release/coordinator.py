@@ -59,7 +59,7 @@ class Coordinator:
         self._last_number = 0
         self._wanted: Wanted | None = None
         self._begun = self._due = 0.0
-        self._named = ""
+        self._named, self._overtaken = "", 0
         self._at_begin: frozenset[int] = frozenset()
         self._deaths, self._retries = Deaths(topic), Retries(retry_seconds)
         self._turned: Plan | None = None  # the word says so already, the plan not yet
@@ -119,6 +119,7 @@ class Coordinator:
     def _look(self) -> Wanted | None:
         try:
             wanted, trouble = self._source.wanted(), ""
+            self._overtaken = max(self._overtaken, wanted.overtaken)
         except FootfallError as error:
             wanted, trouble = None, str(error)
         if trouble and trouble != self.plan.trouble:
@@ -131,6 +132,8 @@ class Coordinator:
         """Write down what is followed; last, so that whoever reads that a request was seen sees what came of it too."""
         held, asked = wanted.name != wanted.followed, max(wanted.asked, self.plan.asked)
         seen = replace(self.plan, asked=asked, followed=wanted.followed, held=held)
+        if self._overtaken > asked:
+            seen = replace(seen, asked=self._overtaken, overtaken=self._overtaken)
         if seen != self.plan:
             self._write(seen)
 

@@ -51,9 +51,14 @@ class ReleaseDesk:
         """Return whether a request took effect, or gave way to a later one.
 
         Raises:
-            RequestError: it was refused; the message says why.
+            RequestError: it was refused, or something was promoted at the same time; the message says so.
         """
         plan = self._board.plan("release")
+        if plan.overtaken == number:
+            message = (
+                f"{plan.followed} was promoted at the same time and is served instead; ask again to go back from it."
+            )
+            raise RequestError(409, "overtaken", message)
         for refusal in plan.refusals:
             if refusal.asked == number:
                 raise RequestError(409, "release_refused", f"{refusal.name}: {refusal.reason}")
@@ -87,6 +92,10 @@ class ReleaseDesk:
         yield served
         yield CounterMetricFamily("footfall_release_swaps", "Swaps since the start", value=plan.swaps)
         yield CounterMetricFamily("footfall_release_refusals", "Releases refused since the start", value=plan.refused)
+        behind = not plan.held and plan.followed != plan.serving.name
+        yield GaugeMetricFamily(
+            "footfall_release_behind", "1 while something else is served than what is promoted", value=behind
+        )
         yield GaugeMetricFamily("footfall_release_held", "1 while an operator's choice is served", value=plan.held)
         loading = plan.candidate is not None
         yield GaugeMetricFamily("footfall_release_loading", "1 while a release is loaded to be served", value=loading)

@@ -33,6 +33,7 @@ class Wanted:
         followed: what is promoted, whether or not an operator asked for another.
         asked: number of the operator's request that wants it, 0 where nobody asked.
         compare: whether it has to answer as well as what serves.
+        overtaken: number of an operator's request that gave way to what was promoted, 0 where none did just now.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Wanted:
     followed: str = ""
     asked: int = 0
     compare: bool = True
+    overtaken: int = 0
 
 
 class Source(Protocol):
@@ -97,14 +99,21 @@ class ReleaseSource:
         Raises:
             ReleaseError: what names it is missing or damaged.
         """
-        followed, hold = self._pointer(), self._hold.read()
+        followed, hold, overtaken = self._pointer(), self._hold.read(), 0
         if hold is not None and hold.release_id and hold.instead_of != followed:
             _log.info("release %s is followed now: %s is held no longer", followed, hold.release_id)
             self._hold.clear()
-            hold = None
+            hold, overtaken = None, hold.asked
         chosen, asked = ("", 0) if hold is None else (hold.release_id, hold.asked)
         name = chosen or followed
-        return Wanted(name=name, digest=self._content_of(name), followed=followed, asked=asked, compare=not chosen)
+        return Wanted(
+            name=name,
+            digest=self._content_of(name),
+            followed=followed,
+            asked=asked,
+            compare=not chosen,
+            overtaken=overtaken,
+        )
 
     def first_wanted(self) -> Wanted:
         """Return what to start with: what is followed where what is held cannot be read.

@@ -142,6 +142,22 @@ def test_desk_when_there_is_no_room_to_write_a_request_down_then_it_says_so(shop
     assert (told.release_id, told.followed, told.held, told.releases) == (newer, newer, False, [newer, older])
 
 
+def test_desk_when_something_is_promoted_within_a_poll_of_a_rollback_then_the_operator_is_told(
+    shop: Shop, tmp_path: Path
+) -> None:
+    board, older, newer = Board(tmp_path / "board"), shop.promote(), shop.promote()
+    coordinator = Coordinator(board, "release", shop.source, poll_seconds=1e-9)
+    coordinator.start(shop.source.wanted(), back_to=older)
+    desk = ReleaseDesk(board, shop.store, shop.hold)
+    newest = shop.promote()
+    number = desk.ask(ReleaseRequest(action="rollback"))  # of what was seen: the supervisor has not looked since
+    coordinator.tick()
+    with pytest.raises(RequestError, match=f"{newest} was promoted at the same time and is served instead; ask again"):
+        desk.is_done(number)
+    assert coordinator.plan.serving.name == newer
+    assert coordinator.plan.candidate is not None
+
+
 class Answers:
     """An engine that answers by a table: items by user, or an error's code."""
 
