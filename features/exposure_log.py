@@ -79,7 +79,8 @@ class ExposureLog:
     def of(self, ids: Collection[str]) -> list[dict[str, Any]]:
         """Return a customer's rows, oldest day first, as they are written."""
         named = frozenset(ids)
-        return [json.loads(line) for path in self.files() for line in _lines_of(path.read_bytes(), named)]
+        contents = (path.read_bytes() for path in self.files())
+        return [json.loads(one[start:end]) for one in contents for start, end in _rows_of(one, named)]
 
     def erase(self, ids: Collection[str]) -> int:
         """Remove all rows of a customer's ids; return how many there were."""
@@ -109,13 +110,13 @@ class ExposureLog:
         with _locked(path) as file:
             file.seek(0)
             content = file.read()
-            gone = frozenset(_lines_of(content, ids))
-            if not gone:
-                return 0
-            lines = [line for line in content.split(b"\n") if line]
-            kept = [line for line in lines if line not in gone]
-            write_bytes(path, b"".join(line + b"\n" for line in kept), mode=_OWNER_ONLY)
-        return len(lines) - len(kept)
+            gone = list(_rows_of(content, ids))
+            if gone:
+                ends = [0, *(end + 1 for _, end in gone)]
+                starts = [*(start for start, _ in gone), len(content)]
+                kept = (content[end:start] for end, start in zip(ends, starts, strict=True))
+                write_bytes(path, b"".join(kept), mode=_OWNER_ONLY)
+        return len(gone)
 
 
 def writer_name() -> str:
@@ -151,14 +152,19 @@ def _text_of(ts_us: int) -> str:
     return (dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=ts_us)).isoformat(timespec="microseconds")
 
 
-def _lines_of(content: bytes, ids: frozenset[str]) -> Iterator[bytes]:
-    """Yield the lines that are rows of some ids; only those that hold one as a JSON text are read as JSON."""
-    named = re.compile(b"|".join(re.escape(form) for id_ in sorted(ids) for form in _json_forms(id_))) if ids else None
-    if named is None or not named.search(content):
-        return
-    for line in content.split(b"\n"):
-        if named.search(line) and _user_of(line) in ids:
-            yield line
+def _rows_of(content: bytes, ids: frozenset[str]) -> Iterator[tuple[int, int]]:
+    """Yield where lines begin and end that are rows of some ids; only those that hold one as a JSON text are read."""
+    starts = set()
+    for form in {form for id_ in ids for form in _json_forms(id_)}:
+        at = content.find(form)
+        while at >= 0:
+            starts.add(content.rfind(b"\n", 0, at) + 1)
+            at = content.find(form, at + len(form))
+    for start in sorted(starts):
+        end = content.find(b"\n", start)
+        end = len(content) if end < 0 else end
+        if _user_of(content[start:end]) in ids:
+            yield start, end
 
 
 def _json_forms(id_: str) -> set[bytes]:
