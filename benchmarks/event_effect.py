@@ -3,9 +3,12 @@
     python benchmarks/event_effect.py --json OUT [--trials 1000] [--redis]
 
 Protocol: the real server with two workers and a small release, over loopback; 24 connections kept open, which lie on both
-workers (counted). A trial is one new customer: a view of an item that may be shown is sent over one connection; as soon as it
-is acknowledged, /v1/recommend is asked over another, drawn at random. The answer reflects the event where its first item is
+workers (counted). A trial is one customer: /v1/recommend is asked over a connection to each worker, so that both hold in memory that
+nothing is known (``held`` counts trials where both said so); then a view of an item that may be shown is sent over one connection; as
+soon as it is acknowledged, /v1/recommend is asked over another, drawn at random. In every third trial the event is sent under another id
+that the release links to the customer's (``linked``). The answer reflects the event where its first item is
 the nearest to the one that was viewed (that item itself), as a history of one item has it, and its strategy is ``session``.
+Meanwhile another client sends some ten requests a second, events and questions of other customers (``beside``).
 ``crossed`` counts trials whose two connections lie on different workers. ``shown_ms`` is from sending the event to the end of the
 answer that reflects it. ``posted_per_s`` counts acknowledged calls of one event each, over 1 and over 32 connections, where those that
 arrive while the disk is waited for share the next wait. SQLite in both durabilities; with ``--redis`` a real Redis as well.
@@ -14,10 +17,12 @@ arrive while the disk is waited for share the next wait. SQLite in both durabili
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,10 +33,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import httpx
 import msgspec
+import pandas as pd
 
 from benchmarks.live_state import percentiles, redis_server
 from benchmarks.result import write_result
 from benchmarks.serving_load import http_request, put_load_on
+from features.identity.graph import ID_COLUMNS
+from features.identity.map import IdentityMap
 from serving.process.settings import ServeSettings
 from tests.serving.server_process import Server, free_port, view, workers_of
 from tests.serving.tiny_release import build
@@ -39,6 +47,7 @@ from tests.serving.tiny_release import build
 NUM_CONNECTIONS: Final = 24
 WORKERS: Final = 2
 POST_SECONDS: Final = 3.0
+LINKED_EVERY: Final = 3
 
 
 def connections(server: Server) -> tuple[list[httpx.Client], list[int]]:
@@ -72,26 +81,74 @@ def _ports(client: httpx.Client) -> Iterator[int]:
         yield stream.get_extra_info("client_addr")[1]
 
 
+def links(count: int) -> IdentityMap:
+    """Return the links of every third trial's customer to a device."""
+    at = pd.Timestamp("2026-01-01", tz="UTC")
+    rows = [
+        (id_, kind, f"trial-{trial}", "trial", at, at)
+        for trial in range(0, count, LINKED_EVERY)
+        for id_, kind in ((f"trial-{trial}", "user_id"), (f"device-{trial}", "device_id"))
+    ]
+    return IdentityMap(frame=pd.DataFrame(rows, columns=list(ID_COLUMNS)))
+
+
+@contextlib.contextmanager
+def others_beside(server: Server, items: Sequence[str]) -> Iterator[list[int]]:
+    """Have other customers ask and send meanwhile; what is yielded grows by one a request."""
+    done, ended = [], threading.Event()
+
+    def go_on() -> None:
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            while not ended.wait(0.1):
+                user = f"other-{len(done) % 50}"
+                body: dict[str, Any] = {"user_id": user, "k": 10}
+                path = "/v1/recommend"
+                if len(done) % 2:
+                    path, body = "/v1/events", {"events": [view(user, items[len(done) % len(items)])]}
+                done.append(client.post(path, json=body).raise_for_status().status_code)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield done
+    finally:
+        ended.set()
+        thread.join()
+
+
 def trials(server: Server, items: Sequence[str], count: int) -> dict[str, float]:
     """Run the trials one after another."""
     clients, worker = connections(server)
+    with others_beside(server, items) as beside:
+        found = _trials(clients, worker, items, count)
+    for client in clients:
+        client.close()
+    return {"trials": count, "beside": len(beside)} | found
+
+
+def _trials(
+    clients: Sequence[httpx.Client], worker: Sequence[int], items: Sequence[str], count: int
+) -> dict[str, float]:
     rng = random.Random(0)
-    acknowledged, shown, reflected, crossed = [], [], 0, 0
+    of_worker = [clients[worker.index(number)] for number in range(WORKERS)]
+    acknowledged, shown, reflected, crossed, held = [], [], 0, 0, 0
     for trial in range(count):
-        item = rng.choice(items)
+        item, asked = rng.choice(items), {"user_id": f"trial-{trial}", "k": 1}
         sender, asker = rng.sample(range(NUM_CONNECTIONS), 2)
+        before = [client.post("/v1/recommend", json=asked).json()["strategy"] for client in of_worker]
+        held += "session" not in before
+        user = f"trial-{trial}" if trial % LINKED_EVERY else f"device-{trial}"
         started = time.perf_counter()
-        sent = clients[sender].post("/v1/events", json={"events": [view(f"trial-{trial}", item)]})
+        sent = clients[sender].post("/v1/events", json={"events": [view(user, item)]})
         acknowledged.append(time.perf_counter() - started)
-        answer = clients[asker].post("/v1/recommend", json={"user_id": f"trial-{trial}", "k": 1}).json()
+        answer = clients[asker].post("/v1/recommend", json=asked).json()
         shown.append(time.perf_counter() - started)
         found = [one["item_id"] for one in answer["items"]]
         reflected += sent.json()["accepted"] == 1 and answer["strategy"] == "session" and found == [item]
         crossed += worker[sender] != worker[asker]
-    for client in clients:
-        client.close()
     return {
-        "trials": count,
+        "held": held,
+        "linked": len(range(0, count, LINKED_EVERY)),
         "reflected": reflected,
         "crossed": crossed,
         "workers_with_connections": len(set(worker) - {-1}),
@@ -114,7 +171,7 @@ def posted(server: Server, items: Sequence[str]) -> dict[str, float]:
 
 
 def measure(directory: Path, count: int, *, redis: bool) -> Iterator[tuple[str, dict[str, float]]]:
-    tiny = build(directory / "store")
+    tiny = build(directory / "store", links=links(count))
     items = [str(tiny.vocabulary.ids[code - 2]) for code in range(2, len(tiny.catalog)) if tiny.catalog.available[code]]
 
     def one(live: dict[str, Any]) -> dict[str, float]:

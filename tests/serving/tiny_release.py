@@ -16,6 +16,7 @@ from features.catalog import ItemCatalog
 from features.chances.logistic import QuadraticLogit
 from features.columns import EVENT_TYPE_CODES
 from features.history import encode_history
+from features.identity.map import IdentityMap
 from features.release import Part, PartKind, Release, ReleaseStore, layout, write_part
 from features.repeats.blend import NEW, REPEAT, ForYouBlend
 from features.repeats.repurchase import HABIT, INTEREST, TIMING, RepurchaseModel
@@ -77,10 +78,11 @@ def build(
     blend: ForYouBlend | None = None,
     repeat: str = "",
     plans: bool = True,
+    links: IdentityMap | None = None,
 ) -> TinyRelease:
     """Write a release and make it current.
 
-    Without ``plans`` the demand part is one of before what-ifs and alerts.
+    With ``links`` some ids are one customer's. Without ``plans`` the demand part is one of before what-ifs and alerts.
 
     With ``surfaces`` the retrieval part holds the tables of every surface, and for the home page the
     ``blend`` and the shop's setting ``repeat`` where they are given.
@@ -105,7 +107,7 @@ def build(
         "retrieval": _retrieval_part(store, vocabulary, catalog, vectors, index, tables, about)
     }
     if "customers" in kinds:
-        parts["customers"] = _customers_part(store, vocabulary, users, histories, history_vocabulary_offset)
+        parts["customers"] = _customers_part(store, vocabulary, users, histories, history_vocabulary_offset, links)
     if "demand" in kinds:
         parts["demand"] = _demand_part(store, vocabulary, rng, plans=plans)
     release = store.create(parts)
@@ -254,8 +256,13 @@ def tower_model(vectors: np.ndarray) -> onnx.ModelProto:
     return model
 
 
-def _customers_part(
-    store: ReleaseStore, vocabulary: Vocabulary, users: Vocabulary, histories: Sequences, offset: int
+def _customers_part(  # noqa: PLR0917 - each by its own name
+    store: ReleaseStore,
+    vocabulary: Vocabulary,
+    users: Vocabulary,
+    histories: Sequences,
+    offset: int,
+    links: IdentityMap | None,
 ) -> Part:
     own = Vocabulary.from_ids(np.roll(vocabulary.ids, offset))
     item = own.encode(vocabulary.decode(histories.item))
@@ -274,6 +281,8 @@ def _customers_part(
     with write_part(store.root, "customers", data_fingerprint="tiny") as draft:
         table.to_parquet(draft.directory / layout.CUSTOMERS, index=False)
         users.save(draft.directory / layout.USERS)
+        if links is not None:
+            links.save(draft.directory / layout.IDENTITIES)
         own.save(draft.directory / layout.HISTORY_VOCABULARY)
         own_sequences = Sequences.from_arrays(
             offsets=histories.offsets,
