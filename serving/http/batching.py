@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from typing import Final, Generic, TypeVar
 
-from serving.http.pace import Pace
+from serving.http.pace import Pace, stopwatch
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -44,7 +43,7 @@ class MicroBatcher(Generic[Q, A]):
             store over the network, which is never computed on the loop.
         newcomers: how many connections were ever let in.
         observe: told of each batch: its size, how many wait for the next, and the seconds it took.
-        clock: seconds.
+        stopwatch: begins to measure, and returns what tells the seconds since.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class MicroBatcher(Generic[Q, A]):
         kind: Callable[[Q], Hashable | None] = lambda _: "",
         newcomers: Callable[[], int] = int,
         observe: Callable[[int, int, float], None] = lambda *_: None,
-        clock: Callable[[], float] = time.perf_counter,
+        stopwatch: Callable[[], Callable[[], float]] = stopwatch,
     ) -> None:
         self._compute = compute
         self._max_batch = max_batch
@@ -66,7 +65,7 @@ class MicroBatcher(Generic[Q, A]):
         self._kind = kind
         self._newcomers = newcomers
         self._observe = observe
-        self._clock = clock
+        self._stopwatch = stopwatch
         self._pace = Pace()
         self._waiting: list[_Waiting[Q, A]] = []
         self._is_at_work = False  # a batch is computed, or about to be
@@ -104,8 +103,8 @@ class MicroBatcher(Generic[Q, A]):
 
     def _compute_here(self) -> None:
         """Answer what fits the loop's turn, a few questions at a time."""
-        started, left = self._clock(), self._max_batch
-        while number := self._quick_ones(self._loop_seconds - (self._clock() - started), left):
+        spent, left = self._stopwatch(), self._max_batch
+        while number := self._quick_ones(self._loop_seconds - spent(), left):
             held = self._taken(number)
             left -= number
             _settle(held, self._timed(held))
@@ -148,11 +147,11 @@ class MicroBatcher(Generic[Q, A]):
             loop.call_soon(self._after_turns, loop, _TURNS, _MOST_TURNS, self._newcomers())
 
     def _timed(self, held: Sequence[_Waiting[Q, A]]) -> Sequence[A | Exception]:
-        started = self._clock()
+        spent = self._stopwatch()
         try:
             return self._answers([one.question for one in held])
         finally:
-            seconds = self._clock() - started
+            seconds = spent()
             self._pace.add([one.kind for one in held], seconds)
             self._observe(len(held), len(self._waiting), seconds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from serving.http.batching import MicroBatcher
-from serving.http.pace import Pace
+from serving.http.pace import Pace, stopwatch
 
 _BUSY_SECONDS = 0.1  # that a busy machine may take; the questions themselves would take half a second on the loop
 
@@ -21,12 +22,11 @@ def test_ask_when_questions_come_together_then_each_gets_its_own_answer() -> Non
 
     def double(questions: Sequence[int]) -> list[int]:
         sizes.append(len(questions))
-        time.sleep(0.002)
         return [2 * question for question in questions]
 
     async def ask_all() -> list[int]:
         with ThreadPoolExecutor(1) as executor:
-            batcher = MicroBatcher(double, max_batch=8, executor=executor)
+            batcher = MicroBatcher(double, max_batch=8, executor=executor, stopwatch=lambda: since([0.0]))
             return list(await asyncio.gather(*(batcher.ask(number) for number in range(100))))
 
     assert asyncio.run(ask_all()) == [2 * number for number in range(100)]
@@ -79,7 +79,9 @@ def test_ask_when_batches_take_so_long_then_they_are_computed_where_they_hold_up
 
     async def ask_one_by_one() -> None:
         with ThreadPoolExecutor(1) as executor:
-            batcher = MicroBatcher(take, max_batch=8, executor=executor, loop_seconds=0.03, clock=lambda: now[0])
+            batcher = MicroBatcher(
+                take, max_batch=8, executor=executor, loop_seconds=0.03, stopwatch=lambda: since(now)
+            )
             for number in range(5):
                 assert await batcher.ask(number) == number
 
@@ -132,7 +134,7 @@ def test_ask_when_a_kind_hides_that_its_questions_are_slow_now_then_few_are_aske
 
     async def ask_all() -> None:
         with ThreadPoolExecutor(1) as executor:
-            batcher = MicroBatcher(take, max_batch=32, executor=executor, clock=lambda: now[0])
+            batcher = MicroBatcher(take, max_batch=32, executor=executor, stopwatch=lambda: since(now))
             for seconds in (0.0005, 0.03, 0.0005, 0.03):
                 sizes.clear()
                 for _ in range(20):
@@ -198,6 +200,17 @@ def test_pace_when_kinds_are_answered_together_then_each_is_told_apart() -> None
     assert slow is not None
     assert quick is not None
     assert (slow.expected, quick.expected) == (pytest.approx(0.18), pytest.approx(0.02))
+
+
+def test_stopwatch_when_a_thread_waits_then_that_counts() -> None:
+    spent = stopwatch()
+    time.sleep(0.01)
+    assert spent() >= 0.009 or resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw  # set aside meanwhile
+
+
+def since(now: list[float]) -> Callable[[], float]:
+    began = now[0]
+    return lambda: now[0] - began
 
 
 def _sleep(questions: Sequence[float]) -> list[float]:
