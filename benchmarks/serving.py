@@ -17,13 +17,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -265,17 +266,19 @@ def rows_of(rounds: Sequence[Measured]) -> list[dict[str, Any]]:
 
 def _row(cell: tuple[str, int, int], rounds: Sequence[Measured]) -> dict[str, Any]:
     model, connections, k = cell
-    values = {name: [one[cell][name] for one in rounds] for name in rounds[0][cell]}
-    ratios = {name: [_ratio(one, cell, *other) for one in rounds] for name, other in _compared(cell).items()}
+    values = {name: _finite(one[cell][name] for one in rounds) for name in rounds[0][cell]}
+    ratios = {name: _finite(_ratio(one, cell, *other) for one in rounds) for name, other in _compared(cell).items()}
     name, _, batch = model.partition(" of ")
     return {
         "model": name.partition(",")[0],
         "connections": connections,
         "top_k": k,
-        "metrics": {key: float(np.median(found)) for key, found in values.items()},
-        "interval": {key: [min(found), max(found)] for key, found in values.items()},
+        "metrics": {key: float(np.median(found)) for key, found in values.items() if found},
+        "interval": {key: [min(found), max(found)] for key, found in values.items() if found},
         "ratios": {
-            key: {"median": float(np.median(found)), "range": [min(found), max(found)]} for key, found in ratios.items()
+            key: {"median": float(np.median(found)), "range": [min(found), max(found)]}
+            for key, found in ratios.items()
+            if found
         },
         "config": _config(model, batch),
         "note": _NOTES[name],
@@ -312,7 +315,13 @@ def _compared(cell: tuple[str, int, int]) -> dict[str, tuple[tuple[str, int, int
 
 
 def _ratio(measured: Measured, cell: tuple[str, int, int], other: tuple[str, int, int], metric: str) -> float:
-    return measured[cell][metric] / measured[other][metric]
+    divisor = measured[other][metric]
+    return measured[cell][metric] / divisor if divisor else math.nan
+
+
+def _finite(values: Iterable[float]) -> list[float]:
+    """Leave out what a server that answered nothing in time has no figure for."""
+    return [value for value in values if math.isfinite(value)]
 
 
 if __name__ == "__main__":

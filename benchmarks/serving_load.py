@@ -23,7 +23,7 @@ class Load:
 
     Args:
         seconds: how long it counted.
-        latencies: seconds from the first byte sent to the last received, one an answer.
+        latencies: seconds from the first byte sent to the last received, one an answer of 200.
         errors: answers other than 200, and connections that were lost.
         answered: answers in all, those before it counted among them.
     """
@@ -120,8 +120,10 @@ class _Client(asyncio.Protocol):
             self._is_let_in = True
             self._run.let_in()
         if self._sent >= self._run.counts_from:
-            self._run.load.latencies.append(now - self._sent)
-            self._run.load.errors += not self._is_ok
+            if self._is_ok:
+                self._run.load.latencies.append(now - self._sent)
+            else:
+                self._run.load.errors += 1
         self._send()
 
     def connection_lost(self, _: Exception | None) -> None:
