@@ -24,6 +24,8 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+MOST_DRAWN: Final = 200  # places, and candidates; one table of chances is then 320 kB at most
+_MOST_TABLES: Final = 64
 _STEP: Final = 0.08  # of the logarithm of time; halving it moves no chance by more than 1e-9 of it
 
 
@@ -34,7 +36,8 @@ class Explore:
     Args:
         half_life: ranks after which a weight has halved; the smaller, the closer to the list without exploration.
         epsilon: share of the weight that all items have alike, above 0.
-        candidates: the first so many items of the list may be drawn; as many as places in any case.
+        candidates: the first so many items of the list may be drawn; as many as places in any case, up to ``MOST_DRAWN``.
+            What stands behind those follows in order, undrawn.
     """
 
     half_life: float = 5.0
@@ -43,7 +46,7 @@ class Explore:
 
     def size(self, num_ranked: int, k: int) -> int:
         """Return how many items may be drawn."""
-        return min(num_ranked, max(self.candidates, k))
+        return min(num_ranked, max(self.candidates, min(k, MOST_DRAWN)))
 
     def draw(self, num: int, *, places: int, rng: np.random.Generator) -> Ints:
         """Return the ranks that stand at the first places, ``[min(places, num)]``, out of ``num`` candidates."""
@@ -62,7 +65,7 @@ def weights(num: int, half_life: float, epsilon: float) -> Floats:
     return (1 - epsilon) * falling / falling.sum() + epsilon / num
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=_MOST_TABLES)
 def _chances(num: int, half_life: float, epsilon: float) -> Floats:
     # What cannot be told from 0 is never drawn either; a chance is above 0 all the same.
     return np.clip(place_chances(weights(num, half_life, epsilon)), np.finfo(np.float64).tiny, 1.0)

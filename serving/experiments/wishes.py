@@ -51,6 +51,11 @@ class WishList:
         """Return the releases that variants name."""
         return sorted({one.release_id for one in self._variants() if one.release_id})
 
+    def prepare(self) -> None:
+        """Work out the chances of what variants draw, which take some time, before a list is drawn."""
+        for explore in (one.explore for one in self._variants() if one.explore is not None):
+            explore.chance(explore.candidates)
+
     def _variants(self) -> Iterator[Variant]:
         for layer in self.experiments.layers:
             for experiment in layer.experiments:

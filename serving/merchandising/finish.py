@@ -96,10 +96,11 @@ class Finisher:
             num = min(num, len(order))
         free = [place for place in range(plan.k) if place not in pins]
         ranks = plan.explore.draw(num, places=len(free), rng=self._rng) if num else np.zeros(0, np.int64)
-        rows = _placed(order[ranks].tolist(), pins, plan.k)
+        num_free = len(ranks)
+        rows = _placed([*order[ranks].tolist(), *order[num:].tolist()], pins, plan.k)
         found = self._listed(plan, pool, pinned, pins, rows, explain=explain)
         at = np.cumsum([row >= 0 for row in rows]) - 1
-        is_drawn = np.array([row >= 0 for row in rows], bool)
+        is_drawn = np.array([row >= 0 for row in rows], bool) & (at < num_free)
         drawn = Drawn(
             num=num,
             ranks=np.where(is_drawn, ranks[np.minimum(at, len(ranks) - 1)] if len(ranks) else _NOT_DRAWN, _NOT_DRAWN),

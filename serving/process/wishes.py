@@ -60,6 +60,7 @@ def followed_wishes(
 
     def load(content: Content, _: WishList | None) -> WishList:
         found = files.read(content.digest)
+        found.prepare()
         for engine in engines():
             engine.merchandiser.prepare(found.rule_sets())
         return found

@@ -83,6 +83,28 @@ def test_recommend_when_it_explores_then_frequencies_are_the_stated_chances_at_e
         assert ((counts - expected) ** 2 / expected).sum() < 25, "chi-squared with 5 degrees of freedom: 1 in 7,000"
 
 
+def test_recommend_when_a_list_is_long_then_its_first_places_are_drawn_and_the_others_follow_in_order(
+    tiny_state: ReleaseState, tiny: TinyRelease, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.experiments.explore.MOST_DRAWN", 6)
+    explore = Explore(half_life=2.0, epsilon=1.0, candidates=2)
+    log = ExposureWriter(tmp_path / "log", flush_seconds=60)
+    engine = engine_over(tiny_state, tiny, tmp_path, exposures=log)
+    request = RecommendRequest(user_id="user-4", k=20)
+    plain = ids(engine.recommend([request])[0])  # type: ignore[arg-type]
+    [found] = engine.answered([request], [Arm(variants={"e": "v"}, unit="user-4", explore=explore)])
+    assert not isinstance(found, RequestError)
+    assert found.keep is not None
+    found.keep()
+    assert sorted(ids(found.answer)[:6]) == sorted(plain[:6])
+    assert ids(found.answer)[6:] == plain[6:]
+    log.close()
+    chance = {slot: share for _, _, slot, _, share, _, _ in written(tmp_path / "log")}
+    assert [chance.get(f"for_you_{place}") for place in range(1, 7)] == [pytest.approx(1 / 6)] * 6
+    assert [chance[f"for_you_{place}_pinned"] for place in range(7, 21)] == [None] * 14
+    assert explore.size(5000, 1000) == 6
+
+
 def written(log: Path) -> list[tuple[object, ...]]:
     return duckdb.sql(f"SELECT * REPLACE (epoch_us(ts) AS ts) FROM ({exposures_sql(log)}) ORDER BY ts, slot").fetchall()
 
