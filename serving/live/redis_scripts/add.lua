@@ -10,6 +10,11 @@ if generation ~= ARGV[2] then
     return {0, generation}
 end
 
+if redis.call('EXISTS', prefix .. ':log') == 0 then -- the first events ever: their users are noted from the beginning
+    redis.call('SUNIONSTORE', prefix .. ':users', prefix .. ':users', prefix .. ':consenting')
+    redis.call('HSET', meta, 'indexed', 1)
+end
+
 local day = tonumber(ARGV[9])
 local now = tonumber(ARGV[3])
 local newest = tonumber(state[2] or '0')
