@@ -6,7 +6,6 @@ import importlib
 import logging
 import os
 import socket
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +21,7 @@ from serving.access.keys import KeyFile
 from serving.live.opening import open_live, prepare_live
 from serving.outbox.signing import checked
 from serving.privacy.erasures import ErasureWatch
+from serving.process.homes import home
 from serving.process.releases import Releases, following
 from serving.process.settings import (
     BOARD_VARIABLE,
@@ -52,13 +52,13 @@ def serve(settings: ServeSettings) -> int:
     _check_access(resolved)
     os.environ.update(_ONE_THREAD)
     _prepare_live(resolved)
-    with tempfile.TemporaryDirectory(prefix="footfall-serve-") as home:
+    with home("footfall-serve-") as directory:
         # BentoML keeps its metrics files under its home and empties them at start: one home a server.
-        os.environ.update(resolved.to_environment() | {"BENTOML_HOME": home, SHARED_VARIABLE: home})
+        os.environ.update(resolved.to_environment() | dict.fromkeys(("BENTOML_HOME", SHARED_VARIABLE), str(directory)))
         os.environ["BENTOML_DO_NOT_TRACK"] = "True"
         if resolved.keys_path.exists():
-            note_keys(Path(home) / KEYS_NOTED)
-        with following(resolved, Path(home)) as releases:
+            note_keys(directory / KEYS_NOTED)
+        with following(resolved, directory) as releases:
             _run(resolved, releases)
             releases.check_started()
     return 0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,13 +15,16 @@ from typing import Final
 import serving
 from features.errors import ReleaseError
 from features.release import ReleaseStore
+from serving.process.alias_child import AliasChild
+from serving.process.homes import home
 from serving.process.settings import BOARD_VARIABLE, ServeSettings
 from serving.release.board import DIGESTS_FILE, Board
 from serving.release.coordination import Coordination
 from serving.release.coordinator import Coordinator
 from serving.release.hold import hold_of
-from serving.release.sources import AliasFile, ReleaseSource, current_of
+from serving.release.sources import ReleaseSource, Wanted, current_of
 
+_log = logging.getLogger(__name__)
 _REGISTRY_SECONDS: Final = 60.0
 _SWEEP_SECONDS: Final = 10.0
 
@@ -34,11 +36,14 @@ class Releases:
         board: where they meet.
         coordinator: of the topic ``release``.
         others: of other topics.
+        is_kept: whether what serves is written down for a later start.
     """
 
-    def __init__(self, board: Board, coordinator: Coordinator, others: Sequence[Coordinator] = ()) -> None:
+    def __init__(
+        self, board: Board, coordinator: Coordinator, others: Sequence[Coordinator] = (), *, is_kept: bool = False
+    ) -> None:
         self.board, self._coordinator = board, coordinator
-        self._has_served = False
+        self._has_served, self._is_kept = False, is_kept
         self._failure, self._swept = "", 0.0
         self._coordination = Coordination([coordinator, *others], on_tick=self._watch_the_start)
 
@@ -74,24 +79,26 @@ class Releases:
                 self.board.sweep()
             return
         self._has_served = any(worker.state == "serving" for worker in self.board.workers())
+        if self._has_served and self._is_kept:
+            self._coordinator.keep()
         if not self._has_served and (reasons := self.board.failures()):
             self._failure = reasons[0]
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def following(settings: ServeSettings, home: Path) -> Iterator[Releases]:
+def following(settings: ServeSettings, directory: Path) -> Iterator[Releases]:
     """Check the release to start with, and write down for the workers that it serves.
 
     Args:
         settings: of the service, with absolute paths.
-        home: directory of this server, gone with it.
+        directory: of this server, gone with it.
 
     Raises:
         ReleaseError: there is no release, or a file of it is missing or damaged; the message names it.
         ConfigError: rules or experiments are not as they should be.
     """
-    board = Board(home / "board")
+    board = Board(directory / "board")
     with contextlib.ExitStack() as closing:
         releases = _started(settings, board, _pointer(settings, board, closing))
         closing.callback(releases.stop)
@@ -109,8 +116,7 @@ def board_of_this_server(settings: ServeSettings, at_end: contextlib.ExitStack) 
     """
     if directory := os.environ.get(BOARD_VARIABLE):
         return Board(Path(directory))
-    home = at_end.enter_context(tempfile.TemporaryDirectory(prefix="footfall-worker-"))
-    releases = at_end.enter_context(following(settings, Path(home)))
+    releases = at_end.enter_context(following(settings, at_end.enter_context(home("footfall-worker-"))))
     releases.coordinate()
     return releases.board
 
@@ -126,8 +132,7 @@ def _started(settings: ServeSettings, board: Board, pointer: Callable[[], str]) 
         also=wishes.also,
         max_also=wishes.max_also,
     )
-    wanted = source.first_wanted()
-    source.verify(wanted)
+    wanted = _first(source, may_differ=not settings.release_id)
     coordinator = Coordinator(
         board,
         "release",
@@ -137,8 +142,26 @@ def _started(settings: ServeSettings, board: Board, pointer: Callable[[], str]) 
         align_seconds=wishes.align_seconds,
         poll_seconds=wishes.poll_seconds,
     )
-    coordinator.start(wanted, back_to=source.served_before())
-    return Releases(board, coordinator, _wishes(settings, board))
+    coordinator.start(wanted, back_to=source.served_before(wanted.name))
+    return Releases(board, coordinator, _wishes(settings, board), is_kept=not settings.release_id)
+
+
+def _first(source: ReleaseSource, *, may_differ: bool) -> Wanted:
+    """Return the release to start with: the one that served last where what is followed is no good, until it is mended.
+
+    Raises:
+        ReleaseError: neither can be served; the message is of what is followed.
+    """
+    try:
+        wanted = source.first_wanted()
+        source.verify(wanted)
+    except ReleaseError as error:
+        last = source.last_good() if may_differ else None
+        if last is None:
+            raise
+        _log.error("%s Release %s, which served last, is served until that is mended.", error, last.name)
+        return last
+    return wanted
 
 
 def _wishes(settings: ServeSettings, board: Board) -> list[Coordinator]:
@@ -163,8 +186,8 @@ def _pointer(settings: ServeSettings, board: Board, closing: contextlib.ExitStac
     path = board.directory / "alias.json"
     command = [sys.executable, "-m", "serving.commands.alias", settings.store, settings.releases.alias, str(path)]
     root = Path(serving.__file__).parent.parent  # where the packages are
-    child = subprocess.Popen([*command, str(settings.releases.poll_seconds)], stdin=subprocess.DEVNULL, cwd=root)
-    closing.callback(child.terminate)
-    alias = AliasFile(path)
-    alias.wait(_REGISTRY_SECONDS)
-    return alias
+    poll = settings.releases.poll_seconds
+    child = AliasChild([*command, str(poll)], path, cwd=root, silent_seconds=_REGISTRY_SECONDS + poll)
+    closing.callback(child.stop)
+    child.wait(_REGISTRY_SECONDS)
+    return child

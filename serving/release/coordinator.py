@@ -81,6 +81,10 @@ class Coordinator:
         self._board.note_asked(wanted.asked)
         self._board.words[TOPICS[self._topic]] = serving.number
 
+    def keep(self) -> None:
+        """Write down what serves, for a later start."""
+        self._source.swapped(self.plan)
+
     @property
     def plan(self) -> Plan:
         """What serves, and what is to be served next."""

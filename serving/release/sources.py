@@ -103,7 +103,7 @@ class ReleaseSource:
         if hold is not None and hold.release_id and hold.instead_of != followed:
             _log.info("release %s is followed now: %s is held no longer", followed, hold.release_id)
             self._hold.clear()
-            hold, overtaken = None, hold.asked
+            overtaken, hold = hold.asked, None
         chosen, asked = ("", 0) if hold is None else (hold.release_id, hold.asked)
         name = chosen or followed
         return Wanted(
@@ -170,10 +170,24 @@ class ReleaseSource:
             if hold is not None and hold.asked == refusal.asked:
                 self._hold.clear()
 
-    def served_before(self) -> str:
-        """Return what to go back to from what is followed now, as an earlier start wrote it down; empty where unknown."""
+    def last_good(self) -> Wanted | None:
+        """Return what served last, or before that, as an earlier start wrote it down; ``None`` where neither is sound."""
         try:
-            row, now = read_json(self._served_path), self.wanted().name
+            row = read_json(self._served_path)
+            names = [str(row["release_id"]), str(row["back_to"])]
+        except (FootfallError, OSError, KeyError, TypeError):
+            return None
+        for name in filter(None, names):
+            with contextlib.suppress(ReleaseError):
+                wanted = Wanted(name=name, digest=self._content_of(name), followed=name)
+                self.verify(wanted)
+                return wanted
+        return None
+
+    def served_before(self, now: str) -> str:
+        """Return what to go back to from a release, as an earlier start wrote it down; empty where unknown."""
+        try:
+            row = read_json(self._served_path)
             found = str(row["back_to"] if row["release_id"] == now else row["release_id"])
         except (FootfallError, OSError, KeyError, TypeError):
             return ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from features.release import ReleaseStore, write_part
 from serving.api.errors import RequestError
 from serving.api.release_schemas import ReleaseRequest
 from serving.api.schemas import RecommendAnswer, RecommendedItem, RecommendRequest
-from serving.process.releases import Releases
+from serving.process.alias_child import AliasChild
+from serving.process.homes import home
+from serving.process.releases import Releases, _first
 from serving.process.settings import ServeSettings
 from serving.release.board import Board, Content, Plan, Refusal, WorkerNote
 from serving.release.coordinator import Coordinator
@@ -99,14 +103,59 @@ def test_source_when_a_part_is_replaced_then_the_same_release_has_another_digest
 
 def test_source_when_served_before_then_a_start_knows_what_to_go_back_to(shop: Shop) -> None:
     older, newer = shop.promote(), shop.promote()
-    assert shop.source.served_before() == ""
+    assert shop.source.served_before(current_of(shop.store)) == ""
     serving = Content(number=2, name=newer, digest="")
     shop.source.swapped(Plan(serving=serving, since="", back_to=older))
-    assert shop.source.served_before() == older
+    assert shop.source.served_before(current_of(shop.store)) == older
     shop.promote()  # while nothing ran: what served last is what to go back to
-    assert shop.source.served_before() == newer
+    assert shop.source.served_before(current_of(shop.store)) == newer
     (Path(shop.store.root) / "served.json").write_text("[]")
-    assert shop.source.served_before() == ""
+    assert shop.source.served_before(current_of(shop.store)) == ""
+
+
+def test_start_when_what_is_promoted_is_damaged_then_what_served_last_is_served(shop: Shop) -> None:
+    good, damaged = shop.promote(), shop.promote()
+    assert _first(shop.source, may_differ=True).name == damaged
+    shop.source.swapped(Plan(serving=Content(number=1, name=good, digest=""), since=""))
+    part = shop.store.latest_part("retrieval")
+    assert part is not None
+    part.path("a.json").write_text("[]")
+    assert _first(shop.source, may_differ=True).name == good
+    with pytest.raises(ReleaseError, match=r"a\.json: damaged"):
+        _first(shop.source, may_differ=False)
+    (Path(shop.store.root) / "current.json").write_text("{")
+    assert _first(shop.source, may_differ=True).name == good
+
+
+def test_alias_when_the_process_that_asks_dies_then_it_is_said_and_started_again(tmp_path: Path) -> None:
+    file, script = tmp_path / "alias.json", tmp_path / "asks.py"
+    script.write_text('import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(\'{"release_id": "r"}\'); input()')
+    # Its standard input is empty, so that it ends at once.
+    child = AliasChild(
+        [sys.executable, str(script), str(file)], file, cwd=tmp_path, silent_seconds=9, restart_seconds=0
+    )
+    try:
+        child.wait(10)
+        child._child.wait(10)
+        file.unlink()
+        with pytest.raises(ReleaseError, match="the process that asks the registry ended with 1; it is started again"):
+            child()
+        child.wait(10)
+        assert file.exists()
+    finally:
+        child.stop()
+
+
+def test_home_when_its_server_was_killed_then_the_next_start_removes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "serve-dead").mkdir()
+    (tmp_path / "serve-dead" / "alive").write_text("")
+    (tmp_path / "serve-new").mkdir()  # of a server that starts just now
+    with home("serve-") as one, home("serve-") as two:
+        assert sorted(tmp_path.iterdir()) == sorted([one, two, tmp_path / "serve-new"])
+    assert [path.name for path in tmp_path.iterdir()] == ["serve-new"]
 
 
 def test_also_when_more_are_wanted_than_may_be_held_then_the_first_are(shop: Shop) -> None:
