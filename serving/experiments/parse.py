@@ -89,6 +89,8 @@ def _experiment(name: str, values: Any, place: Place, beside: Path) -> tuple[str
     only(keys, _KEYS, place)
     if name == HOLDOUT:
         raise place.error("another name", name, " It stands for those who take part in none.")
+    if "+" in name:
+        raise place.error("a name without +, which joins names in exposures", name)
     if "variants" not in keys:
         raise place.error("variants, the control first", list(keys))
     start, share = _stretch(keys, place)
@@ -124,6 +126,8 @@ def _variants(values: Any, place: Place, beside: Path) -> tuple[Variant, ...]:
 def _variant(name: str, values: Any, place: Place, beside: Path) -> Variant:
     keys = mapping(values, place)
     only(keys, _VARIANT, place)
+    if "+" in name:
+        raise place.error("a name without +, which joins names in exposures", name)
     defaults = mapping(keys.get("defaults") or {}, place.at("defaults"))
     only(defaults, _DEFAULTS, place.at("defaults"))
     release = text(keys.get("release", CURRENT), place.at("release"))

@@ -52,6 +52,9 @@ SHOWN = [
     shown("d", "i2", START + 90 * HOUR),
     shown("d", "i2", START - 10 * HOUR),  # before the period
     shown("d", "i2", START, slot="side", propensity=None),
+    shown("a", "i2", START, slot="arms", campaign_id="home+top", variant="control+explore"),
+    shown("a", "i3", START + HOUR, slot="arms", campaign_id="home", variant="control"),
+    shown("d", "i2", START, slot="arms", campaign_id="home+top", variant="strict+control"),
 ]
 CONSENTS = [
     {"user_id": user, "purpose": purpose, "granted": True, "at": START - 100 * HOUR}
@@ -66,6 +69,22 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FeatureSet]:
     write_shop(root / "data", events=EVENTS, exposures=SHOWN, consents=CONSENTS)
     build_features(root / "data", root / "features", engine=EngineSettings(threads=1))
     return root / "data", FeatureSet.load(root / "features")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "variant", "number"),
+    [("", "explore", 1), ("", "strict", 1), ("home", "control", 2), ("top", "control", 1), ("top", "", 2), ("", "", 3)],
+)
+def test_read_slot_when_customers_are_in_several_experiments_then_each_arm_is_found(
+    shop: tuple[Path, FeatureSet], *, experiment: str, variant: str, number: int
+) -> None:
+    found = read_slot(*shop, asked(slot="arms", experiment=experiment, variant=variant))
+    assert len(found.log.item) == number
+
+
+def test_read_slot_when_two_experiments_have_the_variant_then_one_must_be_named(shop: tuple[Path, FeatureSet]) -> None:
+    with pytest.raises(DataError, match="found 'control' in home, top; name the experiment"):
+        read_slot(*shop, asked(slot="arms", variant="control"))
 
 
 def test_read_slot_when_rows_cannot_be_used_then_each_is_set_aside_with_its_reason(

@@ -53,6 +53,7 @@ def policy(
     reward: Literal["click", "purchase"] = "click",
     window_hours: float = 24.0,
     variant: str = "",
+    experiment: str = "",
     temperature: float = 0.0,
     candidates: Literal["model", "logged"] = "model",
     clip: float = 0.0,
@@ -73,6 +74,7 @@ def policy(
         reward: what counts as success: a click on the shown item, or its purchase.
         window_hours: how long after the exposure it counts.
         variant: keep one arm of an experiment.
+        experiment: whose; may be left out where no other has a variant of that name.
         temperature: of the model's softmax; that of its training where 0.
         candidates: all that the model may recommend, or of these what the slot is known to show.
         clip: largest weight of the clipped estimate; the root of the number of exposures where 0.
@@ -85,6 +87,7 @@ def policy(
     settings = PolicySettings(
         slot=slot,
         variant=variant,
+        experiment=experiment,
         reward=reward,
         window_hours=window_hours,
         temperature=temperature,

@@ -131,6 +131,8 @@ def test_assign_when_an_id_is_linked_or_nobody_is_named_then_the_customer_or_the
         ("experiments: {a: {variants: {c: {rules: none.yaml}}}}", "none.yaml: expected a YAML file of rules here"),
         ("experiments: {a: {variants: {c: {explore: {epsilon: 0}}}}}", "explore.epsilon: expected a number above 0"),
         ("experiments: {a: {since: 2026-12-01, variants: {c: {}}}}", "since: expected an instant with its offset"),
+        ("experiments: {a+b: {variants: {c: {}}}}", "a name without +"),
+        ("experiments: {a: {variants: {c+d: {}}}}", "a name without +"),
         ("experiments: {holdout: {variants: {c: {}}}}", "expected another name, found 'holdout'"),
         (
             "experiments: {a: {layer: l, share: 0.3, variants: {c: {}}}, b: {layer: l, buckets: [1, 2], variants: {c: {}}}}",

@@ -42,6 +42,7 @@ class PolicySettings:
     Args:
         slot: name of the slot; may stay empty where the log has one alone.
         variant: keep one arm of an experiment; all where empty.
+        experiment: whose; may stay empty where no other has a variant of that name.
         reward: ``click`` or ``purchase`` of the shown item.
         window_hours: how long after the exposure a success counts.
         temperature: of the two-tower's softmax; that of its training where 0.
@@ -53,6 +54,7 @@ class PolicySettings:
 
     slot: str = ""
     variant: str = ""
+    experiment: str = ""
     reward: Reward = "click"
     window_hours: float = 24.0
     temperature: float = 0.0
@@ -97,6 +99,7 @@ def evaluate_policy(
     question = Question(
         slot=settings.slot,
         variant=settings.variant,
+        experiment=settings.experiment,
         reward=settings.reward,
         window_hours=settings.window_hours,
         from_us=_test_from_us(feature_set, part),
@@ -177,6 +180,7 @@ def _report(
         },
         "slot": slot.slot,
         "variant": settings.variant,
+        "experiment": settings.experiment,
         "reward": settings.reward,
         "success": slot.success,
         "from_us": question.from_us,

@@ -50,6 +50,7 @@ class Question:
     Args:
         slot: name of the slot; may stay empty where the log has one alone.
         variant: keep one arm of an experiment; all where empty.
+        experiment: whose; may stay empty where no other has a variant of that name.
         reward: ``click`` (a view of the item) or ``purchase`` of the item.
         window_hours: how long after the exposure it counts.
         from_us: first instant, UTC microseconds.
@@ -60,6 +61,7 @@ class Question:
     reward: Reward
     window_hours: float
     from_us: int
+    experiment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,7 +171,7 @@ def _rows(
     from_slot = f"{wanted} AND slot = {sql_text(slot)}"
     counted = connection.execute(f"SELECT count(*) FROM events WHERE {from_slot}").fetchone()
     same_slot = question.reward == "click" and counted is not None and counted[0] > 0
-    variant = f"AND variant = {sql_text(question.variant)}" if question.variant else ""
+    variant = _of_arm(connection, question)
     frame = connection.execute(
         f"""
         WITH shown AS (
@@ -193,6 +195,26 @@ def _rows(
         """
     ).df()
     return frame, same_slot
+
+
+def _of_arm(connection: duckdb.DuckDBPyConnection, question: Question) -> str:
+    """Return the SQL condition that an exposure is of the experiment and the variant; ``a+b`` and ``x+y`` are two of each."""
+    pairs = "list_zip(string_split(campaign_id, '+'), string_split(variant, '+'))"
+    test, variant = sql_text(question.experiment), sql_text(question.variant)
+    if question.variant and not question.experiment:
+        of_variant = f"list_filter({pairs}, lambda one: one[2] = {variant})"
+        found = connection.execute(
+            f"SELECT DISTINCT unnest({of_variant})[1] AS name FROM exposures WHERE campaign_id IS NOT NULL ORDER BY name"
+        ).fetchall()
+        names = [str(name) for (name,) in found if name is not None]
+        if len(names) > 1:
+            raise DataError(
+                f"variant: expected one of one experiment, found {question.variant!r} in {', '.join(names)}; name the experiment."
+            )
+        return f"AND list_contains(string_split(variant, '+'), {variant})"
+    if question.variant:
+        return f"AND len(list_filter({pairs}, lambda one: one[1] = {test} AND one[2] = {variant})) > 0"
+    return f"AND list_contains(string_split(campaign_id, '+'), {test})" if question.experiment else ""
 
 
 def _check_one_item(rows: pd.DataFrame, slot: str) -> None:
