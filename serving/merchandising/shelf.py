@@ -14,6 +14,7 @@ from features.surfaces import DAY_US
 from features.vocabulary import FIRST
 from serving.kept import kept
 from serving.merchandising.rules import CapOf, ItemMatch
+from serving.retrieval.catalog_filter import factorised
 
 Ints = npt.NDArray[np.integer]
 Flags = npt.NDArray[np.bool_]
@@ -101,22 +102,17 @@ class Shelf:
 
     @cached_property
     def _category(self) -> tuple[Ints, dict[str, int]]:
-        return _factorised(self._catalog.category)
+        return factorised(self._catalog.category)
 
     @cached_property
     def _brand(self) -> tuple[Ints, dict[str, int]]:
-        return _factorised(self._catalog.brand)
+        return factorised(self._catalog.brand)
 
     @cached_property
     def _label(self) -> Ints:
-        return _factorised(self._catalog.labels)[0]
+        return factorised(self._catalog.labels)[0]
 
     @cached_property
     def _labels(self) -> list[frozenset[str]]:
         """Labels of each distinct text."""
-        return [frozenset(filter(None, text.split("|"))) for text in _factorised(self._catalog.labels)[1]]
-
-
-def _factorised(text: npt.NDArray[np.object_]) -> tuple[Ints, dict[str, int]]:
-    names, rows = np.unique(text.astype(str), return_inverse=True)
-    return rows, {str(name): row for row, name in enumerate(names)}
+        return [frozenset(filter(None, text.split("|"))) for text in factorised(self._catalog.labels)[1]]

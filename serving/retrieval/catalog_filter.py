@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +15,7 @@ from serving.api.schemas import Filters
 from serving.kept import kept
 
 Ints = npt.NDArray[np.integer]
+_NOTHING: Final = (None, None, None, None)
 
 
 class CatalogFilter:
@@ -26,28 +29,29 @@ class CatalogFilter:
     def __init__(self, catalog: ItemCatalog, shown: npt.NDArray[np.bool_]) -> None:
         self._shown = shown
         self._price = catalog.price
-        self._category, self._categories = _factorised(catalog.category)
-        self._brand, self._brands = _factorised(catalog.brand)
+        self._category, self._categories = factorised(catalog.category)
+        self._brand, self._brands = factorised(catalog.brand)
         self._answers = kept(self._select, maxsize=128)
 
-    def codes(self, filters: Filters) -> Ints:
-        """Return the codes of items that may be shown and that a filter leaves, rising.
+    def codes(self, filters: Filters) -> Ints | None:
+        """Return the codes of items that may be shown and that a filter leaves, rising; ``None`` where it asks of no attribute.
 
         Raises:
             RequestError: the catalogue knows no such category or brand.
         """
-        return self._answers(filters)
+        asked = (filters.category, filters.brand, filters.min_price, filters.max_price)
+        return None if asked == _NOTHING else self._answers(*asked)
 
-    def _select(self, filters: Filters) -> Ints:
+    def _select(self, category: str | None, brand: str | None, lowest: int | None, highest: int | None) -> Ints:
         keep = self._shown.copy()
         keep[:FIRST] = False
-        if filters.category is not None:
-            keep &= np.isin(self._category, self._under(filters.category))
-        if filters.brand is not None:
-            keep &= self._brand == self._known_brand(filters.brand)
-        if filters.min_price is not None or filters.max_price is not None:
-            highest = np.iinfo(np.int64).max if filters.max_price is None else filters.max_price
-            keep &= (self._price >= (filters.min_price or 0)) & (self._price <= highest)
+        if category is not None:
+            keep &= np.isin(self._category, self._under(category))
+        if brand is not None:
+            keep &= self._brand == self._known_brand(brand)
+        if lowest is not None or highest is not None:
+            highest = np.iinfo(np.int64).max if highest is None else highest
+            keep &= (self._price >= (lowest or 0)) & (self._price <= highest)
         return np.flatnonzero(keep)
 
     def _under(self, category: str) -> list[int]:
@@ -64,7 +68,8 @@ class CatalogFilter:
         return self._brands[brand]
 
 
-def _factorised(text: npt.NDArray[np.object_]) -> tuple[Ints, dict[str, int]]:
+def factorised(text: npt.NDArray[np.object_]) -> tuple[Ints, dict[str, int]]:
+    """Return for each text the row of its name, and the rows by name."""
     names, rows = np.unique(text.astype(str), return_inverse=True)
     return rows, {str(name): row for row, name in enumerate(names)}
 

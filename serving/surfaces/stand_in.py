@@ -57,7 +57,8 @@ class StandIn:
         keep = np.ones(len(self._items), bool) if shown is None else shown[self._codes]
         if request.filters is not None:
             try:
-                keep = keep & np.isin(self._codes, self._state.filters.codes(request.filters))
+                codes = self._state.filters.codes(request.filters)
+                keep = keep if codes is None else keep & np.isin(self._codes, codes)
             except RequestError:  # a filter that names nothing: the full answer would say so, this one shows nothing
                 return []
         return [self._items[row] for row in np.flatnonzero(keep).tolist()]

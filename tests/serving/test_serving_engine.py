@@ -189,8 +189,15 @@ def test_recommend_when_a_category_is_misspelt_then_it_suggests_one(engine: Engi
 def test_filters_when_items_may_not_be_shown_then_they_do_not_count_as_left(engine: Engine, tiny: TinyRelease) -> None:
     left = engine.state.filters.codes(Filters(category="food"))
     of_category = np.flatnonzero([str(path).startswith("food/") for path in tiny.catalog.category])
+    assert left is not None
     assert left.tolist() == of_category[tiny.catalog.available[of_category]].tolist()
     assert len(left) < len(of_category)
+
+
+def test_filters_when_no_attribute_is_asked_for_then_the_catalogue_is_not_gone_through(engine: Engine) -> None:
+    codes = engine.state.filters.codes
+    assert codes(Filters(in_stock=True, region="north", not_seen_days=7)) is None
+    assert codes(Filters(brand="brand-1", not_seen_days=7)) is codes(Filters(brand="brand-1", region="north"))
 
 
 def event(user_id: str, item_id: str, **more: object) -> dict[str, object]:
