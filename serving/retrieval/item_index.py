@@ -30,6 +30,8 @@ _FEW_ITEMS: Final = 40_000
 _HOPED_EXCLUDED: Final = 32
 # Those that pass are not spread evenly: look this much deeper than their share asks for.
 _HEADROOM: Final = 1.25
+# So much deeper again where a filter left too few.
+_DEEPER: Final = 4
 _NOTHING: Final = (np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
@@ -137,19 +139,22 @@ class ItemIndex:
         rows: dict[int, list[int]] = defaultdict(list)
         for row in short:
             num_excluded = len(asks[row].excluded)
-            if most_excluded is None and num_excluded <= _HOPED_EXCLUDED:
+            is_filtered = asks[row].allowed is not None
+            if most_excluded is None and num_excluded <= _HOPED_EXCLUDED and not is_filtered:
                 continue
-            if depth := self._depth(asks[row], min(num_excluded, most_excluded or num_excluded)):
+            # A filter may take just what is nearest, such as a category: then its share says little.
+            factor = _DEEPER if is_filtered and most_excluded is None else 1
+            if depth := self._depth(asks[row], min(num_excluded, most_excluded or num_excluded), factor=factor):
                 rows[depth].append(row)
         return rows
 
-    def _depth(self, ask: Ask, num_excluded: int) -> int:
+    def _depth(self, ask: Ask, num_excluded: int, *, factor: int) -> int:
         """How deep to search so that ``k`` items remain, with room to spare; 0 not to ask the index."""
         share = self._share(ask)
         if share < _NARROW_SHARE or (ask.allowed is not None and len(ask.allowed) <= _FEW_ITEMS):
             return 0
         wanted = ask.k + num_excluded
-        depth = wanted if share == 1.0 else int(_HEADROOM * wanted / share) + 8
+        depth = factor * (wanted if share == 1.0 else int(_HEADROOM * wanted / share) + 8)
         return depth if depth <= _DEEPEST_SHARE * self.num_available else 0
 
     def _share(self, ask: Ask) -> float:

@@ -75,6 +75,20 @@ def test_search_when_items_are_excluded_or_filtered_then_no_list_is_short(
     assert hits / total > KINDS[kind]
 
 
+def test_search_when_a_filter_takes_just_what_is_nearest_then_the_index_is_asked_deeper(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(item_index, "_FEW_ITEMS", 0)
+    index, vectors, available = make("Flat")
+    user = np.random.default_rng(2).standard_normal((1, 16)).astype(np.float32)
+    nearest = brute_force(vectors, user[0], available, 60)
+    keep = available.copy()
+    keep[nearest] = False
+    monkeypatch.setattr(index, "search_exactly", lambda *_: pytest.fail("asked for every item"))
+    found, _ = index.search(user, [Ask(k=25, excluded=np.zeros(0, np.int64), allowed=np.flatnonzero(keep))]).list_of(0)
+    assert found.tolist() == brute_force(vectors, user[0], keep, 25)
+
+
 def test_search_when_nothing_is_allowed_then_the_list_is_empty() -> None:
     index, _, _ = make("Flat", num_items=50)
     nothing = np.zeros(0, np.int64)
