@@ -14,7 +14,7 @@ import pytest
 from serving.http.batching import MicroBatcher
 from serving.http.pace import Pace, stopwatch
 
-_BUSY_SECONDS = 0.1  # that a busy machine may take; the questions themselves would take half a second on the loop
+_BUSY_SECONDS = 0.3  # that a busy machine may take; the questions themselves would take half a second on the loop
 
 
 def test_ask_when_questions_come_together_then_each_gets_its_own_answer() -> None:

@@ -97,5 +97,5 @@ def test_access_log_when_closed_then_what_waits_is_written_and_a_stuck_pipe_hold
     stuck.add(**line("r-2"))
     started = time.monotonic()
     stuck.close()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20
     release.set()

