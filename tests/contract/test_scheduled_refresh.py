@@ -62,7 +62,17 @@ def test_jobs_when_run_then_each_command_line_is_one_that_the_command_takes(tmp_
     asked = _asked(tmp_path)
     verbs = [" ".join(words[:2]) if words[0] in ("train", "tune", "report") else words[0] for words in asked]
     models = ["tune retrieval", "train retrieval", "tune demand", "train demand"]
-    assert verbs == ["live", "features", "promote", "live", "features", *models, "promote", "promote", "report customers"]
+    assert verbs == [
+        "live",
+        "features",
+        "promote",
+        "live",
+        "features",
+        *models,
+        "promote",
+        "promote",
+        "report customers",
+    ]
     assert asked[2][-4:] == asked[-2][-4:] == ["--retrieval", "retrieval-1", "--demand", "demand-1"]
     for words in asked:
         with pytest.raises(SystemExit) as ended:  # the command reads its arguments, prints them and does nothing
