@@ -59,12 +59,14 @@ def test_exposures_when_favourites_stand_in_or_someone_looks_then_nothing_is_kep
 
     async def all_of_it() -> None:
         sent: list[str] = []
-        for _ in range(2):  # the second is computed in a thread, as the first was slow
+        num_late = 0
+        for _ in range(3):  # some are computed in a thread, as others were slow
             late = await ask(user_id="user-4", k=5)
             await asyncio.sleep(3 * SECONDS)
             sent += [] if late.get("degraded") else [item["item_id"] for item in late["items"]]
             assert [row["item_id"] for row in log.of(["user-4"])] == sent
-        assert late["degraded"]
+            num_late += "degraded" in late
+        assert num_late
         assert "degraded" not in await ask(user_id="user-6", k=3, preview=True)
         assert not log.of(["user-6"])
         kept = await ask(user_id="user-6", k=3)
