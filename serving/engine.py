@@ -25,16 +25,12 @@ from serving.api.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer
 from serving.api.errors import RequestError, missing_part
 from serving.api.item_schemas import ItemsAnswer, ItemSearch, ItemsRequest
 from serving.api.merchandising_schemas import StockAnswer, StockRequest
+from serving.api.rights_schemas import ConsentAnswer, ConsentRequest, ErasureAnswer, ExportAnswer, ExportRequest
 from serving.api.schemas import (
-    ConsentAnswer,
-    ConsentRequest,
     CustomersAnswer,
     CustomersRequest,
-    ErasureAnswer,
     EventsAnswer,
     EventsRequest,
-    ExportAnswer,
-    ExportRequest,
     RecommendAnswer,
     RecommendRequest,
 )

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from serving.api.schemas import Answer, HistoryEvent, Id, Request
+from serving.api.rights_schemas import HistoryEvent
+from serving.api.schemas import Answer, Id, Request
 
 
 class CustomerTag(Answer, frozen=True, kw_only=True):

@@ -19,16 +19,12 @@ from serving.api.item_schemas import ItemsAnswer, ItemSearch, ItemsRequest
 from serving.api.merchandising_schemas import RulesAnswer, StockAnswer, StockRequest
 from serving.api.openapi import Endpoint
 from serving.api.release_schemas import ReleaseAnswer, ReleaseRequest
+from serving.api.rights_schemas import ConsentAnswer, ConsentRequest, ErasureAnswer, ExportAnswer, ExportRequest
 from serving.api.schemas import (
-    ConsentAnswer,
-    ConsentRequest,
     CustomersAnswer,
     CustomersRequest,
-    ErasureAnswer,
     EventsAnswer,
     EventsRequest,
-    ExportAnswer,
-    ExportRequest,
     RecommendAnswer,
     RecommendRequest,
     ReleasesAnswer,

@@ -14,11 +14,9 @@ import msgspec
 from serving.api.customer_schemas import CustomerAnswer, SegmentsAnswer, SegmentsRequest
 from serving.api.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
 from serving.api.item_schemas import ItemsAnswer, ItemSearch, ItemsRequest
+from serving.api.rights_schemas import ConsentAnswer, ConsentRequest, ErasureAnswer
 from serving.api.schemas import (
     Answer,
-    ConsentAnswer,
-    ConsentRequest,
-    ErasureAnswer,
     EventsAnswer,
     EventsRequest,
     NewEvent,

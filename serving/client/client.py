@@ -14,16 +14,8 @@ import msgspec
 from serving.api.customer_schemas import CustomerAnswer, SegmentsAnswer
 from serving.api.demand_schemas import AlertsAnswer, AlertsRequest, DemandAnswer, DemandRequest
 from serving.api.item_schemas import ItemsAnswer, ItemSearch
-from serving.api.schemas import (
-    Answer,
-    ConsentAnswer,
-    ConsentRequest,
-    ErasureAnswer,
-    EventsAnswer,
-    NewEvent,
-    RecommendAnswer,
-    RecommendRequest,
-)
+from serving.api.rights_schemas import ConsentAnswer, ConsentRequest, ErasureAnswer
+from serving.api.schemas import Answer, EventsAnswer, NewEvent, RecommendAnswer, RecommendRequest
 from serving.client import calls
 from serving.client.calls import Call
 from serving.client.errors import UNREACHABLE, CallError

@@ -12,7 +12,8 @@ import numpy as np
 from features import columns as c
 from features.vocabulary import UNKNOWN
 from serving.api.errors import RequestError
-from serving.api.schemas import HistoryEvent, RecommendRequest
+from serving.api.rights_schemas import HistoryEvent
+from serving.api.schemas import RecommendRequest
 from serving.history.stored import NOTHING, UserEvents, to_instant, to_microseconds
 from serving.live.reads import LiveReads
 from serving.live.store import LiveUser

@@ -20,16 +20,8 @@ from serving.api.errors import RequestError
 from serving.api.item_schemas import ItemSearch, ItemsRequest
 from serving.api.merchandising_schemas import StockRequest
 from serving.api.release_schemas import ReleaseRequest
-from serving.api.schemas import (
-    Answer,
-    ConsentRequest,
-    CustomersRequest,
-    EventsAnswer,
-    EventsRequest,
-    ExportRequest,
-    RecommendRequest,
-    ReleasesAnswer,
-)
+from serving.api.rights_schemas import ConsentRequest, ExportRequest
+from serving.api.schemas import Answer, CustomersRequest, EventsAnswer, EventsRequest, RecommendRequest, ReleasesAnswer
 from serving.engine import Answered, Engine
 from serving.engines import Engines, Routed, add_events_routed, kind_of, recommend_routed
 from serving.http.at_work import OneThread, beside, in_thread

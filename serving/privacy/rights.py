@@ -16,7 +16,7 @@ from features.privacy.activity import connect
 from features.privacy.consents import ALWAYS, NEVER
 from features.privacy.person import Person
 from serving.api.errors import RequestError
-from serving.api.schemas import (
+from serving.api.rights_schemas import (
     ConsentAnswer,
     ConsentRequest,
     ErasureAnswer,

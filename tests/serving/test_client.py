@@ -8,7 +8,8 @@ import httpx
 import msgspec
 import pytest
 
-from serving.api.schemas import ConsentRequest, NewEvent
+from serving.api.rights_schemas import ConsentRequest
+from serving.api.schemas import NewEvent
 from serving.client import AsyncFootfall, CallError, Footfall, Retries
 from tests.serving.server_process import Server, free_port
 

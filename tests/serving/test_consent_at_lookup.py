@@ -20,7 +20,8 @@ from features.privacy.consents import ConsentBook
 from features.vocabulary import Vocabulary
 from serving.api.customer_schemas import SegmentsRequest
 from serving.api.errors import RequestError
-from serving.api.schemas import ConsentRequest, CustomersRequest, EventsRequest, ExportRequest, RecommendRequest
+from serving.api.rights_schemas import ConsentRequest, ExportRequest
+from serving.api.schemas import CustomersRequest, EventsRequest, RecommendRequest
 from serving.engine import Engine
 from serving.history.stored import to_instant
 from serving.live.store import ConsentChange

@@ -12,7 +12,8 @@ from features.rules.parse import RuleParser
 from features.rules.place import Place
 from serving.api.customer_schemas import MembersRequest, PreviewRequest, SegmentsRequest
 from serving.api.errors import RequestError
-from serving.api.schemas import ConsentRequest, EventsRequest
+from serving.api.rights_schemas import ConsentRequest
+from serving.api.schemas import EventsRequest
 from serving.engine import Engine
 from serving.release.state import ReleaseState
 from tests.serving.tiny_release import AS_OF_US, DAY_US, TinyRelease

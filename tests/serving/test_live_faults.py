@@ -19,7 +19,8 @@ import pytest
 import redis
 
 from serving.api.errors import RequestError
-from serving.api.schemas import ConsentRequest, EventsRequest
+from serving.api.rights_schemas import ConsentRequest
+from serving.api.schemas import EventsRequest
 from serving.engine import Engine
 from serving.engines import add_events_routed
 from serving.live.opening import open_live

@@ -11,7 +11,8 @@ import pytest
 
 from features.intent.fit import PurchaseIntent
 from serving.api.customer_schemas import PurchaseIntentNow
-from serving.api.schemas import ConsentRequest, EventsRequest
+from serving.api.rights_schemas import ConsentRequest
+from serving.api.schemas import EventsRequest
 from serving.engine import Engine
 from serving.release.state import ReleaseState
 from tests.serving.asking import engine_over

@@ -6,7 +6,8 @@ import pytest
 
 from serving.api.errors import RequestError
 from serving.api.item_schemas import ItemSearch, ItemsRequest
-from serving.api.schemas import ConsentRequest, CustomersRequest, EventsRequest
+from serving.api.rights_schemas import ConsentRequest
+from serving.api.schemas import CustomersRequest, EventsRequest
 from serving.engine import Engine
 from serving.release.state import ReleaseState
 from tests.serving.asking import engine_over

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from serving.api.errors import RequestError
-from serving.api.schemas import ExportRequest
+from serving.api.rights_schemas import ExportRequest
 from serving.engine import Engine
 from serving.engines import Engines
 from serving.experiments.arm import Arm

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from serving.api.schemas import ConsentRequest, EventsRequest
+from serving.api.rights_schemas import ConsentRequest
+from serving.api.schemas import EventsRequest
 from serving.engine import Engine
 from serving.live.store import LiveEvent
 from serving.outbox.feed import Feed
