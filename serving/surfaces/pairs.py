@@ -75,7 +75,8 @@ def _goes_with(
         others: of their neighbours ``[N]``.
         support: baskets that hold both ``[N]``.
     """
-    of_code, paths = pd.factorize(category.astype(str), sort=True)  # numbers: 300,000 pairs of text take long to compare
+    # Numbers: 300,000 pairs of text take long to compare.
+    of_code, paths = pd.factorize(category.astype(str), sort=True)
     pairs = pd.DataFrame({"own": of_code[own], "others": of_code[others], "support": support})
     named = paths != ""
     kept = (pairs["support"] > 0) & (pairs["own"] != pairs["others"])
