@@ -15,7 +15,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import demand_tables, retrieval_tables
+from benchmarks import demand_tables, retrieval_tables, serving_tables
 
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "results"
@@ -67,15 +67,21 @@ def _section(result: dict[str, Any]) -> str:
         f"{result['protocol'].rstrip('.')}. Seeds: {', '.join(map(str, result['seeds'])) or 'none'}.",
         "",
     ]
+    if result["benchmark"] in serving_tables.BENCHMARKS:
+        lines += [*serving_tables.lines(result), ""]
+        return "\n".join([*lines, *_measured_on(result)])
     for _, rows in itertools.groupby(result["results"], key=lambda row: row.get("surface")):
         lines += [*_table(result, list(rows)), ""]
     lines += [
         *(demand_tables.lines(result) if result["benchmark"] == "demand" else []),
         *_picture(result["benchmark"]),
-        f"Code {result['git']}; {result['machine']['cores']} cores, {result['machine']['processor']}.",
-        "",
+        *_measured_on(result),
     ]
     return "\n".join(lines)
+
+
+def _measured_on(result: dict[str, Any]) -> list[str]:
+    return [f"Code {result['git']}; {result['machine']['cores']} cores, {result['machine']['processor']}.", ""]
 
 
 def _table(result: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
