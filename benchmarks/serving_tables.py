@@ -56,7 +56,8 @@ def _ratios(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _note(row: Mapping[str, Any]) -> str:
     """Return what is said of a row, and the settings that it was measured at."""
-    settings = [f"{name} {value}" for name, value in (row.get("config") or {}).items() if isinstance(value, str | int)]
+    held = {name: value for name, value in (row.get("config") or {}).items() if not isinstance(value, bool)}
+    settings = [f"{name} {value}" for name, value in held.items() if isinstance(value, str | int)]
     return "; ".join(part for part in (row.get("note") or "", ", ".join(settings)) if part)
 
 
