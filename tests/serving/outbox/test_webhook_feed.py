@@ -25,6 +25,7 @@ from serving.outbox.outbox import Outbox
 from serving.outbox.settings import WebhookEndpoint, WebhookSettings
 from serving.outbox.signing import new_secret
 from tests.serving.asking import engine_over, live_store
+from tests.serving.clock import Clock
 from tests.serving.tiny_release import AS_OF_US, TinyRelease
 from tests.serving.webhook_receiver import Receiver
 
@@ -32,20 +33,9 @@ HOUR_S = 3600
 AS_OF = dt.datetime.fromtimestamp(AS_OF_US / 1e6, dt.UTC)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.us = AS_OF_US
-
-    def __call__(self) -> int:
-        return self.us
-
-    def pass_(self, seconds: float) -> None:
-        self.us += int(seconds * 1e6)
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(AS_OF_US)
 
 
 def crm(**more: object) -> WebhookEndpoint:

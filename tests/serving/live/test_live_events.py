@@ -1,90 +1,23 @@
-"""Live state, in SQLite and in Redis: order, idempotency, caps, ages, deletion, and many writers at once."""
+"""Live state, in SQLite and in Redis: order, idempotency, caps, deletion, and many writers at once."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.live.opening import open_live
 from serving.live.settings import LiveSettings
-from serving.live.sqlite_store import SqliteStore
-from serving.live.store import ConsentChange, LiveEvent, LiveRow, LiveStateError, LiveStore, Verdict, content_id
-from tests.serving.redis_process import RedisProcess
-
-NOW_US = 1_800_000_000_000_000
-DAY_US = 86_400_000_000
-Open = Callable[..., LiveStore]
-
-
-class Wall:
-    """A clock that tests set."""
-
-    def __init__(self) -> None:
-        self.us = NOW_US
-
-    def __call__(self) -> int:
-        return self.us
-
-
-def row(number: int, *, user: str = "u", ts: int = 0, event_id: str = "", kind: str = "view") -> LiveEvent:
-    """An event ``ts`` microseconds before the present's day began, so that greater is later."""
-    return LiveEvent(event_id or f"e{number}", user, NOW_US - DAY_US + (ts or number), kind, f"item-{number}")
-
-
-def keep(events: Sequence[LiveEvent]) -> list[Verdict]:
-    return ["kept"] * len(events)
-
-
-def without(*users: str) -> Callable[[Sequence[LiveEvent]], list[Verdict]]:
-    return lambda events: ["refused" if event.user_id in users else "kept" for event in events]
-
-
-def events_of(live: LiveStore, user: str = "u") -> Sequence[LiveRow]:
-    found = live.read([user]).get(user)
-    return [] if found is None else found.events
-
-
-def items_of(live: LiveStore, user: str = "u") -> list[str | None]:
-    return [item for _, _, item in events_of(live, user)]
-
-
-@pytest.fixture
-def wall() -> Wall:
-    return Wall()
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The settings that name a store of this test's own."""
-    if request.param == "sqlite":
-        return {"file": str(tmp_path / "events.sqlite")}
-    process: RedisProcess = request.getfixturevalue("redis_process")
-    return {"url": process.url, "prefix": f"t{abs(hash(str(tmp_path)))}"}
-
-
-@pytest.fixture
-def open_store(place: dict[str, str], wall: Wall) -> Open:
-    """Open the test's store, as each worker does."""
-
-    def opened(**more: object) -> LiveStore:
-        chosen = msgspec.convert(place | {"max_events": 5, "timeout_ms": 5_000} | more, LiveSettings)
-        return open_live(chosen, Path(), wall=wall)
-
-    return opened
-
-
-@pytest.fixture
-def live(open_store: Open) -> LiveStore:
-    return open_store()
+from serving.live.store import ConsentChange, LiveEvent, LiveStateError, LiveStore, Verdict, content_id
+from tests.serving.clock import Clock
+from tests.serving.live.live_rows import NOW_US, Open, events_of, items_of, keep, row, without
 
 
 def test_add_when_events_come_out_of_order_then_they_are_read_by_time(live: LiveStore) -> None:
@@ -231,16 +164,6 @@ def test_keep_only_when_a_consent_is_withdrawn_then_what_was_before_goes_from_st
     assert [one.event.event_id for one in live.logged()] == ["e3", "e4"]
 
 
-def test_add_when_an_event_is_too_old_then_it_is_logged_and_not_read(open_store: Open, wall: Wall) -> None:
-    live = open_store(max_age_days=10)
-    live.add([row(1), row(2)._replace(ts_us=NOW_US - 11 * DAY_US)], judge=keep)
-    assert items_of(live) == ["item-1"]
-    assert [one.event.event_id for one in live.logged()] == ["e1", "e2"]
-    wall.us += 10 * DAY_US
-    assert items_of(live) == []
-    live.close()
-
-
 def test_add_when_a_type_is_for_the_log_alone_then_no_read_tells_of_it(live: LiveStore) -> None:
     more = '{"section":"shelf","dwell_ms":1200}'
     live.add([row(1, kind="impression")._replace(more=more), row(2)], judge=keep)
@@ -285,96 +208,8 @@ def test_arrived_when_the_log_was_taken_meanwhile_then_it_comes_all_the_same_or_
     assert found.is_whole == in_sqlite
 
 
-def test_arrived_when_the_file_is_another_then_it_begins_anew_and_says_so(tmp_path: Path) -> None:
-    live = SqliteStore(tmp_path / "new.sqlite")
-    assert live.arrived(after="5000", limit=9) == ([], "0", False)
-    live.add([row(1)], judge=keep)
-    found = live.arrived(after="5000", limit=9)
-    assert ([one.event.event_id for one in found.events], found.is_whole) == (["e1"], False)
-
-
-def test_add_when_the_clock_is_set_back_then_order_stays_that_of_receipt(open_store: Open, wall: Wall) -> None:
-    first, second = open_store(), open_store()
-
-    def now(number: int) -> LiveEvent:
-        return row(number)._replace(ts_us=0)
-
-    first.add([now(1)], judge=keep)
-    wall.us -= DAY_US // 2
-    second.add([now(2)], judge=keep)
-    second.add([now(2)], judge=keep)  # sent again under its id
-    first.add([now(3)], judge=keep)
-    assert items_of(first) == ["item-1", "item-2", "item-3"]
-    assert [ts for ts, _, _ in events_of(first)] == [NOW_US] * 3
-    wall.us = NOW_US + 5
-    second.add([now(4)], judge=keep)
-    assert events_of(second)[-1][0] == NOW_US + 5
-    first.close(), second.close()
-
-
-def test_add_when_the_clock_was_years_ahead_then_it_is_not_believed_for_ever(open_store: Open, wall: Wall) -> None:
-    live = open_store()
-    wall.us = NOW_US + 3_000 * DAY_US
-    live.add([row(1)._replace(ts_us=0)], judge=keep)
-    wall.us = NOW_US
-    live.add([row(2)._replace(ts_us=0)], judge=keep)
-    assert events_of(live)[0][0] == NOW_US
-    live.close()
-
-
-def test_add_when_an_event_is_past_every_age_then_it_still_waits_in_the_log(open_store: Open) -> None:
-    live = open_store(max_age_days=90, log_days=90)
-    late = row(1)._replace(ts_us=NOW_US - 120 * DAY_US)
-    assert live.add([late], judge=keep).num_accepted == 1
-    assert live.add([late], judge=keep).num_duplicates == 1
-    assert [one.event for one in live.logged()] == [late]
-    live.close()
-
-
-def test_add_when_the_clock_is_far_ahead_for_a_while_then_nothing_is_deleted_early(
-    open_store: Open, wall: Wall
-) -> None:
-    live, rows = open_store(max_events=50), [row(number) for number in range(60)]
-    live.add(rows, judge=keep)
-    wall.us += 200 * DAY_US
-    for number in (60, 61):  # by a process that began while it was
-        open_store(max_events=50).add([row(number, user="another")._replace(ts_us=0)], judge=keep)
-    wall.us = NOW_US
-    live.add([row(62)], judge=keep)
-    assert items_of(live) == [f"item-{number}" for number in (*range(11, 60), 62)]
-    assert [one.event.event_id for one in live.logged()] == [f"e{number}" for number in range(63)]
-    live.close()
-
-
-def test_add_when_days_have_passed_then_what_is_past_its_age_goes(tmp_path: Path, wall: Wall) -> None:
-    path, chosen = tmp_path / "events.sqlite", LiveSettings(max_age_days=2, log_days=3)
-    SqliteStore(path, chosen, wall=wall).add([row(1), row(2, kind="impression")], judge=keep)
-    for hour in range(6 * 24):
-        wall.us = NOW_US + hour * DAY_US // 24
-        live = SqliteStore(path, chosen, wall=wall)
-        live.add([row(3, user="another", event_id="e3")], judge=keep)
-        # two days live, three in the log, and one of grace
-        assert len(live.kept_of(["u"])) == (2 if hour <= 4 * 24 else 0)
-        live.close()
-
-
-def test_open_when_the_file_is_of_before_receipts_were_noted_then_its_log_waits_from_now_on(tmp_path: Path) -> None:
-    path = tmp_path / "events.sqlite"
-    live = SqliteStore(path, wall=Wall())
-    live.close()
-    with sqlite3.connect(path) as old:
-        old.execute("DROP INDEX events_by_ages")
-        old.execute("ALTER TABLE events DROP COLUMN received_us")
-        old.execute("DELETE FROM meta WHERE name IN ('aged_us', 'seen_us')")
-        old.execute("INSERT INTO events VALUES (3, 'e1', 'u', ?, 'view', 'item-1', NULL, 1)", (NOW_US - 120 * DAY_US,))
-    live = SqliteStore(path, wall=Wall())
-    live.add([row(2)], judge=keep)
-    assert [one.event.event_id for one in live.logged()] == ["e1", "e2"]
-    live.close()
-
-
 def _write(chosen: dict[str, str], writer: int) -> None:
-    live = open_live(msgspec.convert(chosen | {"max_events": 1000}, LiveSettings), Path(), wall=Wall())
+    live = open_live(msgspec.convert(chosen | {"max_events": 1000}, LiveSettings), Path(), wall=Clock(NOW_US))
     for number in range(30):
         live.add([row(number, user=f"u{writer}", event_id=f"{writer}-{number}")], judge=keep)
         assert len(events_of(live, f"u{writer}")) == number + 1  # a writer reads what it has written
@@ -397,59 +232,6 @@ def test_add_when_several_processes_write_then_nothing_is_lost(place: dict[str, 
 def test_content_id_when_content_is_the_same_then_the_id_is() -> None:
     assert content_id("u", "view", "i", 1) == content_id("u", "view", "i", 1)
     assert content_id("u", "view", "i", 1) != content_id("u", "view", "i", 2)
-
-
-def test_delete_user_when_done_in_sqlite_then_no_byte_of_the_user_is_left(tmp_path: Path) -> None:
-    live = SqliteStore(tmp_path / "events.sqlite", wall=Wall())
-    live.add([row(1, user="someone-in-particular"), row(2, user="another")], judge=keep)
-    live.delete_user("someone-in-particular")
-    assert not any(b"someone-in-particular" in path.read_bytes() for path in tmp_path.iterdir())
-    live.close()
-
-
-def test_open_when_the_file_is_made_then_its_owner_alone_may_read_it(tmp_path: Path) -> None:
-    live = SqliteStore(tmp_path / "events.sqlite", wall=Wall())
-    live.add([row(1)], judge=keep)
-    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
-        f"events.sqlite{end}": 0o600 for end in ("", "-wal", "-shm")
-    }
-    live.close()
-
-
-def test_add_when_it_fails_midway_then_nothing_of_the_batch_is_kept(tmp_path: Path) -> None:
-    live = SqliteStore(tmp_path / "events.sqlite", wall=Wall())
-    with pytest.raises(sqlite3.IntegrityError):
-        live.add([row(1), row(2)._replace(user_id=None)], judge=keep)  # type: ignore[arg-type]
-    assert events_of(live) == []
-    assert live.add([row(1)], judge=keep).num_accepted == 1
-    live.close()
-
-
-def test_open_when_the_file_is_of_before_there_was_a_log_then_its_events_stay(tmp_path: Path) -> None:
-    path = tmp_path / "events.sqlite"
-    with sqlite3.connect(path) as old:
-        old.execute(
-            "CREATE TABLE events (seq INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, user_id TEXT NOT NULL, "
-            "ts_us INTEGER NOT NULL, event_type TEXT NOT NULL, item_id TEXT)"
-        )
-        old.execute("CREATE INDEX events_by_user ON events (user_id, ts_us, seq, event_type, item_id)")
-        old.execute("INSERT INTO events VALUES (3, 'e1', 'u', ?, 'view', 'item-1')", (NOW_US,))
-    live = SqliteStore(path, wall=Wall())
-    assert items_of(live) == ["item-1"]
-    assert live.add([row(1), row(2)], judge=keep).num_duplicates == 1
-    live.close()
-
-
-def test_read_when_nothing_was_committed_then_it_is_answered_from_memory(tmp_path: Path) -> None:
-    live = SqliteStore(tmp_path / "events.sqlite", LiveSettings(cached_users=2), wall=Wall())
-    live.add([row(number, user=user) for number, user in enumerate("abc")], judge=keep)
-    [held] = live.read(["a"]).values()
-    assert live.read(["a"])["a"] is held
-    live.add([row(9, user="b")], judge=keep)
-    assert live.read(["a"])["a"] is held  # the commit was of another
-    live.read(["b", "c"])  # more than are kept in memory
-    assert live.read(["a"])["a"] is not held
-    live.close()
 
 
 def test_add_together_when_several_callers_come_then_each_gets_its_own_counts(live: LiveStore) -> None:
