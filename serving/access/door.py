@@ -60,6 +60,11 @@ class Door:
         self._anonymous = anonymous(limits.rates.anonymous)
         self._buckets = buckets
 
+    def close(self) -> None:
+        """Fetch no more keys of a provider."""
+        if self._tokens is not None:
+            self._tokens.keys.stop()
+
     @property
     def asks_for_keys(self) -> bool:
         """Whether a caller must show a key or a token."""

@@ -52,7 +52,8 @@ class ProviderKeys:
         self._fetching = threading.Lock()
         self._fetched_at = -_AT_LEAST_SECONDS
         self._stopped = threading.Event()
-        threading.Thread(target=self._keep_fresh, name="provider-keys", daemon=True).start()
+        self._thread = threading.Thread(target=self._keep_fresh, name="provider-keys", daemon=True)
+        self._thread.start()
 
     def of(self, key_id: str | None) -> Any:
         """Return the key of an id; without one, the only key there is.
@@ -70,7 +71,7 @@ class ProviderKeys:
     def fetch(self) -> None:
         """Fetch the keys now, unless that was tried a moment ago; on trouble, the last ones hold."""
         with self._fetching:
-            if time.monotonic() - self._fetched_at < _AT_LEAST_SECONDS:
+            if self._stopped.is_set() or time.monotonic() - self._fetched_at < _AT_LEAST_SECONDS:
                 return
             self._fetched_at = time.monotonic()
             try:
@@ -84,8 +85,9 @@ class ProviderKeys:
             self._changed()
 
     def stop(self) -> None:
-        """Fetch no more."""
+        """Fetch no more; what is being fetched is waited for, as long as one answer may take."""
         self._stopped.set()
+        self._thread.join(self._settings.timeout_seconds)
 
     def _fetched(self) -> dict[str | None, Any]:
         issuer = self._settings.issuer

@@ -74,6 +74,7 @@ class ServiceApp:
 
     def close(self) -> None:
         """Write what waits to be written; requests have been answered by now."""
+        self._door.close()
         self._access_log.close()
 
     @property

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from serving.access import provider_keys
 from serving.access.keys import KeyFile
+from serving.http.app import ServiceApp
 from tests.serving.access.test_door import IN, app_of, bearer, call, code_of
 
 
@@ -32,6 +33,7 @@ class Provider:
     def __init__(self) -> None:
         self.keys: dict[str, Any] = {}
         self.asked = 0
+        self.apps: list[ServiceApp] = []
         self.is_down = False
         self.jwks_uri = ""
         self.moved_to = ""
@@ -83,11 +85,15 @@ def provider() -> Iterator[Provider]:
     made = Provider()
     made.keys["one"] = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     yield made
+    for one in made.apps:
+        one.close()
     made.server.shutdown()
+    assert not [thread for thread in threading.enumerate() if thread.name == "provider-keys"]
 
 
 def app(provider: Provider, store: Path, **oidc: Any) -> Any:
     made = app_of(store, access={"oidc": {"issuer": provider.issuer, "audience": "footfall"} | oidc})
+    provider.apps.append(made)
     deadline = time.monotonic() + 5
     while not made._door._tokens.keys._keys and time.monotonic() < deadline and not provider.is_down:
         time.sleep(0.01)
