@@ -19,18 +19,16 @@ from features.customers.as_of import customers_as_of
 from features.customers.moves import NONE, step_counts, steps_between
 from features.customers.pages import group_sections as groups
 from features.customers.pages import log_counts, segments
-from features.customers.pages.sections import Section, capital
 from features.customers.pages.unusual_section import Unusual, find_unusual, unusual_section
 from features.customers.pages.value_sections import missing_for_value, tags_section, value_section
-from features.customers.pages.words import Language, Money, Words
 from features.customers.table import CustomerTable
 from features.engine import private_connection
 from features.privacy.pseudonyms import Pseudonyms
-from features.release.part import git_revision
-from features.report.page import write_page
+from features.report.sectioned import SectionedPage, provenance_of, warning_of
+from features.report.sections import Section, capital
+from features.report.words import Language, Money, Words
 from features.settings import EngineSettings
 
-_TEMPLATE: Final = Path(__file__).with_name("customers.html")
 # Ways to cut the customers, the first that the table has is the one that moves and likes are shown for.
 _CUTS: Final = ("growth_stage", "lifecycle", "rfm_segment", "value_tier")
 _HOURS_TO_MIDNIGHT: Final = 3  # a log that ends earlier has not seen its last day whole
@@ -79,15 +77,15 @@ def write_customers_page(features: Path, out: Path, page: CustomersPage = Custom
     """
     made = _Page.open(Path(features), page)
     with private_connection(page.engine, beside=Path(out).parent) as connection:
-        context = made.context(connection)
-    write_page(Path(out), _TEMPLATE, **context, language=page.language, w=made.words)
-    logger.info("customers page: %d sections of %d customers to %s", len(context["sections"]), len(made.table), out)
+        sectioned, num_unusual = made.sectioned(connection)
+    sectioned.write(Path(out), made.words)
+    logger.info("customers page: %d sections of %d customers to %s", len(sectioned.sections), len(made.table), out)
     return {
         "customers": len(made.table),
         "buyers": made.num_buyers,
         "as_of": made.table.as_of.isoformat(),
-        "sections": [section.name for section in context["sections"]],
-        "unusual": context["num_unusual"],
+        "sections": [section.name for section in sectioned.sections],
+        "unusual": num_unusual,
         "missing": made.missing,
     }
 
@@ -104,7 +102,9 @@ class _Page:
     def open(cls, features: Path, page: CustomersPage) -> _Page:
         opened = FeatureSet.load(features)
         table = CustomerTable.load(opened.customers)
-        return cls(features=opened, table=table, page=page, words=Words.load(page.language), missing=[])
+        return cls(
+            features=opened, table=table, page=page, words=Words.load(page.language, Path(__file__).parent), missing=[]
+        )
 
     @property
     def minimum(self) -> int:
@@ -122,26 +122,25 @@ class _Page:
     def cuts(self) -> list[str]:
         return [name for name in _CUTS if name in self.table.frame]
 
-    def context(self, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    def sectioned(self, connection: duckdb.DuckDBPyConnection) -> tuple[SectionedPage, int]:
+        """Return the page, and how many unusual things it lists."""
         rows = self.features.event_log.relation(connection, purpose=c.ANALYTICS)
         unusual = self._unusual(rows)
         sections = list(self._sections(connection, rows, unusual))
-        back = self._back(rows)
-        return {
-            "over": self.words("page.over", shop=self.features.shop.name, day=self.words.day(self.table.as_of)),
-            "title": self._title(back),
-            "lead": self.words(
-                "page.lead", customers=len(self.table), buyers=self.num_buyers, minimum=self.minimum,
-                day=self.words.day(self.table.as_of),
+        day = self.words.day(self.table.as_of)
+        page = SectionedPage(
+            over=self.words("page.over", shop=self.features.shop.name, day=day),
+            title=self._title(self._back(rows)),
+            lead=self.words(
+                "page.lead", customers=len(self.table), buyers=self.num_buyers, minimum=self.minimum, day=day
             ),
-            "in_short": [section.finding for section in sections if section.finding],
-            "warning": self._warning(),
-            "sections": sections,
-            "missing": self.words("page.missing", what=self.words.listing(self.missing)) if self.missing else "",
-            "definitions": self._definitions(),
-            "provenance": self._provenance(),
-            "num_unusual": unusual.count,
-        }  # fmt: skip
+            sections=sections,
+            provenance=provenance_of(self.features, self.words),
+            definitions=self._definitions(),
+            warning=warning_of(self.features, self.words),
+            missing=self.missing,
+        )
+        return page, unusual.count
 
     def _sections(
         self, connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, unusual: Unusual
@@ -233,23 +232,3 @@ class _Page:
         return [
             (self.words(f"words.{n}"), self.words(f"words.{n}_text", **values)) for n in (*names, "small", "chance")
         ]
-
-    def _warning(self) -> str:
-        data = self.features.about["data"]
-        return self.words("source.simulated") if data.get("source") == "synthetic" else str(data.get("warning", ""))
-
-    def _provenance(self) -> list[tuple[str, str]]:
-        about, words = self.features.about, self.words
-        now = dt.datetime.now(dt.UTC)
-        return [
-            (words("source.data"), words.term("source", str(about["data"].get("source", "")))),
-            (words("source.fingerprint"), self.features.fingerprint),
-            (words("source.code"), f"{words('source.revision')} {git_revision()}"),
-            (words("source.built"), _instant(dt.datetime.fromisoformat(about["created_at"]), words)),
-            (words("source.written"), _instant(now, words)),
-            (words("source.purpose"), words("source.purpose_text")),
-        ]
-
-
-def _instant(at: dt.datetime, words: Words) -> str:
-    return f"{words.day(at.date())}, {at:%H:%M} UTC"

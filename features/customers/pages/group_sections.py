@@ -10,8 +10,9 @@ import pandas as pd
 
 from features.customers.moves import NONE
 from features.customers.pages import segments
-from features.customers.pages.figures import bars, heat
-from features.customers.pages.sections import (
+from features.privacy.small_groups import suppress_small_groups
+from features.report.charts import bars, heat
+from features.report.sections import (
     HIDDEN,
     Drawn,
     Listed,
@@ -26,8 +27,7 @@ from features.customers.pages.sections import (
     share_text,
     whole,
 )  # fmt: skip
-from features.customers.pages.words import Money, Words
-from features.privacy.small_groups import suppress_small_groups
+from features.report.words import Money, Words
 
 _MOST_CATEGORIES: Final = 6  # in a figure; the table has all
 _MANY_BUYERS: Final = 3  # a lift is spoken of where so many times the fewest customers stand behind it

@@ -20,10 +20,10 @@ from features.customers.anomalies import (
     region_jumps,
 )
 from features.customers.pages import log_counts
-from features.customers.pages.figures import daily_line
-from features.customers.pages.sections import Drawn, Listed, Section, capital, records
-from features.customers.pages.words import Words
+from features.report.charts import daily_line
 from features.report.page import number, percent
+from features.report.sections import Drawn, Listed, Section, capital, records
+from features.report.words import Words
 
 _MOST_LINES = 20
 _DRAWN_WEEKS = 12

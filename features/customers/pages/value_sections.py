@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from features.customers.pages import segments
-from features.customers.pages.figures import bars, heat
-from features.customers.pages.sections import (
+from features.report.charts import bars, heat
+from features.report.page import percent
+from features.report.sections import (
     HIDDEN,
     Drawn,
     Listed,
@@ -24,8 +25,7 @@ from features.customers.pages.sections import (
     share_text,
     whole,
 )  # fmt: skip
-from features.customers.pages.words import Money, Words
-from features.report.page import percent
+from features.report.words import Money, Words
 
 _NUM_BANDS: Final = len(segments.RISK_BANDS) - 1
 _LIKELIER_GONE: Final = 0.5

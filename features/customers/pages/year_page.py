@@ -13,9 +13,6 @@ import pandas as pd
 
 from features import columns as c
 from features.build import IDENTITY_DIRECTORY, ITEMS_FILE, FeatureSet
-from features.customers.pages.figures import bars
-from features.customers.pages.sections import capital
-from features.customers.pages.words import Language, Money, Words
 from features.customers.pages.year import Favourite, Year
 from features.customers.table import CustomerTable
 from features.engine import private_connection, sql_text
@@ -23,7 +20,10 @@ from features.errors import ConfigError, ConsentMissing, DataError, UnknownId
 from features.identity.build import MAP_FILE
 from features.identity.map import IdentityMap
 from features.privacy.lookup import consents_of_features
+from features.report.charts import bars
 from features.report.page import write_page
+from features.report.sections import capital
+from features.report.words import Language, Money, Words
 from features.settings import EngineSettings
 from features.tables.prices import PERIOD, list_prices
 
@@ -101,7 +101,7 @@ def write_year_page(
             f"year: expected a purchase from {first_day} to {last_day} that may serve personalisation, found none; "
             "choose another year."
         )
-    words = Words.load(page.language)
+    words = Words.load(page.language, Path(__file__).parent)
     points = _points(opened, user_id) if book.allows(user_id, c.ANALYTICS, now_us) else None
     purposes = [c.PERSONALISATION, *([c.ANALYTICS] if points else [])]
     context = _context(opened, found, page, words=words, points=points, now=now)

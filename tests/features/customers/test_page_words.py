@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from pathlib import Path
 
 import pytest
 
-from features.customers.pages.words import LANGUAGES, Language, Money, Words, placeholders
+from features.customers import pages
 from features.errors import ConfigError
+from features.report.words import LANGUAGES, Language, Money, Words, placeholders
 from features.settings import ShopSettings
 from features.tags.build import tag_rules
 
-ENGLISH, CHINESE = (Words.load(language) for language in LANGUAGES)
+CATALOGUE = Path(pages.__file__).parent
+ENGLISH, CHINESE = (Words.load(language, CATALOGUE) for language in LANGUAGES)
 # Names that are no English: a segmentation's, a currency's, a data set's.
 LATIN = ("RFM", "footfall tags validate", "Complete Journey")
 

@@ -1,4 +1,4 @@
-"""The figures of the customers' pages: bars and heat maps, in the words of the page."""
+"""Figures that several pages draw: bars, heat maps, lines by day, in the words of the page."""
 
 from __future__ import annotations
 

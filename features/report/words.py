@@ -42,16 +42,25 @@ class Words:
     texts: Mapping[str, str | Mapping[str, str]]
 
     @classmethod
-    def load(cls, language: Language) -> Words:
-        """Read a catalogue that stands beside this module.
+    def load(cls, language: Language, *directories: Path) -> Words:
+        """Read what every page says, and the catalogues of the subjects that it has.
+
+        Args:
+            language: of the page.
+            directories: where further ``words_LANGUAGE.yaml`` stand; no key is in two catalogues.
 
         Raises:
-            ConfigError: there is none of this language.
+            ConfigError: there is no catalogue of this language.
         """
         if language not in LANGUAGES:
             raise ConfigError(f"language: expected one of {', '.join(LANGUAGES)}, found {language!r}.")
-        text = Path(__file__).with_name(f"words_{language}.yaml").read_text(encoding="utf-8")
-        return cls(language=language, texts=dict(_flat("", yaml.safe_load(text))))
+        texts: dict[str, str | Mapping[str, str]] = {}
+        for directory in (Path(__file__).parent, *directories):
+            text = (directory / f"words_{language}.yaml").read_text(encoding="utf-8")
+            read = dict(_flat("", yaml.safe_load(text)))
+            assert not texts.keys() & read.keys(), sorted(texts.keys() & read.keys())
+            texts |= read
+        return cls(language=language, texts=texts)
 
     def __call__(self, key: str, /, **values: Any) -> str:
         """Return a text with its placeholders filled; a number named ``count`` chooses between one and other.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,9 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
-from features.customers.pages.words import Money, Words
 from features.privacy.small_groups import Suppressed
 from features.report.page import percent
+from features.report.words import Money, Words
 
 HIDDEN: Final = "·"
 
@@ -47,6 +49,32 @@ class Listed:
     rows: Sequence[Sequence[str]]
     open: bool = False
 
+    @property
+    def csv(self) -> str:
+        """The table as CSV, as it is written."""
+        text = io.StringIO()
+        csv.writer(text).writerows([self.columns, *self.rows])
+        return text.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """How a figure is counted, one click away from it.
+
+    Args:
+        name: of the figure.
+        text: what it is, with its formula.
+        source: a paper, standard or page that it is taken from; may be empty.
+    """
+
+    name: str
+    text: str
+    source: str = ""
+
+
+class NothingToShow(Exception):
+    """A section cannot be made of this log; the reason in the page's language, as part of a list of such reasons."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
@@ -54,12 +82,14 @@ class Section:
 
     Args:
         name: of its anchor.
-        title: the subject.
+        title: the subject; where one figure answers its question, the answer.
         text: what one looks at.
         finding: the answer with its figure, where there is one.
         drawn: figures.
         listed: tables.
         notes: what a reader must know.
+        defined: how its figures are counted.
+        tables: name -> the figures behind the section, for Parquet and CSV files; small groups are hidden in them too.
     """
 
     name: str
@@ -69,6 +99,8 @@ class Section:
     drawn: Sequence[Drawn] = ()
     listed: Sequence[Listed] = ()
     notes: Sequence[str] = field(default=())
+    defined: Sequence[Definition] = ()
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def hidden_note(words: Words, suppressed: Suppressed, minimum: int) -> list[str]:
