@@ -1,0 +1,145 @@
+"""What the sections of insight pages are made from: the log of a period, and the shop's other tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from features import columns as c
+from features.build import ITEMS_FILE, FeatureSet
+from features.contract.tables import TABLES
+from features.engine import sql_text
+from features.errors import ConfigError, DataError
+from features.report.words import Money
+from features.settings import ShopSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Period:
+    """Local days that are looked at, both ends included.
+
+    Raises:
+        ConfigError: it ends before it begins.
+    """
+
+    first_day: dt.date
+    last_day: dt.date
+
+    def __post_init__(self) -> None:
+        if self.last_day < self.first_day:
+            raise ConfigError(f"period: expected a last day from {self.first_day} on, found {self.last_day}.")
+
+    @property
+    def num_days(self) -> int:
+        """How many days it has."""
+        return (self.last_day - self.first_day).days + 1
+
+    @property
+    def before(self) -> Period:
+        """The days just before it, as many."""
+        last = self.first_day - dt.timedelta(days=1)
+        return Period(first_day=last - dt.timedelta(days=self.num_days - 1), last_day=last)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inputs:
+    """What a section is made from. Relations are lazy, of one connection in UTC.
+
+    Args:
+        connection: that computes.
+        log: all rows of the event log that may serve analytics.
+        period: the days that the page is about.
+        compared: other days beside which its figures are held; nothing where left out.
+        last_at_us: the log's last instant, UTC microseconds: what had not happened by then may still.
+        items: the contract's items.
+        data: directory with the contract's other tables (coupons, spend, exposures, users, ...).
+        shop: its facts and settings.
+        definitions: what the shop wants to see of each subject, from its YAML file: subject -> mapping.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    log: duckdb.DuckDBPyRelation
+    period: Period
+    last_at_us: int
+    items: duckdb.DuckDBPyRelation
+    shop: ShopSettings
+    compared: Period | None = None
+    data: Path | None = None
+    definitions: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def open(
+        cls,
+        features: FeatureSet,
+        connection: duckdb.DuckDBPyConnection,
+        *,
+        period: Period | None = None,
+        compared: Period | None = None,
+        data: Path | None = None,
+        definitions: Mapping[str, Any] | None = None,
+    ) -> Inputs:
+        """Read a feature directory.
+
+        Args:
+            features: what ``footfall features`` wrote.
+            connection: from ``features.engine``.
+            period: the whole log where left out.
+            compared: see the class.
+            data: the data directory of the log.
+            definitions: see the class.
+
+        Raises:
+            DataError: the log has no row of the period.
+        """
+        log = features.event_log
+        period = period or Period(first_day=log.first_day, last_day=log.last_day)
+        if period.last_day < log.first_day or period.first_day > log.last_day:
+            raise DataError(
+                f"expected days from {log.first_day} to {log.last_day}, as the log has, "
+                f"found {period.first_day} to {period.last_day}."
+            )
+        return cls(
+            connection=connection,
+            log=log.relation(connection, purpose=c.ANALYTICS),
+            period=period,
+            compared=compared,
+            last_at_us=int(log.last_at.timestamp() * 1_000_000),
+            items=connection.read_parquet(str(features.directory / ITEMS_FILE)),
+            data=data,
+            shop=features.shop,
+            definitions=definitions or {},
+        )
+
+    @property
+    def rows(self) -> duckdb.DuckDBPyRelation:
+        """The log's rows of the period."""
+        return self.rows_of(self.period)
+
+    def rows_of(self, period: Period) -> duckdb.DuckDBPyRelation:
+        """Return the log's rows of some days."""
+        first, last = (sql_text(day.isoformat()) for day in (period.first_day, period.last_day))
+        return self.log.filter(f"{c.LOCAL_DAY} BETWEEN DATE {first} AND DATE {last}")
+
+    def table(self, name: str) -> duckdb.DuckDBPyRelation | None:
+        """Return a table of the contract, such as ``coupons``; nothing where the shop has none, or it is empty."""
+        assert name in TABLES, name
+        path = None if self.data is None else self.data / f"{name}.parquet"
+        if path is None or not path.is_file():
+            return None
+        rows = self.connection.read_parquet(str(path))
+        return rows if rows.limit(1).fetchall() else None
+
+    @property
+    def minimum(self) -> int:
+        """The fewest customers that are shown together."""
+        return self.shop.privacy.minimum_group
+
+    @property
+    def money(self) -> Money:
+        """How amounts are written."""
+        return Money.of(self.shop)
