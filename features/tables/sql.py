@@ -25,7 +25,11 @@ from features.settings import EngineSettings
 from features.tables.local_time import SPARK_FUNCTIONS
 
 # For sessions that run in UTC, as ours and our Spark sessions do. Text arguments of ours never hold a lone brace.
-_SPARK_FUNCTIONS: Final = (SPARK_FUNCTIONS, "CREATE OR REPLACE TEMP MACRO unix_micros(ts) AS epoch_us(ts)")
+_SPARK_FUNCTIONS: Final = (
+    SPARK_FUNCTIONS,
+    "CREATE OR REPLACE TEMP MACRO unix_micros(ts) AS epoch_us(ts)",
+    "CREATE OR REPLACE TEMP MACRO unix_date(day) AS (CAST(day AS DATE) - DATE '1970-01-01')",
+)
 _NAME: Final = re.compile(r"\{(\w+)\}")
 _numbers: Final = itertools.count()
 FrameT = TypeVar("FrameT")

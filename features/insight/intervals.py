@@ -1,0 +1,46 @@
+"""Intervals of shares, on aggregates."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm
+
+Floats = npt.NDArray[np.floating]
+LEVEL: Final = 0.95
+
+
+def wilson(came: npt.ArrayLike, of: npt.ArrayLike, *, level: float = LEVEL) -> tuple[Floats, Floats]:
+    """Return the lower and upper end of the interval of a share; both are missing where nobody was there.
+
+    >>> low, high = wilson(15, 148)
+    >>> round(float(low), 4), round(float(high), 4)
+    (0.0624, 0.1605)
+
+    Args:
+        came: how many of them, at least 0; need not be whole.
+        of: how many there were.
+        level: how often such intervals hold what is true.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference"; the example is
+    Newcombe's of 1998.
+    """
+    number = np.asarray(of, np.float64)
+    z = float(norm.ppf(0.5 + level / 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.asarray(came, np.float64) / number
+        center = (share + z**2 / (2 * number)) / (1 + z**2 / number)
+        reach = z / (1 + z**2 / number) * np.sqrt(share * (1 - share) / number + z**2 / (4 * number**2))
+    low, high = np.where(share <= 0, 0.0, center - reach), np.where(share >= 1, 1.0, center + reach)
+    known = number > 0
+    return np.where(known, np.maximum(low, 0.0), np.nan), np.where(known, np.minimum(high, 1.0), np.nan)
+
+
+def ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Any:
+    """Return ``part / whole`` as floats, missing where ``whole`` is 0."""
+    below = np.asarray(whole, np.float64)
+    return np.divide(
+        np.asarray(part, np.float64), below, out=np.full(np.broadcast(part, below).shape, np.nan), where=below != 0
+    )
