@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Final
+from typing import Final
 
 import narwhals as nw
 from narwhals.typing import IntoFrameT
 
 from features import columns as c
 from features.tables.expressions import days_before, frame_of, grouped, is_type, marks
-from features.tables.instants import EPOCH_US, with_epoch_us
+from features.tables.instants import EPOCH_US
+from features.tables.sessions import VISIT_EVENTS, VISIT_ID, session_events
 
-VISIT_ID: Final = "visit_id"
-# What a customer does in the shop; a message or a refund is no visit.
-VISIT_EVENTS: Final = (
-    c.VIEW,
-    "view_section",
-    "search",
-    c.FAVORITE,
-    c.CART,
-    c.REMOVE_FROM_CART,
-    c.CHECKOUT,
-    c.PURCHASE,
-    "login",
-)
+__all__ = ["RECENT_DAYS", "VISIT_EVENTS", "VISIT_ID", "visit_habits", "visits"]
+
 RECENT_DAYS: Final = 28
-_MINUTE_US: Final = 60_000_000
-_KEPT: Final = (c.USER_ID, VISIT_ID, EPOCH_US, c.LOCAL_DAY, c.LOCAL_HOUR, c.EVENT_TYPE, "dwell_ms")
+_KEPT: Final = (c.LOCAL_DAY, c.LOCAL_HOUR, c.EVENT_TYPE, "dwell_ms")
 
 
 def visits(events: IntoFrameT, *, gap_minutes: int) -> IntoFrameT:
-    """Return one row a visit: the events of one ``session_id``, or, without one, events without a longer pause.
-
-        session_id  at                 visit_id
-        s1          09:00              s1
-        s1          09:50              s1          one id is one visit, however long
-        -           11:00              gap 1
-        -           11:29              gap 1       29 minutes later
-        -           12:00              gap 2       31 minutes later
+    """Return one row a visit; ``session_events`` says which events make one.
 
     Args:
         events: rows of the event log, with ``local_day`` and ``local_hour``.
@@ -47,14 +29,8 @@ def visits(events: IntoFrameT, *, gap_minutes: int) -> IntoFrameT:
     Returns:
         user_id, visit_id, local_day and local_hour (of the first event), num_events, num_views, dwell_ms, bought
         (0 or 1). dwell_ms is the sum of what the events say, or from the first to the last event where none does.
-
-    Source: the thirty-minute rule of web analytics (Catledge and Pitkow 1995 measured 25.5 minutes).
     """
-    rows = frame_of(with_epoch_us(events)).filter(is_type(*VISIT_EVENTS))
-    has_id = ~nw.col(c.SESSION_ID).is_null()
-    named = rows.filter(has_id).with_columns(nw.col(c.SESSION_ID).alias(VISIT_ID)).select(*_KEPT)
-    unnamed = _by_gap(rows.filter(~has_id), gap_us=gap_minutes * _MINUTE_US).select(*_KEPT)
-    rows = nw.concat([named, unnamed]).with_columns(
+    rows = frame_of(session_events(events, gap_minutes=gap_minutes, keep=_KEPT)).with_columns(
         (nw.col(EPOCH_US) * 24 + nw.col(c.LOCAL_HOUR)).alias("start"),  # its least value tells the first event's hour
         marks(is_type(c.VIEW)).alias("views"),
         marks(is_type(c.PURCHASE)).alias("buys"),
@@ -80,16 +56,6 @@ def visits(events: IntoFrameT, *, gap_minutes: int) -> IntoFrameT:
     hour = (nw.col("start") % 24).alias(c.LOCAL_HOUR)
     done = each.select(c.USER_ID, VISIT_ID, c.LOCAL_DAY, hour, "num_events", "num_views", dwell, "bought")
     return done.to_native()
-
-
-def _by_gap(rows: nw.LazyFrame[Any], *, gap_us: int) -> nw.LazyFrame[Any]:
-    order = [EPOCH_US, c.EVENT_ID]
-    before = nw.col(EPOCH_US).shift(1).over(c.USER_ID, order_by=order).alias("before")
-    rows = rows.with_columns(before)
-    first = nw.col("before").is_null() | (nw.col(EPOCH_US) - nw.col("before") > gap_us)
-    rows = rows.with_columns(marks(first).alias("opens"))
-    number = nw.col("opens").cum_sum().over(c.USER_ID, order_by=order).cast(nw.Int64).cast(nw.String)
-    return rows.with_columns(nw.concat_str(nw.lit("gap "), number).alias(VISIT_ID))
 
 
 def visit_habits(visits: IntoFrameT, *, as_of: dt.date) -> IntoFrameT:
