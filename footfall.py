@@ -23,6 +23,7 @@ VERBS: Final = {
     "tune": ("training.commands.tune", "search for a model's settings on the validation window"),
     "evaluate": ("training.commands.evaluate", "score a trained model beside its baselines and write the report"),
     "report": ("features.commands.report", "write pages for people: customers, one customer's year"),
+    "sql": ("features.commands.sql", "ask the contract's tables in SQL, read-only"),
     "promote": ("training.commands.promote", "join parts into a release and serve it, if its model has earned it"),
     "serve": ("serving.commands.serve", "answer requests from a release"),
     "settings": ("serving.commands.settings", "list every setting of the service, its default and its meaning"),
