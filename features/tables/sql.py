@@ -29,6 +29,13 @@ _SPARK_FUNCTIONS: Final = (
     SPARK_FUNCTIONS,
     "CREATE OR REPLACE TEMP MACRO unix_micros(ts) AS epoch_us(ts)",
     "CREATE OR REPLACE TEMP MACRO unix_date(day) AS (CAST(day AS DATE) - DATE '1970-01-01')",
+    "CREATE OR REPLACE TEMP MACRO date_from_unix_date(number) AS (DATE '1970-01-01' + CAST(number AS INT))",
+    "CREATE OR REPLACE TEMP MACRO shiftright(number, bits) AS (number >> bits)",
+    "CREATE OR REPLACE TEMP MACRO percentile(x, share) AS quantile_cont(x, share)",  # exact, between ranks
+    "CREATE OR REPLACE TEMP MACRO struct(a, b) AS row(a, b)",  # an order by two columns, for min_by and max_by
+    "CREATE OR REPLACE TEMP MACRO collect_list(x) AS list(x)",  # without NULLs, which Spark leaves out
+    "CREATE OR REPLACE TEMP MACRO array_sort(xs) AS list_sort(xs)",
+    "CREATE OR REPLACE TEMP MACRO array_join(xs, between) AS array_to_string(xs, between)",
 )
 _NAME: Final = re.compile(r"\{(\w+)\}")
 _numbers: Final = itertools.count()
