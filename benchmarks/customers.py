@@ -6,8 +6,7 @@ chance to be alive, lifetime value with its tier, churn risk): ``beyond_sql_cpu_
 python benchmarks/customers.py --json OUT                        10 million events
 python benchmarks/customers.py --json OUT --events 1000000       a quick look
 
-The events are a simulated shop's, its customers copied with noise: each copy has its own ids, loses one session in
-ten, and is shifted by whole days. Both sides read the same event log from Parquet and write one Parquet file, each in
+The events are those of ``benchmarks/many_events.py``. Both sides read the same event log from Parquet and write one Parquet file, each in
 a process of its own with ``--threads`` threads and ``--memory``; their columns are compared value by value.
 """
 
@@ -15,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -28,18 +26,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import pandas as pd
 
+from benchmarks.many_events import SEED, cpu_s, event_log, peak_mb
 from benchmarks.result import write_result
 from features.customers.registry import PARTS
 from features.customers.table import CustomerTable
 from features.engine import private_connection
 from features.event_log import EventLog
 from features.settings import EngineSettings, ShopSettings
-from features.sources.synthetic import generate
 from features.tables.visits import VISIT_EVENTS
 
 QUERY: Final = Path(__file__).with_suffix(".sql")
-SEED: Final = 5
-USERS, ITEMS, DAYS = 3000, 2000, 365
 SIDES: Final = ("footfall", "duckdb query", "footfall, all parts")
 BEYOND_SQL: Final = ("estimates", "value_tier")
 
@@ -60,7 +56,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
-        log = _events(work, arguments.events, engine)
+        log = event_log(work, arguments.events, engine)
         runs = {side: _measure(side, work, arguments) for side in SIDES}
         differences = _compare(work)
     rows = [_row(side, runs) for side in SIDES]
@@ -81,38 +77,6 @@ def main() -> int:
     return 1 if differences else 0
 
 
-def _events(work: Path, num_events: int, engine: EngineSettings) -> EventLog:
-    """Copy the customers of a simulated shop until there are enough events; return their log."""
-    if (work / "event_log.parquet").exists():
-        return EventLog.open(work / "event_log.parquet")
-    shop = work / "shop"
-    if not shop.exists():
-        generate(shop, num_users=USERS, num_items=ITEMS, num_days=DAYS, seed=SEED, engine=engine)
-    with private_connection(engine, beside=work) as connection:
-        connection.execute(f"CREATE VIEW events AS FROM read_parquet('{shop}/events.parquet')")
-        ((found,),) = connection.execute("SELECT count(*) FROM events").fetchall()
-        copies = round(num_events / found / 0.9 + 0.5)
-        ids = ", ".join(
-            f"{name} || '-' || copy AS {name}"
-            for name in ("user_id", "event_id", "session_id", "order_id", "device_id")
-        )
-        shift = "INTERVAL 1 DAY * (hash(user_id, copy) % 7)::INT"
-        connection.execute(f"""
-            COPY (SELECT * REPLACE ({ids}, ts - {shift} AS ts) FROM events, range({copies}) AS r(copy)
-                  WHERE hash(coalesce(session_id, event_id), copy) % 10 > 0 LIMIT {num_events})
-            TO '{work}/events.parquet' (FORMAT parquet)""")
-        for name in ("users", "coupons"):
-            connection.execute(f"""
-                COPY (SELECT * REPLACE (user_id || '-' || copy AS user_id)
-                      FROM read_parquet('{shop}/{name}.parquet'), range({copies}) AS r(copy))
-                TO '{work}/{name}.parquet' (FORMAT parquet)""")
-        for name in ("items", "plan"):
-            connection.execute(f"COPY (FROM read_parquet('{shop}/{name}.parquet')) TO '{work}/{name}.parquet'")
-    settings = ShopSettings.load(shop)
-    settings.save(work)
-    return EventLog.build(work, work / "event_log.parquet", shop=settings, engine=engine)
-
-
 def _measure(side: str, work: Path, arguments: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, __file__, "--side", side, "--work", str(work)]
     command += ["--threads", str(arguments.threads), "--memory", arguments.memory]
@@ -124,7 +88,7 @@ def _measure(side: str, work: Path, arguments: argparse.Namespace) -> dict[str, 
 
 
 def _run(side: str, work: Path, engine: EngineSettings) -> dict[str, float]:
-    base_mb, started, cpu = _peak_mb(), time.perf_counter(), _cpu_s()
+    base_mb, started, cpu = peak_mb(), time.perf_counter(), cpu_s()
     out = work / f"{side}.parquet"
     if side == "duckdb query":
         _query(work, out, engine)
@@ -134,7 +98,7 @@ def _run(side: str, work: Path, engine: EngineSettings) -> dict[str, float]:
         table = CustomerTable.build(log, work / "items.parquet", data=work, shop=shop, engine=engine, parts=parts)
         table.save(out)
     wall = time.perf_counter() - started
-    return {"wall_s": wall, "cpu_s": _cpu_s() - cpu, "peak_mb": _peak_mb(), "base_mb": base_mb}
+    return {"wall_s": wall, "cpu_s": cpu_s() - cpu, "peak_mb": peak_mb(), "base_mb": base_mb}
 
 
 def _query(work: Path, out: Path, engine: EngineSettings) -> None:
@@ -206,17 +170,6 @@ def _row(side: str, runs: dict[str, dict[str, float]]) -> dict[str, Any]:
         "config": {"base_mb": round(run["base_mb"])},
         "note": "ratio is CPU time over that of the query",
     }
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def _peak_mb() -> float:
-    """Of this process alone: ``ru_maxrss`` would start from that of the process which started it."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 if __name__ == "__main__":

@@ -78,4 +78,4 @@ def _in_duckdb(text: str, relations: dict[str, duckdb.DuckDBPyRelation]) -> duck
 def _in_memory(text: str, frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as spill, connect(EngineSettings(), spill=Path(spill)) as connection:
         relations = {name: connection.from_df(frame) for name, frame in frames.items()}
-        return _in_duckdb(text, relations).df()
+        return cast(pd.DataFrame, _in_duckdb(text, relations).to_arrow_table().to_pandas(date_as_object=False))
