@@ -1,0 +1,1 @@
+"""Whether a campaign paid: before and after, beside others, messages down to purchases, coupons, and who was reached."""
