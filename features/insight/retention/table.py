@@ -40,12 +40,10 @@ def retention_counts(events: IntoFrameT, definition: RetentionDefinition) -> Int
         ``periods.places``), period, customers. Period 0 has everyone. Under ``unbounded`` a customer counts once, in
         the last of its periods.
     """
-    returned = {"bracket": _IN_PERIOD, "unbounded": _LAST_PERIOD, "rolling": _UNBROKEN}[definition.mode]
     text = f"""
         WITH starts AS ({_starts(definition)}),
         returns AS ({_returns(definition)}),
-        kept AS (SELECT user_id, value, start, period FROM returns WHERE period > 0),
-        returned AS ({returned})
+        returned AS ({_UNBROKEN if definition.mode == "rolling" else _KEPT})
         SELECT value, start, 0 AS period, CAST(count(*) AS BIGINT) AS customers FROM starts GROUP BY value, start
         UNION ALL
         SELECT value, start, period, CAST(count(*) AS BIGINT) AS customers FROM returned GROUP BY value, start, period
@@ -53,13 +51,12 @@ def retention_counts(events: IntoFrameT, definition: RetentionDefinition) -> Int
     return run(text, events=events)
 
 
-# Of user_id, value, start and period, once or more a customer and period.
-_IN_PERIOD: Final = "SELECT user_id, value, start, period FROM kept GROUP BY user_id, value, start, period"
-_LAST_PERIOD: Final = "SELECT user_id, value, start, max(period) AS period FROM kept GROUP BY user_id, value, start"
-_UNBROKEN: Final = f"""
-    SELECT user_id, value, start, period
-    FROM (SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY period) AS place FROM ({_IN_PERIOD}) AS each_one)
-    AS numbered WHERE period = place"""
+_KEPT: Final = "SELECT value, start, period FROM returns WHERE period > 0"
+_UNBROKEN: Final = """
+    SELECT value, start, period
+    FROM (SELECT value, start, period, row_number() OVER (PARTITION BY user_id ORDER BY period) AS place
+          FROM returns WHERE period > 0) AS numbered
+    WHERE period = place"""
 
 
 def _starts(definition: RetentionDefinition) -> str:
@@ -77,16 +74,27 @@ def _starts(definition: RetentionDefinition) -> str:
 
 
 def _returns(definition: RetentionDefinition) -> str:
-    """Return SQL of the periods after a customer's start in which it came; 0 where they are not counted."""
+    """Return SQL of the periods in which each customer came, each once; 0 or less where they are not counted."""
     place = place_sql(definition.clock, c.LOCAL_DAY)
-    # Calendar periods hold few rows a customer: make them distinct before the join.
-    came = f"SELECT DISTINCT user_id, {place} AS place FROM {{events}} WHERE {of_types(definition.returns)}"
+    rows = f"FROM {{events}} WHERE {of_types(definition.returns)}"
+    if definition.mode == "unbounded":
+        came = f"SELECT user_id, max({place}) AS place {rows} GROUP BY user_id"
+    else:  # calendar periods are few a customer and made distinct before the join; brackets are known only after it
+        came = f"SELECT {'' if definition.brackets else 'DISTINCT'} user_id, {place} AS place {rows}"
+    once = "DISTINCT" if definition.brackets and definition.mode != "unbounded" else ""
+    return (
+        f"SELECT {once} user_id, value, start, {_period(definition)} AS period "
+        f"FROM starts JOIN ({came}) AS came USING (user_id)"
+    )
+
+
+def _period(definition: RetentionDefinition) -> str:
     period = _bracket("place - start", definition) if definition.brackets else "place - start"
-    if definition.num_periods and definition.mode == "unbounded":
-        period = f"least({period}, {definition.num_periods})"
-    elif definition.num_periods:
-        period = f"CASE WHEN {period} <= {definition.num_periods} THEN {period} ELSE 0 END"
-    return f"SELECT user_id, value, start, {period} AS period FROM starts JOIN ({came}) AS came USING (user_id)"
+    if not definition.num_periods:
+        return period
+    if definition.mode == "unbounded":
+        return f"least({period}, {definition.num_periods})"
+    return f"CASE WHEN {period} <= {definition.num_periods} THEN {period} ELSE 0 END"
 
 
 def _bracket(day: str, definition: RetentionDefinition) -> str:
