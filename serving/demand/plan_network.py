@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import pandas as pd
 
 from features import columns as c
@@ -17,6 +15,10 @@ from features.demand.count_mixture import CountMixture
 from features.demand.plan_columns import PlanColumns
 from features.errors import DataError, ReleaseError
 from features.release import Part, layout
+from serving.onnx_session import session_of
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 Floats = npt.NDArray[np.float32]
 
@@ -52,7 +54,7 @@ class PlanNetwork:
         if layout.WHAT_IF_MODEL not in part.files:
             return None
         directory = part.directory / layout.WHAT_IF
-        session = _session(part.path(layout.WHAT_IF_MODEL))
+        session = session_of(part.path(layout.WHAT_IF_MODEL))
         fitted = layout.DEMAND_CALIBRATION in part.files
         try:
             ids = pd.read_parquet(directory / "items.parquet")[c.ITEM_ID].astype(str)
@@ -98,13 +100,3 @@ class PlanNetwork:
         fixed = {name: np.ascontiguousarray(array[rows]) for name, array in self.inputs.items() if name != PLAN}
         found: list[Floats] = self.session.run(None, fixed | {PLAN: plans})
         return found
-
-
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ReleaseError(f"{path}: expected an ONNX model, found something else ({error}).") from None

@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from features.errors import ReleaseError
 from features.history import encode_history
 from features.sequences import Sequences
+from serving.onnx_session import session_of
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.integer]
@@ -33,13 +33,7 @@ class UserTower:
     """
 
     def __init__(self, path: Path, *, max_length: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise ReleaseError(f"{path}: expected an ONNX model, found something else ({error}).") from None
+        self._session = session_of(path)
         self._max_length = max_length
         self._inputs = [value.name for value in self._session.get_inputs()]
         if not set(self._inputs) <= set(INPUTS):
