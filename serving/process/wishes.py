@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from serving.engine import Engine
@@ -58,7 +58,7 @@ def followed_wishes(
     if files is None:
         return None
 
-    def load(content: Content, _: WishList | None) -> WishList:
+    def load(content: Content, _: Sequence[WishList]) -> WishList:
         found = files.read(content.digest)
         found.prepare()
         for engine in engines():

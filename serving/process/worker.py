@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,10 +117,10 @@ class Worker:
         settings = self._settings.releases
         return compare(serving, candidate, self.engines.recent(), settings=settings) if settings.replay else {}
 
-    def _load(self, content: Content, serving: Engine | None) -> Engine:
+    def _load(self, content: Content, held: Sequence[Engine]) -> Engine:
         digests = KnownDigests.load(self._board.directory / DIGESTS_FILE)
         store = ReleaseStore(root=self._store.root, digest_of=digests)
-        state = ReleaseState.load(store, content.name, reuse=None if serving is None else serving.state)
+        state = ReleaseState.load(store, content.name, reuse=[one.state for one in held])
         data = Path(self._settings.data) if self._settings.data else None
         engine = Engine(
             state, self._live, self._erased, data=data, merchandising=self._merchandising, exposures=self._exposures,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from features.errors import FootfallError
@@ -32,7 +32,7 @@ class Followed(Generic[T]):
     Args:
         board: where the supervisor says which.
         topic: one of ``board.TOPICS``.
-        load: makes a content, given what it is and what serves now, whose pieces may be used again.
+        load: makes a content, given what it is and what is held, whose pieces may be used again; what serves is first.
         compare: given what serves and what is to serve, returns a report; raises ``Refused``.
         changed: told of all that is held, whenever that changes.
     """
@@ -42,7 +42,7 @@ class Followed(Generic[T]):
         board: Board,
         topic: str,
         *,
-        load: Callable[[Content, T | None], T],
+        load: Callable[[Content, Sequence[T]], T],
         compare: Callable[[T, T], dict[str, float]] | None = None,
         changed: Callable[[list[T]], None] = lambda _: None,
     ) -> None:
@@ -123,7 +123,7 @@ class Followed(Generic[T]):
     def _take(self, content: Content, plan: Plan) -> None:
         serving = self._held.get(plan.serving.number)
         try:
-            found = self._load(content, serving)
+            found = self._load(content, sorted(self._held.values(), key=lambda one: one is not serving))
             report = {}
             if content == plan.candidate and serving is not None and self._compare is not None:
                 report = self._compared(serving, found, plan)

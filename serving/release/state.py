@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -90,13 +90,13 @@ class ReleaseState:
         return str(self.catalog.title[code] or self.item_ids[code])
 
     @classmethod
-    def load(cls, store: ReleaseStore, release_id: str = "", *, reuse: ReleaseState | None = None) -> ReleaseState:
+    def load(cls, store: ReleaseStore, release_id: str = "", *, reuse: Sequence[ReleaseState] = ()) -> ReleaseState:
         """Check a release, file by file, and read it.
 
         Args:
             store: where releases are.
             release_id: the store's current one where empty.
-            reuse: a release that is in memory: parts that both name are not read again, and are held once.
+            reuse: releases that are in memory: parts that one of them names too are not read again, and are held once.
 
         Raises:
             ReleaseError: there is none, or a file is missing, damaged or does not fit; the message names it.
@@ -120,10 +120,13 @@ class ReleaseState:
         return state
 
     @classmethod
-    def _from_parts(cls, release: Release, part: Part, store: ReleaseStore, reuse: ReleaseState | None) -> ReleaseState:
+    def _from_parts(
+        cls, release: Release, part: Part, store: ReleaseStore, reuse: Sequence[ReleaseState]
+    ) -> ReleaseState:
         digests = {kind: one.sha256 for kind, one in release.parts.items()}
         held = {
-            kind: reuse for kind, digest in digests.items() if reuse is not None and reuse.digests.get(kind) == digest
+            kind: next((one for one in reuse if one.digests.get(kind) == digest), None)
+            for kind, digest in digests.items()
         }
         items = _retrieval(part, held.get("retrieval"))
         links, consents = newest_links(store), _consents(store)

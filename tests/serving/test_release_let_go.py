@@ -74,10 +74,13 @@ def test_reuse_when_a_part_is_the_same_then_it_is_held_once(tiny: TinyRelease) -
     parts = dict(tiny.release.parts)
     del parts["demand"]
     release = tiny.store.create(parts)
-    second = ReleaseState.load(tiny.store, release.release_id, reuse=first)
+    second = ReleaseState.load(tiny.store, release.release_id, reuse=[first])
     assert (second.release_id, second.demand) == (release.release_id, None)
     for name in ("catalog", "index", "tower", "item_codes", "filters", "rules"):
         assert getattr(second, name) is getattr(first, name), name
     assert second.customers is not None
     assert first.customers is not None
     assert second.customers.rows is first.customers.rows
+    # After a rollback, or beside a release of an experiment, what serves is not the one that holds it.
+    third = ReleaseState.load(tiny.store, tiny.release.release_id, reuse=[second, first])
+    assert (third.demand, third.index) == (first.demand, first.index)

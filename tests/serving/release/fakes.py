@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from features.errors import ReleaseError
@@ -59,7 +59,7 @@ class FakeWorker:
         self.followed = Followed[str](self.board, "release", load=self._load, compare=self._compare)
         self.follower = Follower(self.board, [self.followed])
 
-    def _load(self, content: Content, _: str | None) -> str:
+    def _load(self, content: Content, _: Sequence[str]) -> str:
         self.loaded.append(content.name)
         if content.name in self.deadly:  # as one that is killed for its memory
             self.follower.stop()

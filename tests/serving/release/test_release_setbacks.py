@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -168,7 +168,7 @@ def test_topics_when_a_release_is_loaded_then_rules_change_meanwhile(tmp_path: P
     for one in (rules, releases):
         one.start(a_release("a"))
 
-    def load(content: Content, _: str | None) -> str:
+    def load(content: Content, _: Sequence[str]) -> str:
         assert content.name == "a" or held.wait(10)
         return content.name
 
