@@ -30,6 +30,9 @@ def serve(
         workers: processes, 2 where left out; with two or more, one may die without an outage.
         data: the shop's data directory, whose rows `GET /v1/customers/{id}/export` answers too.
     """
+    from serving.process.threads import one_thread_each
+
+    one_thread_each()
     from serving.process.launch import serve as launch
     from serving.process.settings import ServeSettings
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +23,8 @@ from serving.access.keys import KeyFile
 from serving.live.opening import open_live, prepare_live
 from serving.outbox.signing import checked
 from serving.privacy.erasures import ErasureWatch
+from serving.process.fork_parent import ForkParent
+from serving.process.forked import fork_parent, start_workers_by
 from serving.process.homes import home
 from serving.process.releases import Releases, following
 from serving.process.settings import (
@@ -30,12 +34,13 @@ from serving.process.settings import (
     SUPERVISOR_VARIABLE,
     ServeSettings,
 )
+from serving.process.threads import one_thread_each
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS: Final = 10
 _CHECK_SECONDS: Final = 0.5
-# FAISS, ONNX Runtime and BLAS each bring a thread pool; pools that compete in one worker are slower than none.
-_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# Both libraries report to their makers; ONNX Runtime by a thread besides, which would not survive a fork.
+_TOLD_TO_NOBODY: Final = {"BENTOML_DO_NOT_TRACK": "True", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 def serve(settings: ServeSettings) -> int:
@@ -50,18 +55,36 @@ def serve(settings: ServeSettings) -> int:
     resolved = _resolved(settings)
     _check_address(resolved)
     _check_access(resolved)
-    os.environ.update(_ONE_THREAD)
-    _prepare_live(resolved)
+    one_thread_each()
     with home("footfall-serve-") as directory:
         # BentoML keeps its metrics files under its home and empties them at start: one home a server.
         os.environ.update(resolved.to_environment() | dict.fromkeys(("BENTOML_HOME", SHARED_VARIABLE), str(directory)))
-        os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+        os.environ.update(_TOLD_TO_NOBODY)
         if resolved.keys_path.exists():
             note_keys(directory / KEYS_NOTED)
-        with following(resolved, directory) as releases:
-            _run(resolved, releases)
-            releases.check_started()
+        with _forks() as forks:
+            _prepare_live(resolved)
+            with following(resolved, directory) as releases:
+                _run(resolved, releases, forks)
+                releases.check_started()
     return 0
+
+
+@contextlib.contextmanager
+def _forks() -> Iterator[ForkParent | None]:
+    """Import the service, and have workers forked from what is imported from here on aside.
+
+    It comes before anything else: what is opened or locked by then would be so in each worker.
+    """
+    # Imported late: BentoML reads its home, and our service its settings, from the environment.
+    importlib.import_module("serving.process.service").FootfallService.inject_config()
+    importlib.import_module("_bentoml_impl.server")
+    forks = fork_parent()
+    try:
+        yield forks
+    finally:
+        if forks is not None:
+            forks.close()
 
 
 def _resolved(settings: ServeSettings) -> ServeSettings:
@@ -123,18 +146,18 @@ def _check_address(settings: ServeSettings) -> None:
             ) from None
 
 
-def _run(settings: ServeSettings, releases: Releases) -> None:
+def _run(settings: ServeSettings, releases: Releases, forks: ForkParent | None) -> None:
     os.environ.update({SUPERVISOR_VARIABLE: str(os.getpid()), BOARD_VARIABLE: str(releases.board.directory)})
     # The process manager tells of its sockets and loops; who serves wants to hear of trouble only.
     logging.getLogger("circus").setLevel(logging.WARNING)
-    # Imported late: BentoML reads its home, and our service its settings, from the environment.
-    importlib.import_module("serving.process.service").FootfallService.inject_config()
     serve_http = importlib.import_module("_bentoml_impl.server").serve_http
     _log.info(
         "serving release %s on http://%s:%d with %d workers",
         *(releases.serving, settings.host, settings.port, settings.workers),
     )
     _notice_dead_workers_soon()
+    if forks is not None:
+        start_workers_by(forks)
     releases.coordinate()
     # Where the packages are: a worker imports the service by name from its working directory.
     root = Path(serving.__file__).parent.parent

@@ -15,6 +15,7 @@ import httpx
 import msgspec
 import psutil
 
+from serving.process.fork_parent import WORKER_NAME
 from serving.process.settings import ServeSettings
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +77,7 @@ def free_port() -> int:
 
 
 def workers_of(server: Server) -> list[psutil.Process]:
-    return [child for child in psutil.Process(server.process.pid).children() if "worker" in " ".join(child.cmdline())]
+    return [child for child in psutil.Process(server.process.pid).children() if child.name() == WORKER_NAME]
 
 
 def view(user_id: str, item_id: str, **more: object) -> dict[str, object]:
