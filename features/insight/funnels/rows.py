@@ -1,0 +1,143 @@
+"""The rows that a funnel reads: which steps each event is, whose, and when.
+
+user_id  ts     event_type  ->  user_id  step_1  step_2  moment
+ann      10:00  view            ann      true    false   13716460800000001
+
+A **moment** is an instant and its local day in one whole number, ordered as instants are: the least of several
+moments is the first instant together with the local day that it fell on.
+
+    moment = 8 x (microseconds since 1970, UTC) + 1 + (local day - UTC day)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import narwhals as nw
+from narwhals.typing import IntoFrameT
+
+from features import columns as c
+from features.errors import ConfigError
+from features.insight.funnels.definition import SHOP_EVENTS, FunnelDefinition
+from features.insight.funnels.steps import Exclusion, Step
+from features.rules.comparisons import fields_pass
+from features.tables.expressions import frame_of, is_type
+from features.tables.sessions import VISIT_EVENTS, session_events
+
+MOMENT: Final = (
+    f"unix_micros({c.TS}) * 8 + 1 + unix_date(CAST({c.LOCAL_DAY} AS DATE)) "
+    f"- CAST(floor(unix_micros({c.TS}) / 86400000000.0) AS BIGINT)"
+)
+_PER_US: Final = 8
+_SLACK: Final = 2  # two moments differ by 8 x microseconds, and by at most 2 more for their days
+OWN_COLUMNS: Final = (c.EVENT_ID, c.TS, c.LOCAL_DAY)
+
+
+def step_rows(
+    events: IntoFrameT, definition: FunnelDefinition, items: IntoFrameT | None = None, *, keep: Sequence[str] = ()
+) -> IntoFrameT:
+    """Return the events that a funnel is about.
+
+    Args:
+        events: rows of the event log.
+        definition: the funnel.
+        items: the contract's items; needed where conditions name category, brand, title or labels.
+        keep: further columns of the events or, with ``items``, of the items.
+
+    Returns:
+        The unit's keys, event_id, ts, local_day, step_1, step_2, ... (whether the event is that step), excluded_1, ...
+        (whether it is that exclusion), and ``keep``.
+
+    Raises:
+        ConfigError: items are needed and not given.
+    """
+    rows = _rows_of_units(events, definition, keep)
+    wanted = _item_columns(definition, keep)
+    if wanted:
+        if items is None:
+            raise ConfigError(f"funnel: expected the items table, as it is about {', '.join(wanted)}, found none.")
+        rows = rows.join(frame_of(items).select(c.ITEM_ID, *wanted), on=c.ITEM_ID, how="left")
+    steps = {step_column(n): _is_one(step) for n, step in enumerate(definition.steps)}
+    rows = rows.with_columns(**steps)
+    if definition.exclusions:
+        a_step = nw.any_horizontal(*(nw.col(name) for name in steps), ignore_nulls=False)
+        rows = rows.with_columns(
+            **{excluded_column(n): _is_one(x) & ~a_step for n, x in enumerate(definition.exclusions)}
+        )
+    flags = [*steps, *(excluded_column(n) for n in range(len(definition.exclusions)))]
+    return rows.select(*dict.fromkeys([*definition.keys, *OWN_COLUMNS, *flags, *keep])).to_native()
+
+
+def step_column(position: int) -> str:
+    """Return the name of the flag of a step, by its position from 0.
+
+    >>> step_column(0)
+    'step_1'
+    """
+    return f"step_{position + 1}"
+
+
+def excluded_column(position: int) -> str:
+    """Return the name of the flag of an exclusion, by its position from 0."""
+    return f"excluded_{position + 1}"
+
+
+def within(later: str, earlier: str, window_us: int) -> str:
+    """Return SQL of whether two moments lie no further apart than a window."""
+    return f"{later} - {earlier} <= {window_us * _PER_US + _SLACK}"
+
+
+def instant_us(moment: str) -> str:
+    """Return SQL of a moment's instant, UTC microseconds."""
+    return f"shiftright({moment}, 3)"
+
+
+def local_day(moment: str) -> str:
+    """Return SQL of a moment's local day."""
+    utc_day = f"CAST(floor({instant_us(moment)} / 86400000000.0) AS BIGINT)"
+    shift = f"({moment} - {instant_us(moment)} * 8 - 1)"
+    return f"date_from_unix_date(CAST({utc_day} + {shift} AS INT))"
+
+
+def _rows_of_units(events: IntoFrameT, definition: FunnelDefinition, keep: Sequence[str]) -> nw.LazyFrame[Any]:
+    read = _event_columns(definition, keep)
+    if definition.unit == "session":
+        kinds = tuple(dict.fromkeys([*VISIT_EVENTS, *definition.event_types]))
+        visits = session_events(events, gap_minutes=definition.gap_minutes, event_types=kinds, keep=read)
+        return _kept(frame_of(visits), definition)
+    rows = _kept(frame_of(events), definition).select(*dict.fromkeys([*definition.keys, *read]))
+    return rows.filter(~nw.col(c.ITEM_ID).is_null()) if definition.unit == "user_item" else rows
+
+
+def _kept(rows: nw.LazyFrame[Any], definition: FunnelDefinition) -> nw.LazyFrame[Any]:
+    if definition.mode != "strict":
+        return rows.filter(is_type(*definition.event_types))
+    aside = [name for name in SHOP_EVENTS if name not in definition.event_types]
+    return rows.filter(~is_type(*aside)) if aside else rows
+
+
+def _event_columns(definition: FunnelDefinition, keep: Sequence[str]) -> list[str]:
+    from_items = _item_columns(definition, keep)
+    fields = [name for name in (*definition.fields, *keep) if name not in from_items]
+    item = [c.ITEM_ID] if from_items else []
+    return list(dict.fromkeys([*OWN_COLUMNS, c.EVENT_TYPE, *item, *fields]))
+
+
+def _item_columns(definition: FunnelDefinition, keep: Sequence[str]) -> list[str]:
+    from_items = (c.CATEGORY, c.BRAND, c.TITLE, c.LABELS)
+    return list(dict.fromkeys(name for name in (*definition.item_fields, *keep) if name in from_items))
+
+
+def _is_one(one: Step | Exclusion) -> nw.Expr:
+    found = is_type(*one.events)
+    return found & fields_pass(one.where) if one.where else found
+
+
+def columns_sql(names: Iterable[str], table: str = "") -> str:
+    """Return column names as SQL lists them, each of a table where one is named.
+
+    >>> columns_sql(["user_id", "visit_id"], "a")
+    'a.user_id, a.visit_id'
+    """
+    return ", ".join(f"{table}.{name}" if table else name for name in names)
