@@ -1,0 +1,119 @@
+"""Shares of visits with their intervals, where one customer makes many visits.
+
+Visits of one customer are alike, so that counting them as independent makes intervals too narrow. The variance of a share
+p = sum x / sum n over customers is
+
+    sum (x_u - p n_u)^2 / (sum n_u)^2  =  (sum x_u^2 - 2 p sum x_u n_u + p^2 sum n_u^2) / (sum n_u)^2
+
+and the interval is Wilson's for as many independent visits as would give that variance, n' = p (1 - p) / variance, and at
+most the visits there are. Where p is 0 or 1 there is no variance to see, and n' is the number of customers.
+
+Source: the linearised variance of a ratio over clusters (Cochran 1977, "Sampling Techniques", section 11.8); the effective
+sample size within Wilson's interval as in Korn and Graubard 1998 and Dean and Pagano 2015. The difference of two shares:
+Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from features.errors import DataError
+from features.insight.intervals import LEVEL, Floats, ratio, wilson
+from features.insight.paths.steps import AUDIENCE
+
+# Sums over customers u with x_u of n_u visits: x, n, x^2, x n, n^2, and how many customers.
+SUMS: Final = ("visits", "base", "visits_sq", "visits_base", "base_sq", "base_users")
+_TWO: Final = 2
+
+
+def effective_visits(counts: pd.DataFrame) -> Floats:
+    """Return how many independent visits each share is worth, ``[N]``.
+
+    Args:
+        counts: columns of ``SUMS``.
+    """
+    x, n, xx, xn, nn, users = (counts[name].to_numpy(np.float64) for name in SUMS)
+    p = ratio(x, n)
+    variance = ratio(xx - 2 * p * xn + p**2 * nn, n**2)
+    seen = (p > 0) & (p < 1) & (variance > 0)
+    worth = np.divide(p * (1 - p), variance, out=users.copy(), where=seen)
+    return np.minimum(worth, n)
+
+
+def shares(counts: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
+    """Return counts with ``share`` = visits / base, and its ``low`` and ``high``; the sums stay.
+
+    Args:
+        counts: columns of ``SUMS``.
+        level: how often such intervals hold what is true.
+    """
+    found = counts.copy()
+    worth = effective_visits(counts)
+    found["share"] = ratio(counts["visits"], counts["base"])
+    found["low"], found["high"] = wilson(found["share"].to_numpy() * worth, worth, level=level)
+    return found
+
+
+def difference(
+    shared: pd.DataFrame, keys: Sequence[str], first: str, second: str, *, base_by: str = ""
+) -> pd.DataFrame:
+    """Return how a share differs between two audiences: the second less the first, with its interval.
+
+    Args:
+        shared: from ``shares``, one row an audience and ``keys``; a row that one lacks is a share of 0 there, unless
+            nobody of it could have had it.
+        keys: such as step and node.
+        first: an audience.
+        second: another.
+        base_by: the key that the base depends on, such as ``node`` of transitions; where left out, an audience has one
+            base.
+
+    Returns:
+        ``keys``, share_first, share_second, difference, low, high and apart (whether the interval leaves out 0),
+        largest difference first.
+
+    Raises:
+        DataError: there is no such audience.
+    """
+    found = set(shared[AUDIENCE])
+    for name in (first, second):
+        if name not in found:
+            raise DataError(f"audiences: expected {name!r}, found {', '.join(sorted(map(str, found)))}.")
+    one, two = (_of(shared, keys, name) for name in (first, second))
+    both = one.join(two, how="outer", suffixes=("_first", "_second"))
+    for side, whole in (("first", one), ("second", two)):
+        _fill(both, side, _users(both, whole, base_by))
+    reach = {end: [both[f"{end}_{side}"] for side in ("first", "second")] for end in ("share", "low", "high")}
+    both["difference"] = reach["share"][1] - reach["share"][0]
+    below = np.hypot(reach["share"][1] - reach["low"][1], reach["high"][0] - reach["share"][0])
+    above = np.hypot(reach["high"][1] - reach["share"][1], reach["share"][0] - reach["low"][0])
+    both["low"], both["high"] = both["difference"] - below, both["difference"] + above
+    both["apart"] = (both["low"] > 0) | (both["high"] < 0)
+    both = both[["share_first", "share_second", "difference", "low", "high", "apart"]].reset_index()
+    order = both["difference"].abs().sort_values(ascending=False, kind="stable").index
+    return both.loc[order].reset_index(drop=True)
+
+
+def _of(shared: pd.DataFrame, keys: Sequence[str], audience: str) -> pd.DataFrame:
+    rows = shared[shared[AUDIENCE] == audience].set_index(list(keys))
+    return rows[["share", "low", "high", "base", "base_users"]]
+
+
+def _users(both: pd.DataFrame, whole: pd.DataFrame, base_by: str) -> Floats:
+    """How many customers of an audience could have had each row, ``[N]``; 0 where none."""
+    if not base_by:
+        return np.full(len(both), float(whole["base_users"].max()))
+    users = whole.groupby(level=base_by)["base_users"].max()
+    return both.index.get_level_values(base_by).map(users.to_dict()).to_numpy(np.float64, na_value=0.0)
+
+
+def _fill(both: pd.DataFrame, side: str, users: Floats) -> None:
+    """What an audience lacks is a share of 0 of those who could have had it."""
+    lacks = both[f"share_{side}"].isna()
+    low, high = wilson(np.zeros(len(both)), users)
+    for name, value in (("share", np.where(users > 0, 0.0, np.nan)), ("low", low), ("high", high)):
+        both[f"{name}_{side}"] = both[f"{name}_{side}"].mask(lacks, value)
