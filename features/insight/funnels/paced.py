@@ -157,7 +157,8 @@ class PacedQuery:
             for other in self._optional()
             if self._definition.base[other] == self._definition.base[position]
         ]
-        after = f"greatest({', '.join([f'pos_{number}', *between[: between.index(f'o{position}_pos')]])})"
+        earlier = [f"pos_{number}", *between[: between.index(f"o{position}_pos")]]
+        after = f"greatest({', '.join(earlier)})" if len(earlier) > 1 else earlier[0]
         is_out = self._is_excluded(number + 1, to=position)
         unit = f"OVER (PARTITION BY {self._keys})"
         known = len(self._columns)
