@@ -25,12 +25,12 @@ UNITS: Final[tuple[Unit, ...]] = get_args(Unit)
 AMOUNT: Final = f"coalesce({c.QUANTITY}, 1) * coalesce({c.PRICE}, 0)"
 _BOUGHT: Final = f"{c.EVENT_TYPE} = '{c.PURCHASE}'"
 # An order without an id is a customer's purchases of a day, as in features.tables.
-_ORDER: Final = f"coalesce({c.ORDER_ID}, concat({c.USER_ID}, ' ', CAST(unix_date({c.LOCAL_DAY}) AS STRING)))"
+ORDER: Final = f"coalesce({c.ORDER_ID}, concat({c.USER_ID}, ' ', CAST(unix_date({c.LOCAL_DAY}) AS STRING)))"
 _PERSON_DAY: Final = f"concat({c.USER_ID}, ' ', CAST(unix_date({c.LOCAL_DAY}) AS STRING))"
 _VALUES: Final[dict[Outcome, str]] = {
     "revenue": f"sum({AMOUNT})",
     "units": f"sum(coalesce({c.QUANTITY}, 1))",
-    "orders": f"count(DISTINCT {_ORDER})",
+    "orders": f"count(DISTINCT {ORDER})",
     "buyer_days": f"count(DISTINCT {_PERSON_DAY})",
     "visitor_days": f"count(DISTINCT {_PERSON_DAY})",
 }
