@@ -16,8 +16,12 @@ A = TypeVar("A")
 # The most questions computed on the loop before the clock is looked at: however slow they turn out to be, it is held up
 # for no more of them. In batches of 16 each costs 4% more than in batches of 32, in batches of 8 a quarter more.
 _MOST_UNSEEN: Final = 16
-# Turns of the event loop between two batches: libuv lets in one new connection a turn. While connections keep coming the
-# next batch waits for them, or they would stand in the kernel's queue, where nobody counts how long.
+# So many times ``loop_seconds`` the loop may be held up where each question takes as long as the slowest lately: one that is
+# asked alone takes twice as long as one of a batch, and would else make batches of 7 out of 16 that wait.
+_AT_WORST: Final = 2.0
+# Turns of the event loop between two batches: libuv lets in one new connection a turn, and whoever was just answered asks
+# again. While connections keep coming the next batch waits for them, or they would stand in the kernel's queue, where
+# nobody counts how long.
 _TURNS: Final = 8
 _MOST_TURNS: Final = 512
 
@@ -69,17 +73,18 @@ class MicroBatcher(Generic[Q, A]):
         self._pace = Pace()
         self._waiting: list[_Waiting[Q, A]] = []
         self._is_at_work = False  # a batch is computed, or about to be
+        self._has_company = False  # the newest batch was of several who may ask again at once
 
-    async def ask(self, question: Q) -> A:
-        """Return the answer to one question; an exception that it raises even when asked alone is raised here."""
+    def ask(self, question: Q) -> asyncio.Future[A]:
+        """Return the answer to one question, to be awaited; it raises what the question raises even when asked alone."""
         loop = asyncio.get_running_loop()
-        waiting = _Waiting[Q, A](question, self._kind(question), loop.create_future())
+        waiting: _Waiting[Q, A] = _Waiting(question, self._kind(question), loop.create_future())
         self._waiting.append(waiting)
         if not self._is_at_work:
             self._is_at_work = True
             # After all that the loop has read already: requests that came together are asked together.
             loop.call_soon(self._next, loop)
-        return await waiting.future
+        return waiting.future
 
     def _after_turns(self, loop: asyncio.AbstractEventLoop, turns: int, most: int, seen: int) -> None:
         let_in = self._newcomers()
@@ -91,6 +96,7 @@ class MicroBatcher(Generic[Q, A]):
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         self._waiting = [one for one in self._waiting if not one.future.done()]
+        self._has_company = len(self._waiting) > 1
         if self._waiting and not self._quick_ones(self._loop_seconds, self._max_batch):
             held = self._taken(self._max_batch)
             work = loop.run_in_executor(self._executor, self._timed, held)
@@ -103,11 +109,12 @@ class MicroBatcher(Generic[Q, A]):
 
     def _compute_here(self) -> None:
         """Answer what fits the loop's turn, a few questions at a time."""
-        spent, left = self._stopwatch(), self._max_batch
-        while number := self._quick_ones(self._loop_seconds - spent(), left):
+        seconds, left = self._loop_seconds, self._max_batch
+        while number := self._quick_ones(seconds, left):
             held = self._taken(number)
-            left -= number
-            _settle(held, self._timed(held))
+            answers, taken = self._timed(held)
+            _settle(held, answers)
+            seconds, left = seconds - taken, left - number
 
     def _quick_ones(self, seconds: float, most: int) -> int:
         """Return how many of those that wait longest are expected to fit so many seconds; the first of a kind goes alone."""
@@ -120,7 +127,7 @@ class MicroBatcher(Generic[Q, A]):
                 return number or 1
             seconds -= taken.expected
             at_worst += taken.worst
-            if seconds < 0 or (number and at_worst > self._loop_seconds):
+            if seconds < 0 or (number and at_worst > _AT_WORST * self._loop_seconds):
                 break
             number += 1
         return number
@@ -133,27 +140,27 @@ class MicroBatcher(Generic[Q, A]):
         self,
         loop: asyncio.AbstractEventLoop,
         held: Sequence[_Waiting[Q, A]],
-        done: asyncio.Future[Sequence[A | Exception]],
+        done: asyncio.Future[tuple[Sequence[A | Exception], float]],
     ) -> None:
         try:
             failed = asyncio.CancelledError() if done.cancelled() else done.exception()
-            _settle(held, done.result() if failed is None else [failed] * len(held))
+            _settle(held, done.result()[0] if failed is None else [failed] * len(held))
         finally:
             self._go_on(loop)
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_at_work = bool(self._waiting)
+        self._is_at_work = bool(self._waiting) or self._has_company
         if self._is_at_work:
             loop.call_soon(self._after_turns, loop, _TURNS, _MOST_TURNS, self._newcomers())
 
-    def _timed(self, held: Sequence[_Waiting[Q, A]]) -> Sequence[A | Exception]:
+    def _timed(self, held: Sequence[_Waiting[Q, A]]) -> tuple[Sequence[A | Exception], float]:
+        """Return the answers, and the seconds that they took."""
         spent = self._stopwatch()
-        try:
-            return self._answers([one.question for one in held])
-        finally:
-            seconds = spent()
-            self._pace.add([one.kind for one in held], seconds)
-            self._observe(len(held), len(self._waiting), seconds)
+        answers = self._answers([one.question for one in held])
+        seconds = spent()
+        self._pace.add([one.kind for one in held], seconds)
+        self._observe(len(held), len(self._waiting), seconds)
+        return answers, seconds
 
     def _answers(self, questions: Sequence[Q]) -> Sequence[A | Exception]:
         """Return an answer or an error a question: what fails together is asked one by one, once."""
