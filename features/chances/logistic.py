@@ -110,6 +110,21 @@ class QuadraticLogit:
         z = np.clip((x - self.center) / self.scale, self.low, self.high)  # [M, K]
         return self.bias + z @ self.linear + ((z @ self.square) * z).sum(axis=1)
 
+    def most_below(self, x: Floats, name: str) -> npt.NDArray[np.float64]:
+        """Return the most that the log odds of each row of ``x`` ``[M, K]`` could be with a smaller value of one variable.
+
+        Args:
+            x: rows.
+            name: of the variable; the others stay as they are.
+        """
+        z = np.clip((x - self.center) / self.scale, self.low, self.high)  # [M, K]
+        at = self.names.index(name)
+        # d below z the logit is logit(z) - slope * d + bend * d * d, for d from 0 to as low as anything was seen.
+        slope, bend = self.linear[at] + z @ (self.square[at] + self.square[:, at]), self.square[at, at]
+        farthest = z[:, at] - self.low[at]
+        turning = np.clip(slope / (2 * bend), 0, farthest) if bend < 0 else farthest
+        return self.logit(x) + np.maximum.reduce([0 * slope, *((bend * d - slope) * d for d in (farthest, turning))])
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
         arrays = {name: getattr(self, name).tolist() for name in _ARRAYS}

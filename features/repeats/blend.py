@@ -24,7 +24,7 @@ Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.floating]
 
 FORMAT: Final = 1
-NUM_NEW: Final = 200  # new items that compete for a list, or its length where that is more
+NUM_NEW: Final = 200  # new items that may compete for a list, or its length where that is more
 NEW: Final = ("cosine", "expected", "known")
 REPEAT: Final = ("log_odds", "cosine", "expected", "known")
 PARTS: Final = ("new", "repeat_timed", "repeat_untimed")
@@ -76,6 +76,21 @@ class ForYouBlend:
             chance_of(self.new.logit(new_variables(new, repeats))),
         ]
         return _merged([repeats, new], scores, k)
+
+    def is_settled(self, new: Recommendations, repeats: Recommendations) -> npt.NDArray[np.bool_]:
+        """Return which lists of new items would not change with more of them, bool ``[Q]``: the farther, the less likely.
+
+        Args:
+            new: the nearest unmet items with their cosines, Q lists.
+            repeats: as in ``combine``.
+        """
+        settled = np.ones(new.num_lists, bool)
+        held = np.flatnonzero(np.diff(new.offsets))
+        if len(held):
+            x = new_variables(new, repeats)
+            least = np.minimum.reduceat(self.new.logit(x), new.offsets[held])
+            settled[held] = least >= self.new.most_below(x[new.offsets[held + 1] - 1], NEW[0])
+        return settled
 
     def save(self, path: Path) -> None:
         """Write the weights as JSON."""

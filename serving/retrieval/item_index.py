@@ -28,6 +28,8 @@ _NARROW_SHARE: Final = 0.25
 _FEW_ITEMS: Final = 40_000
 # So many excluded items are looked past at first: of a long history most are not near.
 _HOPED_EXCLUDED: Final = 32
+# Histories as long as this, give or take, are looked past alike, so that one search answers many.
+_ASKED_TOGETHER: Final = 16
 # Those that pass are not spread evenly: look this much deeper than their share asks for.
 _HEADROOM: Final = 1.25
 # So much deeper again where a filter left too few.
@@ -41,7 +43,7 @@ class Ask:
 
     Args:
         k: the most items wanted.
-        excluded: item codes that must not be answered.
+        excluded: item codes that must not be answered, rising.
         allowed: item codes that may be answered, rising; all that are available where ``None``. What is not available is
             never answered; where it stands here, more seems to be left than is.
     """
@@ -114,12 +116,12 @@ class ItemIndex:
         for row, ask in enumerate(asks):
             if len(lists[row][0]) < ask.k:
                 lists[row] = self.search_exactly(user_vecs[row], ask)
-        return _lined_up(lists)
+        return lined_up(lists)
 
     def search_exactly(self, user_vec: Floats, ask: Ask) -> tuple[Ints, Floats]:
         """Rank every item that may be answered; ties go to the smaller code."""
         codes = self._available_codes if ask.allowed is None else ask.allowed[self._available[ask.allowed]]
-        codes = codes[~self._marked(ask.excluded)[codes]] if len(ask.excluded) else codes
+        codes = codes[~_are_among(codes, ask.excluded)] if len(ask.excluded) else codes
         scores = scores_of(self.vectors, codes, user_vec)  # [C]
         if len(codes) > ask.k:
             # All that tie with the last place stay until the codes decide.
@@ -153,7 +155,7 @@ class ItemIndex:
         share = self._share(ask)
         if share < _NARROW_SHARE or (ask.allowed is not None and len(ask.allowed) <= _FEW_ITEMS):
             return 0
-        wanted = ask.k + num_excluded
+        wanted = ask.k + -(-num_excluded // _ASKED_TOGETHER) * _ASKED_TOGETHER
         depth = factor * (wanted if share == 1.0 else int(_HEADROOM * wanted / share) + 8)
         return depth if depth <= _DEEPEST_SHARE * self.num_available else 0
 
@@ -165,21 +167,20 @@ class ItemIndex:
     def _kept(self, codes: Ints, scores: Floats, shown: npt.NDArray[np.bool_], ask: Ask) -> tuple[Ints, Floats]:
         """Return the first ``k`` of those shown that a question allows."""
         if len(ask.excluded):
-            shown = shown & ~self._marked(ask.excluded)[codes]
+            shown = shown & ~_are_among(codes, ask.excluded)
         if ask.allowed is not None:
-            shown = shown & self._marked(ask.allowed)[codes]
+            shown = shown & _are_among(codes, ask.allowed)
         if shown.all():
             return codes[: ask.k], scores[: ask.k]
         return codes[shown][: ask.k], scores[shown][: ask.k]
 
-    def _marked(self, codes: Ints) -> npt.NDArray[np.bool_]:
-        """Return which codes are among these, bool ``[V]``; quicker than a search where lists are short."""
-        marked = np.zeros(len(self._available), bool)
-        marked[codes] = True
-        return marked
+
+def _are_among(codes: Ints, rising: Ints) -> npt.NDArray[np.bool_]:
+    """Return which codes stand in a rising list, bool; what that takes does not grow with the catalogue."""
+    return np.asarray(rising.searchsorted(codes, "right") != rising.searchsorted(codes))
 
 
-def _lined_up(lists: Sequence[tuple[Ints, Floats]]) -> Recommendations:
+def lined_up(lists: Sequence[tuple[Ints, Floats]]) -> Recommendations:
     """Return lists that are known to fall; checking them again would take longer than putting them in a row."""
     if not lists:
         return Recommendations.from_lists([], [])

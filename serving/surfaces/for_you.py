@@ -10,7 +10,7 @@ from features.recommendations import Recommendations
 from features.repeats.blend import NUM_NEW, ForYouBlend
 from serving.api.schemas import Repeat, Strategy
 from serving.release.state import ReleaseState
-from serving.retrieval.item_index import Ask
+from serving.retrieval.item_index import Ask, lined_up
 from serving.surfaces.buy_it_again import known_items, why
 from serving.surfaces.question import Floats, Ints, Question, Ranked
 from serving.surfaces.words import met_before
@@ -20,7 +20,8 @@ def for_you(state: ReleaseState, questions: Sequence[Question], user_vecs: Float
     """Answer several users at once.
 
     Where the release holds a blend, items that the user has met are ranked by their chance of being bought, beside the
-    nearest of the others. Without one, or where seen items are left out, the two-tower ranks alone.
+    nearest of the others: as many as are wanted, and up to 200 where farther ones may be likelier. Without one, or where
+    seen items are left out, the two-tower ranks alone.
 
     Args:
         state: the release.
@@ -29,7 +30,7 @@ def for_you(state: ReleaseState, questions: Sequence[Question], user_vecs: Float
     """
     blend = state.surfaces.blend
     is_blended = [blend is not None and not question.request.exclude_seen for question in questions]
-    asks = [_unmet(q) if blended else q.ask for q, blended in zip(questions, is_blended, strict=True)]
+    asks = [_unmet(q, q.request.k) if blended else q.ask for q, blended in zip(questions, is_blended, strict=True)]
     found = state.index.search(user_vecs, asks)
     lists = {row: found.list_of(row) for row in range(len(questions))}
     for repeat in {question.repeat for question in questions} if blend is not None else ():
@@ -41,9 +42,9 @@ def for_you(state: ReleaseState, questions: Sequence[Question], user_vecs: Float
     return [_ranked(state, q, *lists[row], is_blended=is_blended[row]) for row, q in enumerate(questions)]
 
 
-def _unmet(question: Question) -> Ask:
+def _unmet(question: Question, k: int) -> Ask:
     """The nearest items that the history does not hold."""
-    return Ask(k=max(question.request.k, NUM_NEW), excluded=question.seen, allowed=question.allowed)
+    return Ask(k=k, excluded=question.seen, allowed=question.allowed)
 
 
 def _blended(
@@ -55,11 +56,23 @@ def _blended(
     met = known_items(state, questions, timing=timing, kind="met" if repeat == "exclude" else "all")
     user = np.repeat(np.arange(len(questions)), np.diff(met.offsets))
     cosines = np.einsum("md,md->m", user_vecs[user], state.index.vectors[met.item])
+    unsure = [row for row in np.flatnonzero(~blend.is_settled(new, met)).tolist() if questions[row].request.k < NUM_NEW]
+    if unsure:
+        new = _deeper(state, questions, user_vecs, new, unsure)
     longest = max(question.ask.k for question in questions)
     if any(question.ask.allowed is not None for question in questions):
         longest += int(np.diff(met.offsets).max(initial=0))
     mixed = blend.combine(new, met, cosines, k=longest, timing=timing)
     return [_passing(question, *mixed.list_of(row)) for row, question in enumerate(questions)]
+
+
+def _deeper(
+    state: ReleaseState, questions: Sequence[Question], user_vecs: Floats, new: Recommendations, rows: Sequence[int]
+) -> Recommendations:
+    """Return the new items with more of them in some rows, where farther ones may be likelier."""
+    found = state.index.search(user_vecs[rows], [_unmet(questions[row], NUM_NEW) for row in rows])
+    more = dict(zip(rows, map(found.list_of, range(len(rows))), strict=True))
+    return lined_up([more[row] if row in more else new.list_of(row) for row in range(new.num_lists)])
 
 
 def _passing(question: Question, codes: Ints, scores: Floats) -> tuple[Ints, Floats]:

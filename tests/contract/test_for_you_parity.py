@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from features.repeats.blend import NUM_NEW
+from features.chances.logistic import QuadraticLogit
+from features.repeats.blend import NEW, NUM_NEW, ForYouBlend
 from serving.api.schemas import RecommendAnswer, RecommendRequest
 from serving.engine import Engine
 from serving.privacy.erasures import ErasureWatch
@@ -17,13 +19,25 @@ from tests.serving.tiny_release import AS_OF_US, build, plain_blend
 from training.retrieval.for_you import ForYouRecommender
 
 
-@pytest.mark.parametrize("repeat", ["allow", "discount", "exclude"])
-@pytest.mark.parametrize("exclude_seen", [False, True])
+def bent_blend() -> ForYouBlend:
+    """Items at a cosine of 0.3 are the likeliest of the new ones: the nearest are not."""
+    bend = QuadraticLogit.plain(NEW, {"cosine": 6.0}, bias=-3.0)
+    square = np.diag([-10.0, 0.0, 0.0])
+    return dataclasses.replace(plain_blend(), new=dataclasses.replace(bend, square=square))
+
+
+@pytest.mark.parametrize(
+    ("repeat", "exclude_seen", "blend"),
+    [
+        *((repeat, seen, plain_blend()) for repeat in ("allow", "discount", "exclude") for seen in (False, True)),
+        ("discount", False, bent_blend()),
+    ],
+)
 def test_for_you_when_evaluated_and_served_then_the_lists_are_equal(
-    tmp_path: Path, repeat: str, exclude_seen: bool
+    tmp_path: Path, repeat: str, exclude_seen: bool, blend: ForYouBlend
 ) -> None:
-    """The same histories at the same instant, over one release."""
-    tiny = build(tmp_path / "store", num_items=2 * NUM_NEW, blend=plain_blend(), repeat=repeat)
+    """The same histories at the same instant, over one release; some blends like what is farther better."""
+    tiny = build(tmp_path / "store", num_items=2 * NUM_NEW, blend=blend, repeat=repeat)
     recommender = ForYouRecommender.from_part(tiny.release.parts["retrieval"], now_us=AS_OF_US)
     evaluated = recommender.recommend(tiny.histories, k=20, exclude_seen=exclude_seen)
     live = live_store(tmp_path / "live.sqlite")

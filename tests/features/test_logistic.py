@@ -77,3 +77,22 @@ def test_dict_when_read_back_then_the_same_logits() -> None:
     again = QuadraticLogit.from_dict(json.loads(json.dumps(fitted.to_dict())))
     assert again.logit(x).tolist() == fitted.logit(x).tolist()
     assert again.names == ("a", "b")
+
+
+@pytest.mark.parametrize("bend", [-1.5, 0.0, 0.7])
+def test_most_below_when_compared_with_every_smaller_value_then_the_largest(bend: float) -> None:
+    rng = np.random.default_rng(1)
+    model = QuadraticLogit(
+        names=("a", "b"),
+        center=np.array([0.2, 1.0]),
+        scale=np.array([0.5, 2.0]),
+        low=np.array([-2.0, -1.0]),
+        high=np.array([1.5, 1.0]),
+        bias=-1.0,
+        linear=np.array([0.4, -0.3]),
+        square=np.array([[bend, 0.6], [0.0, 0.2]]),
+    )
+    x = rng.normal(size=(50, 2)) * [1, 3]
+    slow = [max(model.logit(np.column_stack([np.linspace(-5, a, 4_000), np.full(4_000, b)]))) for a, b in x]
+    assert model.most_below(x, "a") == pytest.approx(slow, abs=2e-3)
+    assert (model.most_below(x, "a") >= model.logit(x)).all()

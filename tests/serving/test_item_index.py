@@ -50,7 +50,7 @@ def test_search_when_items_are_excluded_or_filtered_then_no_list_is_short(
     asks, keeps = [], []
     for question in range(40):
         keep = available.copy()
-        excluded = rng.choice(np.arange(FIRST, len(vectors)), 10 * question, replace=False)
+        excluded = np.sort(rng.choice(np.arange(FIRST, len(vectors)), 10 * question, replace=False))
         allowed = None if question % 2 else np.flatnonzero(rng.random(len(vectors)) < question / 40)
         keep[excluded] = False
         if allowed is not None:
@@ -147,7 +147,9 @@ def test_search_when_lists_differ_in_depth_then_each_is_as_where_asked_alone() -
     index, _, _ = make("PQ16x4fs,Refine(SQfp16)", num_items=20_000)
     rng = np.random.default_rng(4)
     users = rng.standard_normal((6, 16)).astype(np.float32)
-    asks = [Ask(k=10 + 40 * n, excluded=rng.choice(np.arange(2, 20_000), 50 * n, replace=False)) for n in range(6)]
+    asks = [
+        Ask(k=10 + 40 * n, excluded=np.sort(rng.choice(np.arange(2, 20_000), 50 * n, replace=False))) for n in range(6)
+    ]
     together = index.search(users, asks)
     for question, ask in enumerate(asks):
         alone = index.search(users[question : question + 1], [ask])
