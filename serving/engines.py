@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+
+import msgspec
+from prometheus_client.core import InfoMetricFamily, Metric
 
 from serving.api.errors import RequestError
 from serving.api.merchandising_schemas import RulesAnswer
@@ -61,7 +64,7 @@ class Engines:
         self._followed = current if isinstance(current, Followed) else None
         self._only = None if isinstance(current, Followed) else current
         self._want = want
-        self._recent = deque[RecommendRequest](maxlen=recent)
+        self._recent = deque[bytes](maxlen=recent)  # as they came: of one held as objects each would have to be let go
 
     @property
     def current(self) -> Engine:
@@ -71,16 +74,18 @@ class Engines:
         assert self._only is not None, "one or the other is given"
         return self._only
 
-    def route(self, request: RecommendRequest, *, looks: bool = False) -> Routed:
+    def route(self, request: RecommendRequest, *, body: bytes = b"", looks: bool = False) -> Routed:
         """Return who answers a request: from the instant of a swap on, in every worker, the new release.
 
         Args:
             request: as it came.
+            body: that it was read from; such a request is compared with the next release, others are not.
             looks: someone looks at the answer who is not the customer, so that it is not kept as shown.
         """
         if looks or request.preview or request.release_id is not None:
             return self._looked(request)
-        self._recent.append(request)
+        if body:
+            self._recent.append(body)
         return self._assigned(request)
 
     def _assigned(self, request: RecommendRequest) -> Routed:
@@ -143,7 +148,13 @@ class Engines:
 
     def recent(self) -> list[RecommendRequest]:
         """Return the newest requests, oldest first."""
-        return list(self._recent.copy())
+        return [msgspec.json.decode(body, type=RecommendRequest) for body in self._recent.copy()]
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what Prometheus sees of the model that answers; the same from whichever worker."""
+        state = self.current.state
+        words = {"release_id": state.release_id, "model_version": state.model_version}
+        yield InfoMetricFamily("footfall_model", "The model that answers", value=words)
 
 
 def add_events_routed(questions: Sequence[tuple[Engine, EventsRequest]]) -> list[EventsAnswer | RequestError]:

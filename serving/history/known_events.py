@@ -47,9 +47,14 @@ class KnownEvents:
         return bool(self._state.knows_event_type[c.EVENT_TYPE_CODES[event_type]])
 
     def stored(self, user_id: str | None, consent: UserConsent | None = None) -> UserEvents:
-        """Return a user's events in the release that may serve personalisation; unknown items are UNKNOWN."""
+        """Return a user's events in the release that may serve personalisation; unknown items are UNKNOWN.
+
+        Args:
+            user_id: whose.
+            consent: of a user who is known not to be erased; looked up where left out.
+        """
         histories = self._state.histories
-        if user_id is None or histories is None or user_id in self._erased:
+        if user_id is None or histories is None or self._is_erased(user_id, consent):
             return NOTHING
         events = histories.of_user(user_id)
         consent = consent or self._consents.of(user_id)
@@ -65,8 +70,13 @@ class KnownEvents:
         """Return a user's events that were sent to this service, may serve a purpose, and are of known items.
 
         Those of the customer's other ids are the user's: what was looked at before the login, on the same phone.
+
+        Args:
+            user_id: whose.
+            consent: as in ``stored``.
+            purposes: any of them.
         """
-        if user_id is None or user_id in self._erased:
+        if user_id is None or self._is_erased(user_id, consent):
             return NOTHING
         users = self._live.of(self._consents.ids_of(user_id)).values()
         sent = [self._encoded_once(user) for user in users if user.events]
@@ -117,6 +127,10 @@ class KnownEvents:
         was_live = set(zip(live.ts.tolist(), live.item.tolist(), strict=True))
         was_live -= set(zip(stored.ts.tolist(), stored.item.tolist(), strict=True))
         return self._shown(both, was_live)[:_SHOWN_EVENTS]
+
+    def _is_erased(self, user_id: str, consent: UserConsent | None) -> bool:
+        """Whether a user is to be forgotten; one whose consent is at hand is not."""
+        return consent is None and user_id in self._erased
 
     def _shown(self, events: UserEvents, live: Container[tuple[int, int]]) -> list[HistoryEvent]:
         """Return events of known items as they are shown, newest first; ``live`` holds (ts, item) of those sent here."""

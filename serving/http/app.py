@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import traceback
+from collections.abc import Awaitable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
@@ -13,8 +13,6 @@ from typing import Final
 import msgspec
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.access.door import Door
@@ -29,8 +27,10 @@ from serving.api.schemas import ErrorAnswer, ErrorDetail
 from serving.engines import Engines
 from serving.http.at_work import when_done
 from serving.http.bodies import read_body
-from serving.http.handlers import Handlers, to_json
+from serving.http.deadlines import Deadlines
+from serving.http.handlers import Handlers
 from serving.http.pages import PAGES, page
+from serving.http.reply import Header, Reply, to_json
 from serving.http.routes import Call, MethodRefused, Routes
 from serving.http.visit import Visit
 from serving.process.logs import AccessLog, now_text
@@ -59,6 +59,7 @@ class ServiceApp:
         self._settings = settings
         self._handlers = Handlers(settings)
         self._gates = gates_of(settings.limits)
+        self._deadlines = Deadlines()
         self._door = _door(settings)
         self._access_log = AccessLog(settings.logs)
         self._documents = {
@@ -82,24 +83,23 @@ class ServiceApp:
         """Whether a release is loaded."""
         return self._handlers.engines is not None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request; whatever goes wrong, the answer is JSON."""
         if scope["type"] != "http":
-            await send({"type": "websocket.close"})
-            return
-        await self._outermost(scope, receive, send)
+            return send({"type": "websocket.close"})
+        return self._outermost(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         visit = Visit(scope)
         try:
-            response = await self._answer(visit, scope, receive)
+            reply = await self._answer(visit, scope, receive)
         except ClientDisconnect:
             return
         except Exception as error:
-            response = self._error(visit, error)
-        response.raw_headers += [(b"x-request-id", visit.request_id), _NO_SNIFFING]
-        self._tell(visit, str(scope["method"]), response.status_code)
-        await response(scope, receive, send)
+            reply = self._error(visit, error)
+        reply.headers += ((b"x-request-id", visit.request_id), _NO_SNIFFING)
+        await reply.send(send)
+        self._tell(visit, scope["method"], reply.status)
 
     def turned_away(self, method: bytes, path: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[int, bytes] | None:
         """Return the answer to a recommend call for which there is no room, ``None`` where there is some.
@@ -110,52 +110,57 @@ class ServiceApp:
         gate = self._gates["recommend"]
         if not gate.is_full or path != _RECOMMEND or method != b"POST" or self._settings.access.cors.origins:
             return None
-        visit = Visit({"headers": headers})
+        visit = Visit({"headers": headers, "query_string": b""})
         visit.route = _RECOMMEND.decode()
         self._tell(visit, "POST", 429)
         return 429, _full(gate.retry_after) % visit.request_id
 
-    async def _answer(self, visit: Visit, scope: Scope, receive: Receive) -> Response:
+    async def _answer(self, visit: Visit, scope: Scope, receive: Receive) -> Reply:
         """Answer as early as possible: what is refused costs neither a body nor a place in a queue."""
-        call, scope["path_params"] = self._routes.find(scope["method"], scope["raw_path"])
+        call, visit.path_params = self._routes.find(scope["method"], scope["raw_path"])
         visit.route = call.path
         if call.roles and (call.path != _METRICS or self._door.metrics_ask_for_keys):
-            caller = await self._door.caller_of(visit.headers, scope["query_string"])
-            visit.caller, scope["roles"] = caller.name, caller.roles
+            visit.caller = caller = await self._door.caller_of(visit.headers, visit.query)
             address = (scope.get("client") or ("",))[0]
             self._door.check(caller, call.roles, address=address)
             if caller.by_address:
-                scope["charge"] = partial(self._door.charge, caller, address=address)
+                visit.charge = partial(self._door.charge, caller, address=address)
         if call.lane is None:
-            async with asyncio.timeout(self._deadline(call)):
-                return await call.handler(HttpRequest(scope, receive))
+            with self._deadlines.within(self._deadline(call)):
+                return await call.handler(visit)
         gate = self._gates[call.lane]
         if gate.is_full:
             raise gate.refusal()
         if call.method in ("POST", "PUT"):
             limits = self._settings.limits
-            scope["body"] = await read_body(
-                visit.headers, receive, limit=limits.max_body_bytes, seconds=limits.body_seconds
+            visit.body = await read_body(
+                visit.headers,
+                receive,
+                limit=limits.max_body_bytes,
+                seconds=limits.body_seconds,
+                deadlines=self._deadlines,
             )
-        response = await self._in_turn(gate, call, HttpRequest(scope, receive))
-        response.raw_headers.append(_NO_STORE)
-        return response
+        reply = await self._in_turn(gate, call, visit)
+        reply.headers.append(_NO_STORE)
+        return reply
 
-    async def _in_turn(self, gate: Gate, call: Call, http: HttpRequest) -> Response:
+    async def _in_turn(self, gate: Gate, call: Call, visit: Visit) -> Reply:
         gate.enter()
         try:
-            async with asyncio.timeout(self._deadline(call)):
-                response = await call.handler(http)
+            with self._deadlines.within(self._deadline(call)):
+                reply = await call.handler(visit)
         except TimeoutError:
             # A thread cannot be stopped: whoever comes next waits behind what it still does.
             if not when_done(gate.leave):
                 gate.leave(is_done=False)
-            return _instead(http)
+            if visit.instead is None:
+                raise
+            return visit.instead()
         except BaseException:
             gate.leave()
             raise
         gate.leave()
-        return response
+        return reply
 
     def _deadline(self, call: Call) -> float:
         limits = self._settings.limits
@@ -176,22 +181,22 @@ class ServiceApp:
                 method=method[:16],
                 status=status,
                 ms=round(1e3 * seconds, 3),
-                caller=visit.caller,
+                caller="" if visit.caller is None else visit.caller.name,
                 release_id="" if engines is None else engines.current.release_id,
                 trace_id=visit.trace_id,
             )
 
-    def _error(self, visit: Visit, error: Exception) -> Response:
+    def _error(self, visit: Visit, error: Exception) -> Reply:
         if isinstance(error, RequestError):
             return _refusal(error)
         if isinstance(error, TimeoutError):
             seconds = self._settings.limits.deadline_seconds
-            return _error_response(504, "deadline", f"Expected an answer within {seconds:g} s; try again.")
+            return _error_reply(504, "deadline", f"Expected an answer within {seconds:g} s; try again.")
         # The error's own words may hold ids; where it happened does not.
         where = "".join(traceback.format_tb(error.__traceback__))
         names = {"request_id": visit.request_id.decode()}
         _log.error("failed: route=%s error=%s\n%s", visit.route, type(error).__name__, where, extra=names)
-        return _error_response(500, "internal", "Something went wrong on our side; the service's log says where.")
+        return _error_reply(500, "internal", "Something went wrong on our side; the service's log says where.")
 
     def _calls(self) -> list[Call]:
         handlers = self._handlers.by_call
@@ -211,29 +216,16 @@ class ServiceApp:
             Call(method="GET", path=_METRICS, handler=self._handlers.exposition, roles=("analyst", "admin")),
         ]
 
-    async def _openapi(self, _: HttpRequest) -> Response:
-        return Response(self._documents[self._door.asks_for_keys], media_type="application/json")
-
-
-def _instead(http: HttpRequest) -> Response:
-    """Return what stands in for an answer that came too late.
-
-    Raises:
-        TimeoutError: nothing does.
-    """
-    instead = http.scope.get("instead")
-    if instead is None:
-        raise TimeoutError
-    response: Response = instead()
-    return response
+    async def _openapi(self, _: Visit) -> Reply:
+        return Reply(self._documents[self._door.asks_for_keys])
 
 
 @lru_cache(maxsize=256)
 def _full(seconds: int) -> bytes:
     """Return what follows the status of an answer to someone for whom there is no room, but for the request's id."""
-    response = _refusal(saturated(seconds))
-    head = b"".join(b"%b: %b\r\n" % header for header in [*response.raw_headers, _NO_SNIFFING])
-    return head + b"x-request-id: %b\r\n\r\n" + bytes(response.body).replace(b"%", b"%%")
+    reply = _refusal(saturated(seconds))
+    head = b"".join(b"%b: %b\r\n" % header for header in [*reply.headers, _NO_SNIFFING])
+    return head + b"x-request-id: %b\r\n\r\n" + reply.body.replace(b"%", b"%%")
 
 
 def _door(settings: ServeSettings) -> Door:
@@ -261,24 +253,24 @@ def _with_cors(app: ASGIApp, cors: CorsSettings) -> ASGIApp:
     )
 
 
-def _refusal(error: RequestError) -> Response:
+def _refusal(error: RequestError) -> Reply:
     if isinstance(error, MethodRefused):
         if error.method == "OPTIONS":
-            return Response(status_code=204, headers={"allow": error.allow})
-        response = _error_response(error.status, error.code, str(error))
-        response.headers["allow"] = error.allow
-        return response
-    response = _error_response(error.status, error.code, str(error))
+            return Reply(status=204, headers=[(b"allow", error.allow.encode())])
+        return _error_reply(error.status, error.code, str(error), (b"allow", error.allow.encode()))
+    headers: list[Header] = []
     if error.retry_after is not None:
-        response.headers["retry-after"] = str(error.retry_after)
+        headers.append((b"retry-after", b"%d" % error.retry_after))
     if error.status == 401:
-        why = "" if error.code == "key_missing" else ', error="invalid_token"'
-        response.headers["www-authenticate"] = f'Bearer realm="footfall"{why}'
+        why = b"" if error.code == "key_missing" else b', error="invalid_token"'
+        headers.append((b"www-authenticate", b'Bearer realm="footfall"' + why))
     if error.status in (408, 413):
         # The rest of the body is not read: what follows it on this connection could not be told from it.
-        response.headers["connection"] = "close"
-    return response
+        headers.append((b"connection", b"close"))
+    return _error_reply(error.status, error.code, str(error), *headers)
 
 
-def _error_response(status: int, code: str, message: str) -> Response:
-    return to_json(ErrorAnswer(error=ErrorDetail(code=code, message=message)), status)
+def _error_reply(status: int, code: str, message: str, *headers: Header) -> Reply:
+    reply = to_json(ErrorAnswer(error=ErrorDetail(code=code, message=message)), status)
+    reply.headers += headers
+    return reply

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from serving.api.errors import RequestError
+from serving.http.deadlines import Deadlines
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, *, limit: int, seconds: float) -> bytes:
+async def read_body(
+    headers: Mapping[bytes, bytes], receive: Receive, *, limit: int, seconds: float, deadlines: Deadlines
+) -> bytes:
     """Return a request's body.
 
     Args:
@@ -19,6 +21,7 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, *, limit: 
         receive: of ASGI.
         limit: the most bytes.
         seconds: the longest time.
+        deadlines: watch it.
 
     Raises:
         RequestError: it is larger than ``limit``, 413, or takes longer than ``seconds``, 408.
@@ -28,7 +31,7 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, *, limit: 
     if announced.isdigit() and int(announced[:20]) > limit:
         raise _too_large(limit, announced[:20].decode())
     try:
-        async with asyncio.timeout(seconds):
+        with deadlines.within(seconds):
             return await _read(receive, limit)
     except TimeoutError:
         raise RequestError(

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Final, TypeVar
-
-import msgspec
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
 
 from serving import timings
 from serving.api.customer_schemas import MembersRequest, PreviewRequest, SegmentsRequest
@@ -21,7 +17,7 @@ from serving.api.item_schemas import ItemSearch, ItemsRequest
 from serving.api.merchandising_schemas import StockRequest
 from serving.api.release_schemas import ReleaseRequest
 from serving.api.rights_schemas import ConsentRequest, ExportRequest
-from serving.api.schemas import Answer, CustomersRequest, EventsAnswer, EventsRequest, RecommendRequest, ReleasesAnswer
+from serving.api.schemas import CustomersRequest, EventsAnswer, EventsRequest, RecommendRequest, ReleasesAnswer
 from serving.engine import Answered, Engine
 from serving.engines import Engines, Routed, add_events_routed, kind_of, recommend_routed
 from serving.http.at_work import OneThread, beside, in_thread
@@ -29,15 +25,16 @@ from serving.http.awaited import Awaited
 from serving.http.batching import MicroBatcher
 from serving.http.protocol import GuardedProtocol
 from serving.http.release_calls import change_release, served_release
+from serving.http.reply import Reply, to_json
+from serving.http.routes import Handler
 from serving.http.tracked import ROWS_A_REQUEST, tracked
+from serving.http.visit import Visit
 from serving.process.metrics import ServiceMetrics
 from serving.process.settings import ServeSettings
 
 T = TypeVar("T")
 Batcher = MicroBatcher[Routed, Answered | RequestError]
-Handler = Callable[[HttpRequest], Awaitable[Response]]
 _MOST_KEPT_TOGETHER: Final = 32  # requests of events in one commit
-_encoder: Final = msgspec.json.Encoder()
 
 
 class Handlers:
@@ -104,12 +101,12 @@ class Handlers:
             ("POST", STOCK): self._stock,
         }
 
-    async def exposition(self, _: HttpRequest) -> Response:
+    async def exposition(self, _: Visit) -> Reply:
         """Answer what Prometheus scrapes."""
         if self.metrics is None:
             raise _still_starting()
         content = await in_thread(self._exposing, self.metrics.exposition)
-        return Response(content, headers={"content-type": self.metrics.content_type})
+        return Reply(content, media_type=self.metrics.content_type.encode())
 
     @property
     def _ready_engines(self) -> Engines:
@@ -121,19 +118,18 @@ class Handlers:
     def _ready_engine(self) -> Engine:
         return self._ready_engines.current
 
-    async def _body(self, http: HttpRequest, kind: type[T]) -> T:
-        return decode_body(http.scope["body"], kind)  # read before this request's turn came
-
-    async def _recommend(self, http: HttpRequest) -> Response:
+    async def _recommend(self, visit: Visit) -> Reply:
         started = time.perf_counter()
-        request = await self._body(http, RecommendRequest)
+        request = decode_body(visit.body, RecommendRequest)
         if self.engines is None or self._batcher is None:
             raise _still_starting()
         if request.release_id is not None:
-            _check_looks(http)
-        http.scope["instead"] = partial(_favourites, self.engines.current, request)
-        looks = "app" not in http.scope["roles"]
-        answered = await beside(self._compute, self._batcher.ask(self.engines.route(request, looks=looks)))
+            _check_looks(visit)
+        visit.instead = partial(_favourites, self.engines.current, request)
+        looks = "app" not in visit.roles
+        answered = await beside(
+            self._compute, self._batcher.ask(self.engines.route(request, body=visit.body, looks=looks))
+        )
         if isinstance(answered, RequestError):
             raise answered
         answer = answered.answer
@@ -144,13 +140,13 @@ class Handlers:
             self.metrics.observe_recommendation(request.surface, answer.strategy, time.perf_counter() - started)
         return to_json(answer)
 
-    async def _releases(self, _: HttpRequest) -> Response:
+    async def _releases(self, _: Visit) -> Reply:
         engines = self._ready_engines
         return to_json(ReleasesAnswer(release_id=engines.current.release_id, held=engines.ids()))
 
-    async def _events(self, http: HttpRequest) -> Response:
-        engine, request = self._ready_engine, await self._body(http, EventsRequest)
-        charge, sent = http.scope.get("charge"), None
+    async def _events(self, visit: Visit) -> Reply:
+        engine, request = self._ready_engine, decode_body(visit.body, EventsRequest)
+        charge, sent = visit.charge, None
         if charge is not None:
             charge((len(request.events) - 1) // ROWS_A_REQUEST)
             sent = tracked(request, self._settings.access.tracker)
@@ -176,32 +172,32 @@ class Handlers:
             raise answer
         return answer
 
-    async def _customers(self, http: HttpRequest) -> Response:
-        engine, request = self._ready_engine, decode_query(http.query_params, CustomersRequest)
+    async def _customers(self, visit: Visit) -> Reply:
+        engine, request = self._ready_engine, decode_query(visit.query_params, CustomersRequest)
         return to_json(await in_thread(self._lookup, partial(engine.customers, request)))
 
-    async def _items(self, http: HttpRequest) -> Response:
-        engine, request = self._ready_engine, await self._body(http, ItemsRequest)
+    async def _items(self, visit: Visit) -> Reply:
+        engine, request = self._ready_engine, decode_body(visit.body, ItemsRequest)
         return to_json(await in_thread(self._lookup, partial(engine.items, request)))
 
-    async def _search_items(self, http: HttpRequest) -> Response:
-        engine, request = self._ready_engine, decode_query(http.query_params, ItemSearch)
+    async def _search_items(self, visit: Visit) -> Reply:
+        engine, request = self._ready_engine, decode_query(visit.query_params, ItemSearch)
         return to_json(await in_thread(self._lookup, partial(engine.search_items, request)))
 
-    async def _customer(self, http: HttpRequest) -> Response:
+    async def _customer(self, visit: Visit) -> Reply:
         engine = self._ready_engine
-        return to_json(await in_thread(self._lookup, partial(engine.customer, http.path_params["user_id"])))
+        return to_json(await in_thread(self._lookup, partial(engine.customer, visit.path_params["user_id"])))
 
-    async def _consent(self, http: HttpRequest) -> Response:
-        engine, request = self._ready_engine, await self._body(http, ConsentRequest)
+    async def _consent(self, visit: Visit) -> Reply:
+        engine, request = self._ready_engine, decode_body(visit.body, ConsentRequest)
         return to_json(await in_thread(self._storage, partial(engine.add_consent, request)))
 
-    async def _export(self, http: HttpRequest) -> Response:
-        engine, request = self._ready_engine, decode_query(http.query_params, ExportRequest)
-        return to_json(await in_thread(self._bulk, partial(engine.export, http.path_params["user_id"], request)))
+    async def _export(self, visit: Visit) -> Reply:
+        engine, request = self._ready_engine, decode_query(visit.query_params, ExportRequest)
+        return to_json(await in_thread(self._bulk, partial(engine.export, visit.path_params["user_id"], request)))
 
-    async def _erase(self, http: HttpRequest) -> Response:
-        engine, user_id = self._ready_engine, http.path_params["user_id"]
+    async def _erase(self, visit: Visit) -> Reply:
+        engine, user_id = self._ready_engine, visit.path_params["user_id"]
         if not user_id:
             raise RequestError(422, "invalid_request", f"user_id: expected one at the end of {CUSTOMER}, found none.")
         answer = await in_thread(self._storage, partial(engine.erase, user_id))
@@ -209,58 +205,53 @@ class Handlers:
         await in_thread(self._bulk, partial(engine.erase_elsewhere, user_id))
         return to_json(answer)
 
-    async def _segments(self, http: HttpRequest) -> Response:
-        engine, request = self._ready_engine, await self._body(http, SegmentsRequest)
+    async def _segments(self, visit: Visit) -> Reply:
+        engine, request = self._ready_engine, decode_body(visit.body, SegmentsRequest)
         # Elsewhere than recommendations, which ten thousand ids would hold up; written as JSON there too.
         return await in_thread(self._bulk, lambda: to_json(engine.segments(request)))
 
-    async def _audiences(self, _: HttpRequest) -> Response:
+    async def _audiences(self, _: Visit) -> Reply:
         return to_json(await in_thread(self._lookup, self._ready_engine.audiences))
 
-    async def _audience(self, http: HttpRequest) -> Response:
-        engine, request = self._ready_engine, decode_query(http.query_params, MembersRequest)
-        return to_json(await in_thread(self._bulk, partial(engine.audience, http.path_params["name"], request)))
+    async def _audience(self, visit: Visit) -> Reply:
+        engine, request = self._ready_engine, decode_query(visit.query_params, MembersRequest)
+        return to_json(await in_thread(self._bulk, partial(engine.audience, visit.path_params["name"], request)))
 
-    async def _preview(self, http: HttpRequest) -> Response:
-        engine, request = self._ready_engine, await self._body(http, PreviewRequest)
+    async def _preview(self, visit: Visit) -> Reply:
+        engine, request = self._ready_engine, decode_body(visit.body, PreviewRequest)
         return to_json(await in_thread(self._bulk, partial(engine.preview, request)))
 
-    async def _demand(self, http: HttpRequest) -> Response:
-        engine, request = self._ready_engine, await self._body(http, DemandRequest)
+    async def _demand(self, visit: Visit) -> Reply:
+        engine, request = self._ready_engine, decode_body(visit.body, DemandRequest)
         # Elsewhere than recommendations, which a thousand items would hold up; written as JSON there too.
         return await in_thread(self._bulk, lambda: to_json(engine.demand(request)))
 
-    async def _alerts(self, http: HttpRequest) -> Response:
-        engine, request = self._ready_engine, decode_query(http.query_params, AlertsRequest)
+    async def _alerts(self, visit: Visit) -> Reply:
+        engine, request = self._ready_engine, decode_query(visit.query_params, AlertsRequest)
         return to_json(await in_thread(self._lookup, partial(engine.alerts, request)))
 
-    async def _release(self, _: HttpRequest) -> Response:
+    async def _release(self, _: Visit) -> Reply:
         return to_json(await served_release(self._ready_engines, self._lookup))
 
-    async def _change_release(self, http: HttpRequest) -> Response:
-        engines, request = self._ready_engines, await self._body(http, ReleaseRequest)
+    async def _change_release(self, visit: Visit) -> Reply:
+        engines, request = self._ready_engines, decode_body(visit.body, ReleaseRequest)
         most_seconds = max(0.0, self._settings.limits.deadline_seconds - 1)  # so that it is we who answer
         return to_json(await change_release(engines, request, self._bulk, most_seconds=most_seconds))
 
-    async def _rules(self, _: HttpRequest) -> Response:
+    async def _rules(self, _: Visit) -> Reply:
         return to_json(await in_thread(self._lookup, self._ready_engines.rules))
 
-    async def _stock(self, http: HttpRequest) -> Response:
-        engine, request = self._ready_engine, await self._body(http, StockRequest)
+    async def _stock(self, visit: Visit) -> Reply:
+        engine, request = self._ready_engine, decode_body(visit.body, StockRequest)
         return to_json(await in_thread(self._storage, partial(engine.tell_stock, request)))
 
 
-def _favourites(engine: Engine, request: RecommendRequest) -> Response:
+def _favourites(engine: Engine, request: RecommendRequest) -> Reply:
     return to_json(engine.favourites(request))
 
 
-def to_json(answer: Answer, status: int = 200) -> Response:
-    """Return an answer as a JSON response."""
-    return Response(_encoder.encode(answer), status_code=status, media_type="application/json")
-
-
-def _check_looks(http: HttpRequest) -> None:
-    if http.scope["roles"].isdisjoint(("analyst", "admin")):
+def _check_looks(visit: Visit) -> None:
+    if visit.roles.isdisjoint(("analyst", "admin")):
         message = "release_id: expected a key of role analyst or admin with it; the app gets what its release answers."
         raise RequestError(403, "forbidden", message)
 

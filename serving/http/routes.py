@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
-
 from serving.api.errors import RequestError
 from serving.api.openapi import PATH_ID
 from serving.api.roles import Lane, Role
+from serving.http.reply import Reply
+from serving.http.visit import Visit
 
-Handler = Callable[[HttpRequest], Awaitable[Response]]
+Handler = Callable[[Visit], Awaitable[Reply]]
 _IN_PATH: Final = re.compile(r"{(\w+)}")
 
 

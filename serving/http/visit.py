@@ -5,9 +5,17 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
 
 from starlette.types import Scope
+
+from serving.access.caller import Caller
+from serving.api.roles import Role
+
+if TYPE_CHECKING:
+    from serving.http.reply import Reply
 
 # What a log or a header may hold without quoting; enough for UUIDs, ULIDs and what proxies and tracers write,
 # and no address of a person.
@@ -20,16 +28,53 @@ class Visit:
 
     Args:
         scope: of ASGI.
+
+    Attributes:
+        started: when it was read, ``time.perf_counter``.
+        headers: by name.
+        request_id: the caller's, else a new one.
+        route: the address as a template.
+        caller: who sent it; ``None`` until that is known, and of calls that anyone may make.
+        path_params: the ids in its address.
+        body: all of it.
+        charge: counts what a tracker sent as more requests than one.
+        instead: makes what stands in for an answer that comes too late.
     """
 
-    __slots__ = ("caller", "headers", "request_id", "route", "started")
+    __slots__ = (
+        "body",
+        "caller",
+        "charge",
+        "headers",
+        "instead",
+        "path_params",
+        "query",
+        "request_id",
+        "route",
+        "started",
+    )
 
     def __init__(self, scope: Scope) -> None:
         self.started = time.perf_counter()
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.request_id = request_id_of(self.headers.get(b"x-request-id"))
+        self.query: bytes = scope["query_string"]
         self.route = "other"
-        self.caller = ""
+        self.caller: Caller | None = None
+        self.path_params: dict[str, str] = {}
+        self.body = b""
+        self.charge: Callable[[int], None] | None = None
+        self.instead: Callable[[], Reply] | None = None
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """What its caller may do; nothing more than anyone where nobody was asked."""
+        return frozenset() if self.caller is None else self.caller.roles
+
+    @property
+    def query_params(self) -> dict[str, str]:
+        """What follows the question mark, by name; of a name that comes twice, the last."""
+        return dict(parse_qsl(self.query.decode("latin-1"), keep_blank_values=True))
 
     @property
     def seconds(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -15,6 +16,7 @@ class ErasureWatch:
 
     def __init__(self, erasures: ErasureList) -> None:
         self._erasures = erasures
+        self._path = str(erasures.path)
         self._lock = threading.Lock()
         self._seen: _Signature | None = None
         self._users = ErasedUsers()
@@ -42,7 +44,7 @@ class ErasureWatch:
 
     def _signature(self) -> _Signature | None:
         try:
-            stat = self._erasures.path.stat()
+            stat = os.stat(self._path)  # noqa: PTH116 (half the time of Path.stat, and asked on every request)
         except FileNotFoundError:
             return None
         return stat.st_ino, stat.st_size, stat.st_mtime_ns

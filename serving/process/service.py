@@ -19,6 +19,8 @@ from serving.process.logs import log_to_stderr
 from serving.process.settings import SUPERVISOR_VARIABLE, ServeSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from starlette.types import Receive, Scope, Send
 
     from serving.http.app import ServiceApp
@@ -39,9 +41,9 @@ class WorkerApp:
 
     inner: ServiceApp
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
-        await self.inner(scope, receive, send)
+        return self.inner(scope, receive, send)
 
 
 settings = ServeSettings.from_environment()
@@ -78,7 +80,7 @@ class FootfallService:
         self._worker.start()
         app.inner = ServiceApp(settings, version=_version())
         GuardedProtocol.early = app.inner.turned_away
-        metrics = ServiceMetrics(collectors=[self._worker.desk, self._worker.wish_desk])
+        metrics = ServiceMetrics(collectors=[self._worker.desk, self._worker.wish_desk, self._worker.engines])
         app.inner.attach(self._worker.engines, metrics)
         gc.freeze()  # what is loaded for good is not looked through again: a request would wait for that
         gc.enable()

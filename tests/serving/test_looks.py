@@ -19,7 +19,7 @@ def test_look_when_a_release_is_named_then_variants_apply_and_nothing_is_logged(
     found = WishList.read(None, path)
     engines = Engines(engine, recent=5, wishes=Wishes(lambda: found))
 
-    shown = engines.route(RecommendRequest(user_id="user-1"))
+    shown = engines.route(RecommendRequest(user_id="user-1"), body=b'{"user_id":"user-1"}')
     looked = engines.route(RecommendRequest(user_id="user-1", release_id=engine.release_id))
     assert shown.arm is not None
     assert looked.arm is not None
@@ -32,7 +32,7 @@ def test_look_when_a_release_is_named_then_variants_apply_and_nothing_is_logged(
     ):
         assert preview.arm is not None
         assert (preview.arm.variants, preview.arm.is_logged) == (shown.arm.variants, False)
-    assert len(engines.recent()) == 1  # a look is no request of a customer
+    assert engines.recent() == [RecommendRequest(user_id="user-1")]  # a look is no request of a customer
     with pytest.raises(RequestError, match="expected one that is held") as error:
         engines.route(RecommendRequest(user_id="user-1", release_id="nope"))
     assert error.value.code == "unknown_release"

@@ -146,6 +146,7 @@ def test_promote_when_the_release_is_no_good_then_the_old_one_serves_on(shop: Sh
             file.write_bytes(content)
     metrics = httpx.get(f"{shop.server.url}/metrics").text
     assert f'footfall_release_served{{release_id="{good}"}} 1.0' in metrics
+    assert f'release_id="{good}"}} 1.0' in metrics.partition("footfall_model_info{")[2].partition("\n")[0]
     assert "footfall_release_refusals_total " in metrics
 
 

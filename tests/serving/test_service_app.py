@@ -70,6 +70,7 @@ def test_turned_away_when_the_queue_is_full_then_only_what_waits_in_it_hears_429
 def test_pages_when_opened_then_no_other_site_may_frame_them() -> None:
     page = call(ServiceApp(ServeSettings(), version="test"), "GET", "/docs")
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    assert page.headers.get_list("x-content-type-options") == ["nosniff"]
 
 
 def test_app_when_an_answer_takes_too_long_then_the_deadline_ends_it(tiny_state: ReleaseState, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from prometheus_client import CollectorRegistry
 
 from serving import timings
@@ -24,6 +26,30 @@ def test_metrics_when_things_were_measured_then_each_is_counted_under_its_name()
     assert registry.get_sample_value("footfall_recommend_waiting") == 3
     assert registry.get_sample_value("footfall_live_store_seconds_count", {"operation": "read"}) == 1
     assert registry.get_sample_value("footfall_event_lag_seconds_sum", {"until": "answered"}) == 0
+
+
+def test_metrics_when_measured_on_a_loop_then_counted_a_moment_later_or_when_asked_for() -> None:
+    registry = CollectorRegistry()
+    metrics = ServiceMetrics(registry)
+
+    def count() -> float | None:
+        return registry.get_sample_value("footfall_live_cache_seconds_count", {"outcome": "held"})
+
+    async def measure() -> list[float | None]:
+        found = []
+        for _ in range(2):
+            metrics.observe_timing("cache_held", 0.001)
+        found.append(count())
+        for _ in range(100):
+            if count():
+                break
+            await asyncio.sleep(0.01)
+        found.append(count())
+        metrics.observe_timing("cache_held", 0.001)
+        assert b'footfall_live_cache_seconds_count{outcome="held"} 3.0' in metrics.exposition()
+        return found
+
+    assert asyncio.run(measure()) == [0, 2]
 
 
 def test_awaited_when_a_customer_is_answered_then_the_wait_since_the_last_event_is_told_once() -> None:
