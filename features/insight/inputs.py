@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import duckdb
 from features import columns as c
 from features.build import ITEMS_FILE, FeatureSet
 from features.contract.tables import TABLES
-from features.engine import sql_text
+from features.engine import sql_name, sql_text
 from features.errors import ConfigError, DataError
 from features.report.words import Money
 from features.settings import ShopSettings
+from features.tables.sql import run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,14 +127,37 @@ class Inputs:
         first, last = (sql_text(day.isoformat()) for day in (period.first_day, period.last_day))
         return self.log.filter(f"{c.LOCAL_DAY} BETWEEN DATE {first} AND DATE {last}")
 
+    def instants(self, period: Period) -> tuple[int, int]:
+        """Return when the first of some days begins and the last one ends, UTC microseconds, in the shop's zone."""
+        zone, midnight = self.shop.zone, dt.time()
+        ends = period.first_day, period.last_day + dt.timedelta(days=1)
+        first, last = (round(dt.datetime.combine(day, midnight, zone).timestamp() * 1_000_000) for day in ends)
+        return first, last
+
     def table(self, name: str) -> duckdb.DuckDBPyRelation | None:
-        """Return a table of the contract, such as ``coupons``; nothing where the shop has none, or it is empty."""
+        """Return a table of the contract, such as ``coupons``; nothing where the shop has none, or it is empty.
+
+        Rows of customers are theirs by the log's ids, and only of those of whom the log has rows that may serve
+        analytics.
+        """
         assert name in TABLES, name
         path = None if self.data is None else self.data / f"{name}.parquet"
         if path is None or not path.is_file():
             return None
         rows = self.connection.read_parquet(str(path))
-        return rows if rows.limit(1).fetchall() else None
+        if c.USER_ID in rows.columns:
+            others = ", ".join(f"t.{sql_name(column)}" for column in rows.columns if column != c.USER_ID)
+            rows = run(
+                f"SELECT k.user_id, {others} FROM {{rows}} t JOIN {{known}} k ON t.user_id = k.source_user_id",
+                rows=rows, known=self._known,
+            )  # fmt: skip
+        return rows if rows.limit(1).select("1").fetchall() else None
+
+    @cached_property
+    def _known(self) -> duckdb.DuckDBPyRelation:
+        """Each id that the log's rows arrived under, and whose it is."""
+        pairs = self.log.select(f"coalesce({c.SOURCE_USER_ID}, {c.USER_ID}) AS {c.SOURCE_USER_ID}, {c.USER_ID}")
+        return self.connection.from_arrow(pairs.distinct().to_arrow_table())
 
     @property
     def minimum(self) -> int:

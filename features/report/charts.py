@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -11,13 +11,15 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
 
-from features.report.figures import PALETTE, drawing, to_svg
+from features.report.figures import PALETTE, drawing, looks, to_svg
 
 _LETTERS, _CROWDED = 36, 8.2  # letters that fit below the columns, and the size of more
 _WARM, _COOL = PALETTE[0], PALETTE[1]
 _FAINTEST, _STRONGEST = 0.06, 0.66  # so that the page's ink stays readable on it, in light and in dark
 _BAR_INCHES: Final = 0.36
+_FEW_PLACES: Final = 20  # of more, markers would run into each other
 _ROOM: Final = 1.28  # right of the longest bar, for its figure
 
 
@@ -33,14 +35,15 @@ def bars(
     """Return horizontal bars, the first on top, each with its figure at its end.
 
     Args:
-        names: of the bars.
+        names: of the bars, in one line or two.
         values: their lengths; NaN draws none.
         texts: written at their ends.
         title: of the figure.
         description: in a sentence.
         reference: where a line is drawn that bars are held against.
     """
-    with drawing(0.5 + _BAR_INCHES * len(names)) as (figure, axes):
+    inches = _BAR_INCHES * (1.3 if any("\n" in name for name in names) else 1.0)
+    with drawing(0.5 + inches * len(names)) as (figure, axes):
         lengths = np.nan_to_num(np.asarray(values, float))
         places = np.arange(len(names))[::-1]
         axes.barh(places, lengths, height=0.66, color=_COOL, alpha=0.8)
@@ -135,6 +138,47 @@ def daily_line(
         axes.set_xticks(shown, [days[place] for place in shown])
         axes.set_ylim(bottom=0)
         figure.legend(loc="outside upper left", ncols=3, fontsize=9.5)
+        return to_svg(figure, title=title, description=description)
+
+
+def lines(
+    places: Sequence[str], series: Mapping[str, npt.ArrayLike], *, title: str, description: str,
+    bands: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]] | None = None, as_share: bool = False,
+    unfinished: int = 0, unit: str = "",
+) -> Markup:  # fmt: skip
+    """Return one line a series.
+
+    Args:
+        places: names along the x axis, in order; the first, middle and last are written.
+        series: name -> values ``[P]``, NaN where nothing is known.
+        title: of the figure.
+        description: in a sentence.
+        bands: name of a series -> lower and upper end of its interval, each ``[P]``.
+        as_share: whether values are written as percent.
+        unfinished: how many of the last places are not over yet; they are drawn with a broken line.
+        unit: of the values, such as a currency.
+    """
+    with drawing(2.7) as (figure, axes):
+        x = np.arange(len(places))
+        whole = len(places) - unfinished
+        for name, look in looks(list(series)).items():
+            values = np.asarray(series[name], float)
+            marker = look.marker if len(places) <= _FEW_PLACES else ""
+            drawn = {"color": look.color, "marker": marker, "markersize": 5, "linewidth": 1.8}
+            axes.plot(x[:whole], values[:whole], label=name, **drawn)
+            if unfinished:
+                axes.plot(x[max(whole - 1, 0) :], values[max(whole - 1, 0) :], **drawn | {"linestyle": (0, (3, 2))})
+            if bands and name in bands:
+                low, high = (np.asarray(end, float) for end in bands[name])
+                axes.fill_between(x, low, high, color=look.color, alpha=0.15, linewidth=0)
+        shown = sorted({0, len(places) // 2, len(places) - 1})
+        axes.set_xticks(shown, [places[place] for place in shown])
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        axes.set_ylabel(unit)
+        if as_share:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        if len(series) > 1:
+            figure.legend(loc="outside upper left", ncols=2, fontsize=9.5)
         return to_svg(figure, title=title, description=description)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from features.build import FeatureSet
-from features.files import staged_directory
+from features.files import staged_file
 from features.release.part import git_revision
 from features.report.page import write_page
 from features.report.sections import Section
@@ -53,14 +53,14 @@ class SectionedPage:
 
     def write_tables(self, directory: Path) -> list[str]:
         """Write the tables behind the sections, each as ``NAME.parquet`` and ``NAME.csv``; return their names."""
-        names = []
-        with staged_directory(directory) as aside:
-            for section in self.sections:
-                for name, frame in section.tables.items():
-                    names.append(f"{section.name}_{name}")
-                    frame.to_parquet(aside / f"{names[-1]}.parquet", index=False)
-                    frame.to_csv(aside / f"{names[-1]}.csv", index=False)
-        return names
+        directory.mkdir(parents=True, exist_ok=True)
+        found = {f"{one.name}_{name}": frame for one in self.sections for name, frame in one.tables.items()}
+        for name, frame in found.items():
+            with staged_file(directory / f"{name}.parquet") as aside:
+                frame.to_parquet(aside, index=False)
+            with staged_file(directory / f"{name}.csv") as aside:
+                frame.to_csv(aside, index=False)
+        return list(found)
 
 
 def warning_of(features: FeatureSet, words: Words) -> str:

@@ -58,6 +58,21 @@ class Listed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Card:
+    """One figure that stands for itself.
+
+    Args:
+        value: as written.
+        name: of the figure.
+        note: below it, such as how it changed.
+    """
+
+    value: str
+    name: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Definition:
     """How a figure is counted, one click away from it.
 
@@ -85,6 +100,7 @@ class Section:
         title: the subject; where one figure answers its question, the answer.
         text: what one looks at.
         finding: the answer with its figure, where there is one.
+        cards: figures that stand for themselves.
         drawn: figures.
         listed: tables.
         notes: what a reader must know.
@@ -96,6 +112,7 @@ class Section:
     title: str
     text: str
     finding: str = ""
+    cards: Sequence[Card] = ()
     drawn: Sequence[Drawn] = ()
     listed: Sequence[Listed] = ()
     notes: Sequence[str] = field(default=())

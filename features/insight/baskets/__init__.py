@@ -1,0 +1,1 @@
+"""Baskets: what is bought together more often than chance would have it."""

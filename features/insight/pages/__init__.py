@@ -1,0 +1,1 @@
+"""Pages of insight: what customers did, and which campaigns paid."""
