@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -164,7 +164,7 @@ def lines(
         for name, look in looks(list(series)).items():
             values = np.asarray(series[name], float)
             marker = look.marker if len(places) <= _FEW_PLACES else ""
-            drawn = {"color": look.color, "marker": marker, "markersize": 5, "linewidth": 1.8}
+            drawn: dict[str, Any] = {"color": look.color, "marker": marker, "markersize": 5, "linewidth": 1.8}
             axes.plot(x[:whole], values[:whole], label=name, **drawn)
             if unfinished:
                 axes.plot(x[max(whole - 1, 0) :], values[max(whole - 1, 0) :], **drawn | {"linestyle": (0, (3, 2))})
