@@ -44,3 +44,35 @@ def ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Any:
     return np.divide(
         np.asarray(part, np.float64), below, out=np.full(np.broadcast(part, below).shape, np.nan), where=below != 0
     )
+
+
+def difference_of_shares(
+    came: npt.ArrayLike,
+    of: npt.ArrayLike,
+    came_before: npt.ArrayLike,
+    of_before: npt.ArrayLike,
+    *,
+    level: float = LEVEL,
+) -> tuple[Floats, Floats]:
+    """Return the lower and upper end of the interval of a share less another, of other people.
+
+    >>> low, high = difference_of_shares(56, 70, 48, 80)
+    >>> round(float(low), 4), round(float(high), 4)
+    (0.0524, 0.3339)
+
+    Args:
+        came: how many of them.
+        of: how many there were.
+        came_before: how many of the others.
+        of_before: how many others there were.
+        level: how often such intervals hold what is true.
+
+    Source: Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10; the
+    example is his.
+    """
+    share, before = ratio(came, of), ratio(came_before, of_before)
+    low, high = wilson(came, of, level=level)
+    low_before, high_before = wilson(came_before, of_before, level=level)
+    down = np.sqrt((share - low) ** 2 + (high_before - before) ** 2)
+    up = np.sqrt((high - share) ** 2 + (before - low_before) ** 2)
+    return share - before - down, share - before + up

@@ -1,0 +1,53 @@
+"""How figures of funnels are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from features import columns as c
+from features.insight.intervals import difference_of_shares
+from features.report.page import percent, points
+from features.report.sections import HIDDEN
+from features.report.words import Words
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+def step_name(name: str, words: Words) -> str:
+    """Return what a step is called: an event type in the page's language, a shop's own by its name."""
+    return words.term("event", name) if name in c.EVENT_TYPES else name.replace("_", " ")
+
+
+def duration(seconds: Any, words: Words) -> str:
+    """Return a time span in the unit that suits it."""
+    if pd.isna(seconds):
+        return HIDDEN
+    for unit, size in (("seconds", 1), ("minutes", _MINUTE), ("hours", _HOUR)):
+        if seconds < 1.5 * {"seconds": _MINUTE, "minutes": _HOUR, "hours": _DAY}[unit]:
+            return words(
+                f"funnels.{unit}", number=f"{seconds / size:.0f}" if unit != "hours" else f"{seconds / size:.1f}"
+            )
+    return words("funnels.days", number=f"{seconds / _DAY:.1f}")
+
+
+def interval_text(rate: Any, low: Any, high: Any, words: Words) -> str:
+    """Return a share with its interval."""
+    if pd.isna(rate):
+        return HIDDEN
+    return words("funnels.interval", rate=percent(float(rate)), low=percent(float(low)), high=percent(float(high)))
+
+
+def change_text(now: Any, before: Any, rate: str, words: Words) -> list[str]:
+    """Return the earlier rate of a step, and the difference in points with its interval."""
+    if pd.isna(getattr(now, rate)) or pd.isna(before[rate]):
+        return [HIDDEN, HIDDEN]
+    low, high = difference_of_shares(now.num_units, now.num_base, before["num_units"], before["num_base"])
+    text = words(
+        "funnels.change",
+        points=points(getattr(now, rate) - before[rate]),
+        low=points(float(low)),
+        high=points(float(high)),
+    )
+    return [percent(float(before[rate])), text]
