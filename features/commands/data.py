@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from features.commands.check import check
 from features.commands.links import deny, links
 from features.commands.parsing import Command
 from features.errors import ConfigError
@@ -153,6 +154,7 @@ SUBCOMMANDS: Final[dict[str, Command]] = {
     "complete-journey": complete_journey,
     "import": import_files,
     "synth": synth,
+    "check": check,
     "log": log,
     "key": key,
     "reveal": reveal,
