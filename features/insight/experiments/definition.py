@@ -15,6 +15,7 @@ experiments:
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -27,7 +28,20 @@ from features.rules.place import Place, choice, mapping, number, only, text
 
 CONTROL: Final = "control"
 HOLDOUT: Final = "holdout"
-_KEYS: Final = ("control", "weights", "window_days", "covariate_days", "metrics", "looks", "exposure", "level")
+_KEYS: Final = (
+    *(
+        "control",
+        "weights",
+        "window_days",
+        "covariate_days",
+        "metrics",
+        "looks",
+        "exposure",
+        "level",
+        "tag",
+        "assigned_at",
+    ),
+)
 _LOOK_KEYS: Final = ("number", "users", "spending")
 
 READY_METRICS: Final = (
@@ -52,6 +66,9 @@ class ExperimentDefinition:
         exposure: an event that shows that a user met what was tried (a message delivered, an impression); tells how
             far users who did not meet it dilute the effect.
         level: of the intervals.
+        tag: column of the users table that says who was dealt which arm; the exposures say it where left out.
+        assigned_at: instant from which on a tag's arms differ, with its zone; the first message of the campaign that the
+            tag is named after (``tag_c001``: c001) where left out.
     """
 
     name: str
@@ -61,6 +78,8 @@ class ExperimentDefinition:
     looks: Looks | None = None
     exposure: Measure | None = None
     level: float = 0.95
+    tag: str = ""
+    assigned_at: dt.datetime | None = None
 
     def __post_init__(self) -> None:
         names = [metric.name for metric in self.metrics]
@@ -73,6 +92,11 @@ class ExperimentDefinition:
                 )
         if not 0.5 <= self.level < 1:
             raise ConfigError(f"experiment {self.name!r}: expected a level such as 0.95, found {self.level!r}.")
+        if self.assigned_at is not None and self.assigned_at.tzinfo is None:
+            raise ConfigError(
+                f"experiment {self.name!r}: expected assigned_at with its zone, such as 2026-03-01T09:00:00+01:00, "
+                f"found {self.assigned_at.isoformat()}."
+            )
         for arm, weight in self.weights.items():
             if not weight > 0:
                 raise ConfigError(
@@ -118,6 +142,8 @@ class ExperimentDefinition:
             weights=_weights(keys.get("weights") or {}, place.at("weights")),
             looks=None if keys.get("looks") is None else _looks(keys["looks"], place.at("looks")),
             exposure=None if exposure is None else Measure.parse(exposure, place.at("exposure")),
+            tag=text(keys.get("tag", ""), place.at("tag")),
+            assigned_at=_instant(keys.get("assigned_at"), place.at("assigned_at")),
             level=number(keys.get("level", 0.95), place.at("level"), least=0.5, most=0.9999),
         )
 
@@ -138,6 +164,15 @@ def _weights(values: Any, place: Place) -> dict[str, float]:
         str(arm): number(weight, place.at(str(arm)), least=0, above=True)
         for arm, weight in mapping(values, place).items()
     }
+
+
+def _instant(value: Any, place: Place) -> dt.datetime | None:
+    if value is None or isinstance(value, dt.datetime):
+        return value
+    try:
+        return dt.datetime.fromisoformat(text(value, place))
+    except ValueError:
+        raise place.error("an instant such as 2026-03-01T09:00:00+01:00", value) from None
 
 
 def _looks(values: Any, place: Place) -> Looks:

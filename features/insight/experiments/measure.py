@@ -88,8 +88,8 @@ class Metric:
         winsorise: a user's value above this quantile of all users of the test, zeros included and arms pooled, is taken
             down to it (0.999 caps one in a thousand); parts of a ratio one by one. Nothing caps nothing. The effect is
             then one on the capped metric.
-        covariate_days: days before the assignment of which the same metric explains what a user does anyway (CUPED);
-            0 for no adjustment.
+        covariate_days: days before the assignment of which the same metric explains what a user does anyway (CUPED); of a
+            conversion, the days with such an event. 0 for no adjustment.
     """
 
     name: str

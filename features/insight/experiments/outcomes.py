@@ -7,6 +7,7 @@ ann      strict  17...        1         1         4,200    2             900    
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from features import columns as c
@@ -32,10 +33,16 @@ def parts_of(metric: Metric) -> dict[str, tuple[Measure, bool]]:
     if metric.per is not None:
         parts[f"{metric.name}__per"] = (metric.per, False)
     if metric.covariate_us:
-        parts[f"{metric.name}__before"] = (metric.value, True)
+        parts[f"{metric.name}__before"] = (_past_of(metric), True)
         if metric.per is not None:
             parts[f"{metric.name}__per_before"] = (metric.per, True)
     return parts
+
+
+def _past_of(metric: Metric) -> Measure:
+    """On how many days somebody bought says more of a conversion to come than whether somebody bought at all."""
+    is_conversion = metric.value.count == "users" and metric.per is None
+    return replace(metric.value, count="days") if is_conversion else metric.value
 
 
 def outcomes(
