@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any
 
 import pandas as pd
 from narwhals.typing import IntoFrameT
 
 from features import columns as c
-from features.errors import ConfigError
+from features.insight.by import BYS, By, frames_for, rows_sql, value_sql
 from features.insight.collecting import collected
 from features.insight.definitions import check_choice, check_event_types, check_whole, parsed
 from features.insight.retention.periods import (
@@ -33,10 +33,6 @@ from features.insight.retention.periods import (
 from features.insight.retention.survival import kaplan_meier
 from features.tables.sql import run
 
-What = Literal["shop", "category", "item"]
-WHATS: Final[tuple[What, ...]] = get_args(What)
-_TOP: Final = f"regexp_replace({c.CATEGORY}, '/.*', '')"
-
 
 @dataclass(frozen=True, kw_only=True)
 class RepurchaseDefinition:
@@ -51,13 +47,13 @@ class RepurchaseDefinition:
         event_types: what a purchase is.
     """
 
-    of: What = "shop"
+    of: By = "shop"
     nth: int = 1
     cohorts: Cohorts = "all"
     event_types: tuple[str, ...] = (c.PURCHASE,)
 
     def __post_init__(self) -> None:
-        check_choice("of", self.of, WHATS)
+        check_choice("of", self.of, BYS)
         check_whole("nth", self.nth, least=1)
         check_choice("cohorts", self.cohorts, COHORTS)
         check_event_types("event_types", self.event_types)
@@ -86,19 +82,12 @@ def repurchase_counts(
         value (text: the category, else blank), start (days since 1970 of the nth purchase), wait (days until the
         next; -1 where there was none), customers (with ``of: item``, customers and items).
     """
-    within = {"shop": "", "category": "value", "item": c.ITEM_ID}[definition.of]
-    key = f", {within}" if within else ""
-    value = f"{_TOP} AS value" if definition.of == "category" else "'' AS value"
+    key = {"shop": "", "category": ", value", "item": f", {c.ITEM_ID}"}[definition.of]
     also = f", {c.ITEM_ID}" if definition.of == "item" else ""
-    frames = {"events": events}
-    rows = "{events}"
-    if definition.of == "category":
-        frames["items"] = _needed(items)
-        known = f"SELECT {c.ITEM_ID}, {c.CATEGORY} FROM {{items}} WHERE {c.CATEGORY} <> ''"
-        rows = f"{{events}} JOIN ({known}) AS known USING ({c.ITEM_ID})"
+    value = "''" if definition.of == "item" else value_sql(definition.of)
+    rows = rows_sql(definition.of, of_types(definition.event_types))
     text = f"""
-        WITH days AS (SELECT DISTINCT user_id, {value}, {place_sql("day", c.LOCAL_DAY)} AS place{also}
-                      FROM {rows} WHERE {of_types(definition.event_types)}{f" AND {c.ITEM_ID} IS NOT NULL" if also else ""}),
+        WITH days AS (SELECT DISTINCT user_id, {value} AS value, {place_sql("day", c.LOCAL_DAY)} AS place{also} {rows}),
         numbered AS (
             SELECT value, place, lead(place) OVER one AS next_place, row_number() OVER one AS number
             FROM days WINDOW one AS (PARTITION BY user_id{key} ORDER BY place)
@@ -107,13 +96,7 @@ def repurchase_counts(
                   FROM numbered WHERE number = {definition.nth})
         SELECT value, start, wait, CAST(count(*) AS BIGINT) AS customers FROM waits GROUP BY value, start, wait
     """
-    return run(text, **frames)
-
-
-def _needed(items: IntoFrameT | None) -> IntoFrameT:
-    if items is None:
-        raise ConfigError("items: expected a frame of item_id and category for curves by category, found none.")
-    return items
+    return run(text, **frames_for(definition.of, events, items))
 
 
 def repurchase(events: Any, definition: RepurchaseDefinition, *, last_day: dt.date, items: Any = None) -> pd.DataFrame:

@@ -92,7 +92,7 @@ def test_repurchase_when_by_cohort_then_a_curve_each() -> None:
 
 
 def test_repurchase_when_the_items_are_missing_then_said_so() -> None:
-    with pytest.raises(ConfigError, match="items: expected a frame of item_id and category"):
+    with pytest.raises(ConfigError, match="items: expected a frame of item_id and category to tell categories apart"):
         repurchase(EVENTS, RepurchaseDefinition(of="category"), last_day=day(30))
     with pytest.raises(ConfigError, match=r"curve\.nth: expected a whole number of 1 or more, found 0"):
         RepurchaseDefinition.parse({"nth": 0}, where="curve")
