@@ -105,6 +105,7 @@ class Handlers:
         """Answer what Prometheus scrapes."""
         if self.metrics is None:
             raise _still_starting()
+        await self.metrics.settled()
         content = await in_thread(self._exposing, self.metrics.exposition)
         return Reply(content, media_type=self.metrics.content_type.encode())
 

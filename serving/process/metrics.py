@@ -23,6 +23,9 @@ from prometheus_client.registry import Collector
 
 # What was measured is written so many seconds later, a lot at once: on a request's way each takes three times as long.
 _WRITTEN_AFTER_SECONDS: Final = 0.1
+# By then every worker has counted what it measured before.
+_SETTLED_SECONDS: Final = 0.2
+_MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 _LAGS: Final = (0.01, 0.1, 0.5, 1, 5, 30, 60, 300, 3_600, 21_600, 86_400)
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.5, 5.0, 10.0)
@@ -31,7 +34,7 @@ _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.12
 class ServiceMetrics:
     """Counters and histograms of one worker; the registry adds the workers up.
 
-    What is measured within an event loop is counted 0.1 s later, and what is asked for by ``exposition`` before that.
+    What is measured within an event loop is counted 0.1 s later, by ``exposition`` before that.
 
     Args:
         registry: BentoML's is the process's own; its supervisor names the directory where workers meet.
@@ -151,10 +154,15 @@ class ServiceMetrics:
             child = self._children[names] = family.labels(*names[1:])
         return child
 
+    async def settled(self) -> None:
+        """Wait until all that was measured by now is counted, in the other workers too."""
+        if _MULTIPROCESS in os.environ:
+            await asyncio.sleep(_SETTLED_SECONDS)
+
     def exposition(self) -> bytes:
         """Return what Prometheus scrapes, added up over all workers."""
         self.count_noted()
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        if _MULTIPROCESS not in os.environ:
             return generate_latest(self._registry)
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
