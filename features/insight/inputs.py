@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -152,6 +152,14 @@ class Inputs:
                 rows=rows, known=self._known,
             )  # fmt: skip
         return rows if rows.limit(1).select("1").fetchall() else None
+
+    def titles(self, item_ids: Iterable[str]) -> dict[str, str]:
+        """Return what items are called: title and id; those without a title are left out."""
+        wanted = ", ".join(sql_text(item_id) for item_id in sorted(set(item_ids)))
+        if not wanted:
+            return {}
+        rows = self.items.filter(f"{c.ITEM_ID} IN ({wanted})").select(f"{c.ITEM_ID}, {c.TITLE}").fetchall()
+        return {item_id: f"{title} ({item_id})" for item_id, title in rows if title}
 
     @cached_property
     def _known(self) -> duckdb.DuckDBPyRelation:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import pandas as pd
 
-from features import columns as c
-from features.engine import sql_text
 from features.insight.baskets.definition import BasketDefinition
 from features.insight.baskets.rules import basket_rules
 from features.insight.inputs import Inputs
@@ -101,9 +98,7 @@ def _names(inputs: Inputs, definition: BasketDefinition, rules: pd.DataFrame, bu
         return str
     things = [*rules[:_IN_TABLE]["if"], *rules[:_IN_TABLE]["then"]]
     things += [thing for x in "abc" for thing in bundles[:_IN_TABLE][f"thing_{x}"]]
-    wanted = ", ".join(sql_text(thing) for thing in sorted(set(things)))
-    rows = inputs.items.filter(f"{c.ITEM_ID} IN ({wanted})").select(f"{c.ITEM_ID}, {c.TITLE}").fetchall()
-    titles: Mapping[str, str] = {item: f"{title} ({item})" if title else item for item, title in rows}
+    titles = inputs.titles(things)
     return lambda thing: titles.get(thing, thing)
 
 

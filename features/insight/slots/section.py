@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import pandas as pd
 
-from features import columns as c
 from features.insight.collecting import collected
 from features.insight.inputs import Inputs, Period
 from features.insight.slots.allocation import Allocation, propose
@@ -124,7 +122,7 @@ def _slots_listed(table: pd.DataFrame, before: pd.DataFrame | None, inputs: Inpu
 
 
 def _proposed(proposal: Allocation, definition: SlotDefinition, inputs: Inputs, words: Words) -> Section:
-    titles = _titles(inputs, list(proposal.frame["item_id"]))
+    titles = inputs.titles(proposal.frame["item_id"])
 
     def written(value: float) -> str:
         return inputs.money(value) if definition.goal == "revenue" else f"{value:,.1f}"
@@ -150,9 +148,3 @@ def _proposed(proposal: Allocation, definition: SlotDefinition, inputs: Inputs, 
         defined=[Definition(name=words("slots.expected"), text=words("slots.expected_text"))],
         tables={"allocation": proposal.frame},
     )  # fmt: skip
-
-
-def _titles(inputs: Inputs, item_ids: list[str]) -> Mapping[str, str]:
-    wanted = ", ".join(f"'{name.replace(chr(39), chr(39) * 2)}'" for name in item_ids)
-    rows = inputs.items.filter(f"{c.ITEM_ID} IN ({wanted})").select(f"{c.ITEM_ID}, {c.TITLE}").fetchall()
-    return {str(item): f"{title} ({item})" if title else str(item) for item, title in rows}

@@ -1,0 +1,1 @@
+"""Bestsellers: what goes with buying them, among those who look at them."""
