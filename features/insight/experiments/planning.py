@@ -1,5 +1,7 @@
 """How many users a test needs, how small an effect it can tell, and how many days that takes.
 
+Users of both arms are taken to differ among themselves as they did before the test.
+
 Source: van Belle 2008, "Statistical rules of thumb", chapter 2 (two samples, normal approximation).
 """
 

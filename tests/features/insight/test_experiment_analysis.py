@@ -1,0 +1,312 @@
+"""A whole test: its tables, what planning promises, groups, dilution, and its section."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from features.errors import ConfigError, DataError
+from features.insight.experiments.analysis import analyse_experiment
+from features.insight.experiments.balance import sample_ratio_p
+from features.insight.experiments.corrections import benjamini_hochberg, holm
+from features.insight.experiments.definition import ExperimentDefinition
+from features.insight.experiments.participants import Participants
+from features.insight.experiments.planning import (
+    Baseline,
+    Plan,
+    days_needed,
+    least_lift,
+    plan_table,
+    power_of,
+    users_needed,
+)
+from features.insight.experiments.sources import as_customers, assigned, first_sent, tagged_tests
+
+NUM_USERS = 1200
+START_US = 1_772_000_000_000_000
+DAY_US = 86_400_000_000
+
+
+def made(**values: Any) -> ExperimentDefinition:
+    metrics = {
+        "orders": {"count": "orders", "covariate_days": 14, "window_days": 7},
+        "revenue": {"count": "revenue", "winsorise": 0.99},
+        "refunds": {"count": "events", "of": "refund"},
+    }
+    return ExperimentDefinition.parse("home", {"metrics": metrics, **values}, where="experiments.home")
+
+
+def a_frame(*, lift: float = 0.5, exposed: float = 1.0, seed: int = 0) -> pd.DataFrame:
+    """Outcomes as the table function returns them."""
+    rng = np.random.default_rng(seed)
+    arm = rng.integers(0, 2, NUM_USERS)
+    met = (arm == 1) & (rng.random(NUM_USERS) < exposed)
+    rate = rng.gamma(1.0, 1.0, NUM_USERS)
+    before, orders = rng.poisson(2 * rate), rng.poisson(rate * (1 + lift * met))
+    return pd.DataFrame(
+        {
+            "user_id": [f"u{number:04d}" for number in range(NUM_USERS)],
+            "arm": np.where(arm == 1, "strict", "control"),
+            "assigned_us": START_US + np.arange(NUM_USERS) * 600_000_000,
+            "num_arms": 1,
+            "until_us": START_US + 100 * DAY_US,
+            "has_past": 1,
+            "orders": orders,
+            "orders__before": before,
+            "revenue": orders * 1000,
+            "refunds": 0,
+            "exposed": met.astype(int),
+            "kind": np.where(np.arange(NUM_USERS) % 3 == 0, "plus", "basic"),
+        }
+    )
+
+
+def participants(frame: pd.DataFrame | None = None, **values: Any) -> Participants:
+    return Participants.of(a_frame() if frame is None else frame, made(**values))
+
+
+def test_lifts_when_a_metric_has_no_outcome_then_the_others_stand() -> None:
+    from features.insight.experiments.results import arm_means, lifts  # noqa: PLC0415
+
+    found = participants()
+    table = lifts(found)
+    assert table["metric"].tolist() == ["orders", "orders", "revenue", "refunds"]
+    assert table["method"].tolist() == ["plain", "cuped", "plain", "plain"]
+    assert table["primary"].tolist() == [False, True, True, True]
+    assert table.loc[table["metric"] == "refunds", ["low", "high", "lift", "p", "q"]].isna().all(axis=None)
+    plain, adjusted = table["se"][:2]
+    assert adjusted / plain == pytest.approx(np.sqrt(1 - table["correlation"][1] ** 2), rel=0.03)
+    assert table.loc[table["primary"], "q"].tolist()[:2] == benjamini_hochberg(table["p"][1:3]).tolist()
+    means = arm_means(found)
+    assert means["capped_at"].notna().tolist() == [False, False, True, True, False, False]
+    capped = np.minimum(found.frame["revenue"], np.quantile(found.frame["revenue"], 0.99))
+    assert means.loc[2, "mean"] == pytest.approx(capped[found.frame["arm"] == "control"].mean())
+
+
+def test_looks_when_users_come_then_each_reads_the_first_of_them_and_stops_stay() -> None:
+    from features.insight.experiments.results import looks_so_far  # noqa: PLC0415
+
+    found = participants(looks={"number": 4, "users": 1600, "spending": "pocock"})
+    table = looks_so_far(found)
+    assert sorted(table["look"].unique()) == [1, 2, 3]  # 1,200 of 1,600 users have come
+    assert table.groupby("look")["num_users"].first().tolist() == [400, 800, 1200]
+    first = found.frame[:400]
+    revenue = table[(table["metric"] == "revenue") & (table["look"] == 1)].iloc[0]
+    capped = np.minimum(first["revenue"], np.quantile(first["revenue"], 0.99))
+    by_arm = capped.groupby(first["arm"]).mean()
+    assert revenue["difference"] == pytest.approx(by_arm["strict"] - by_arm["control"])
+    stops = table[table["metric"] == "orders"]["stops"].tolist()
+    assert stops == sorted(stops)
+
+
+def test_windows_when_they_have_not_ended_then_users_wait_and_are_counted() -> None:
+    from features.insight.experiments.results import arm_means  # noqa: PLC0415
+
+    frame = a_frame().assign(until_us=START_US + 9 * DAY_US)  # users of the first two days have had their seven
+    table = arm_means(participants(frame)).set_index(["metric", "arm"])
+    ended = int((frame["assigned_us"] + 7 * DAY_US <= START_US + 9 * DAY_US).sum())
+    assert table.loc["orders", "num_users"].sum() == ended == 289
+    assert table.loc["orders", "num_open"].sum() == NUM_USERS - ended
+    assert table.loc["revenue", "num_users"].sum() == NUM_USERS
+
+
+def test_sample_ratio_is_scipys_chi_square_and_alarms_below_one_in_a_thousand() -> None:
+    from features.insight.experiments.balance import balance  # noqa: PLC0415
+
+    counts, shares = [480, 1020, 500], [1, 2, 1]
+    expected = stats.chisquare(counts, np.array(shares) * 500).pvalue
+    assert sample_ratio_p(counts, shares) == pytest.approx(expected)
+    assert not balance(participants()).sample_ratio_alarm
+    assert balance(participants(weights={"control": 0.3, "strict": 0.7})).sample_ratio_alarm
+
+
+def test_corrections_are_scipys_and_worked_by_hand() -> None:
+    p = np.random.default_rng(0).random(12) ** 3
+    assert benjamini_hochberg(p) == pytest.approx(stats.false_discovery_control(p))
+    # Holm: .01 x 3, max(.03, .02 x 2), max(.04, .04 x 1)
+    assert holm([0.04, 0.01, 0.02]).tolist() == pytest.approx([0.04, 0.03, 0.04])
+
+
+def test_segments_when_effects_are_alike_then_each_is_the_whole_of_its_users() -> None:
+    from features.insight.experiments.results import lifts  # noqa: PLC0415
+    from features.insight.experiments.segments import heterogeneity, lifts_by_segment  # noqa: PLC0415
+
+    found = participants()
+    table = lifts_by_segment(found, "kind")
+    orders = table[table["metric"] == "orders"].set_index("segment")
+    plus = participants(found.frame[found.frame["kind"] == "plus"])
+    alone = lifts(plus)
+    assert orders.loc["plus", "difference"] == pytest.approx(alone.loc[alone["primary"], "difference"].iloc[0])
+    assert table.loc[table["p"].notna(), "q"].tolist() == benjamini_hochberg(table["p"].dropna()).tolist()
+    q = heterogeneity(table).set_index("metric").loc["orders"]
+    weights = 1 / orders["se"] ** 2
+    centre = (weights * orders["difference"]).sum() / weights.sum()
+    statistic = (weights * (orders["difference"] - centre) ** 2).sum()
+    assert (q["q_statistic"], q["p"]) == pytest.approx((statistic, stats.chi2.sf(statistic, 1)))
+    with pytest.raises(DataError, match="Did you mean 'kind'"):
+        lifts_by_segment(found, "kinds")
+
+
+def test_dilution_when_half_meet_it_then_the_effect_on_them_is_twice_as_large() -> None:
+    from features.insight.experiments.dilution import dilution  # noqa: PLC0415
+
+    frame = a_frame(lift=1.0, exposed=0.5)
+    table = dilution(participants(frame, exposure={"count": "events", "of": "message_delivered"}))
+    orders = table[table["metric"] == "orders"].iloc[0]
+    assert orders["share_exposed_control"] == 0
+    assert orders["on_exposed"] == pytest.approx(orders["difference"] / orders["share_exposed"])
+    assert orders["on_exposed_low"] < 1.0 < orders["on_exposed_high"]  # planted: 100% of a mean of one order
+
+
+def test_planned_users_when_drawn_then_find_the_effect_as_often_as_promised() -> None:
+    base, plan = Baseline.of_share(0.2), Plan(power=0.8)
+    users = users_needed(base, 0.05, plan)
+    rng = np.random.default_rng(0)
+    hits = rng.binomial(users // 2, [[0.2], [0.21]], (2, 4000)) / (users // 2)
+    se = np.sqrt((hits * (1 - hits)).sum(axis=0) / (users // 2))
+    assert (np.abs(hits[1] - hits[0]) > 1.96 * se).mean() == pytest.approx(0.8, abs=0.03)
+    assert power_of(base, 0.05, users, plan) == pytest.approx(0.8, abs=1e-3)
+    assert least_lift(base, users, plan) == pytest.approx(0.05, rel=1e-3)
+
+
+def test_plans_when_past_looks_or_uneven_arms_count_then_users_follow() -> None:
+    base = Baseline(mean=2.0, sd=3.0)
+    plain = users_needed(base, 0.1)
+    assert users_needed(replace(base, correlation=0.6), 0.1) == pytest.approx(plain * 0.64, abs=1)
+    assert users_needed(base, 0.1, Plan(share=0.1)) == pytest.approx(plain * 0.25 / 0.09, rel=1e-3)
+    looks = users_needed(base, 0.1, Plan(looks=20))
+    assert 1.03 < looks / plain < 1.06
+    assert power_of(base, 0.1, looks, Plan(looks=20)) == pytest.approx(0.8, abs=2e-3)
+    with pytest.raises(ConfigError, match="expected the least effect that matters"):
+        users_needed(base, 0.0)
+    with pytest.raises(ConfigError, match=r"power between 0 and 1, found 80"):
+        Plan(power=80)
+
+
+def test_days_when_customers_come_back_then_newcomers_fill_the_test() -> None:
+    newcomers = [500, 300, 200]
+    assert days_needed(700, newcomers) == 2
+    # Half of 1,000 in three days; the 200 that lack at half of 1,000 / 3 a day: 2 days; and the window's 7.
+    assert days_needed(700, newcomers, share=0.5, window_days=7) == 12
+    assert days_needed(10**6, [10, 0, 0, 0, 0, 0, 0, 0]) is None
+    table = plan_table(participants(), (0.1,), newcomers=newcomers)
+    assert table["metric"].tolist() == ["orders", "revenue"]
+    assert (table["users_needed"] > 0).all()
+
+
+def _events(kinds: list[tuple[str, str, str]]) -> pd.DataFrame:
+    frame = pd.DataFrame(kinds, columns=["user_id", "source_user_id", "event_type"])
+    frame["ts"] = pd.to_datetime(["2026-03-01T08:00Z"] * len(frame)).astype("datetime64[us, UTC]")
+    frame["campaign_id"], frame["local_day"] = "c001", pd.Timestamp("2026-03-01")
+    return frame
+
+
+def test_tags_when_ids_are_one_customers_then_the_customer_is_dealt_and_the_message_says_when() -> None:
+    users = pd.DataFrame(
+        {
+            "user_id": ["a1", "b1", "shared", "new"],
+            "tag_c001": ["treatment", "holdout", "treatment", "holdout"],
+            "tag_kind": ["x", "y", "x", "y"],
+        }
+    )
+    events = _events(
+        [("a", "a1", "message_sent"), ("b", "b1", "view"), ("a", "shared", "view"), ("b", "shared", "view")]
+    )
+    definition = ExperimentDefinition(name="c001", tag="tag_c001")
+    found = assigned(definition, events, users=users).set_index("user_id")["arm"].to_dict()
+    assert found == {"a": "treatment", "b": "holdout", "shared": "treatment", "new": "holdout"}
+    assert first_sent(events, "tag_c001") == dt.datetime(2026, 3, 1, 8, tzinfo=dt.UTC)
+    assert tagged_tests(users) == ["tag_c001"]
+    with pytest.raises(DataError, match="messages of campaign 'c002' in the log, found none"):
+        first_sent(events, "tag_c002")
+    unresolved = events.drop(columns="source_user_id")
+    assert as_customers(users, unresolved) is users
+
+
+def test_sources_when_the_test_is_unknown_then_it_says_which_there_are() -> None:
+    events = _events([("a", "a", "view")])
+    exposures = events.assign(campaign_id="home_rules", variant="strict")
+    with pytest.raises(DataError, match=r"one of home_rules .* Did you mean 'home_rules'"):
+        assigned(ExperimentDefinition(name="home_rule"), events, exposures=exposures)
+    with pytest.raises(DataError, match="expected exposures, found none"):
+        assigned(ExperimentDefinition(name="home_rules"), events)
+    with pytest.raises(DataError, match="expected a users table with 'tag_x', found none"):
+        assigned(ExperimentDefinition(name="x", tag="tag_x"), events)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A small synthetic shop and its features."""
+    from features.build import build_features  # noqa: PLC0415
+    from features.settings import EngineSettings  # noqa: PLC0415
+    from features.sources.synthetic import generate  # noqa: PLC0415
+
+    root = tmp_path_factory.mktemp("experiments")
+    generate(root / "data", num_users=150, num_items=40, num_days=28, seed=1)
+    build_features(root / "data", root / "features", engine=EngineSettings(threads=1, memory_limit="500MB"))
+    return root / "data", root / "features"
+
+
+def test_report_when_a_campaign_was_randomised_then_page_tables_and_figures_agree(
+    shop: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from features.insight.experiments.report import ExperimentReport, report_experiment  # noqa: PLC0415
+
+    data, features = shop
+    (tmp_path / "tests.yaml").write_text(
+        "experiments:\n  c001:\n    tag: tag_c001\n    window_days: 7\n    covariate_days: 5\n    metrics:\n"
+        "      days: {count: days, of: [view, search, cart, purchase]}\n      revenue: {count: revenue, winsorise: 0.99}\n"
+        "    exposure: {count: events, of: message_delivered}\n    looks: {number: 3, users: 90}\n",
+        encoding="utf-8",
+    )
+    asked = ExperimentReport(definitions=tmp_path / "tests.yaml", data=data, tables=tmp_path / "tables")
+    found = report_experiment(features, "c001", tmp_path / "page.html", asked)
+    users = pd.read_parquet(data / "users.parquet")
+    tagged = users["tag_c001"].isin(["treatment", "holdout"]).sum()
+    in_test = sum(found["arms"].values()) + found["several_arms"]
+    assert 0.9 * tagged <= in_test <= tagged  # accounts that share a device are one customer
+    lifts = pd.read_parquet(tmp_path / "tables" / "experiments_c001_lifts.parquet")
+    assert lifts.loc[lifts["primary"], "difference"].tolist() == [row["difference"] for row in found["lifts"]]
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "those held out" in page
+    assert 'role="img"' in page
+    chinese = report_experiment(features, "c001", tmp_path / "zh.html", replace(asked, language="zh", tables=None))
+    assert chinese["lifts"] == found["lifts"]
+    with pytest.raises(ConfigError, match=r"expected 'c01' under experiments, found c001\. Did you mean 'c001'"):
+        report_experiment(features, "c01", None, asked)
+
+
+def test_section_when_nothing_is_defined_then_tags_tell_of_the_tests(shop: tuple[Path, Path], tmp_path: Path) -> None:
+    from features.insight.pages.page import InsightPage, write_insight_page  # noqa: PLC0415
+
+    data, features = shop
+    told = write_insight_page(
+        "campaigns", features, tmp_path / "p.html", InsightPage(data=data, subjects=("experiments",))
+    )
+    assert "experiments_c001" in told["sections"]
+    untold = write_insight_page("campaigns", features, tmp_path / "q.html", InsightPage(subjects=("experiments",)))
+    assert untold["sections"] == []
+    assert len(untold["missing"]) == 1
+
+
+def test_analysis_when_frames_are_pandas_then_all_tables_are_there() -> None:
+    rng = np.random.default_rng(0)
+    users = [f"u{number}" for number in range(60)]
+    assigned_ = pd.DataFrame({"user_id": users, "arm": ["control", "strict"] * 30, "assigned_us": START_US})
+    events = pd.DataFrame({"user_id": rng.choice(users, 300), "event_type": "purchase"})
+    at_us = START_US + rng.integers(-10, 10, 300) * DAY_US
+    events["ts"] = pd.to_datetime(at_us, unit="us", utc=True).astype("datetime64[us, UTC]")
+    events["local_day"] = events["ts"].dt.tz_localize(None).dt.floor("D")
+    events[["order_id", "quantity", "price"]] = [None, 1, 100]
+    definition = made(looks={"number": 2, "users": 60})
+    segments = pd.DataFrame({"user_id": users, "kind": ["a", "b", "b"] * 20})
+    found = analyse_experiment(events, assigned_, definition, segments=segments)
+    assert set(found.tables) == {"lifts", "means", "balance", "plan", "looks", "segments_kind", "differences_kind"}
+    assert [alarm.name for alarm in found.alarms] == ["no_outcome"]
