@@ -1,6 +1,6 @@
 -- Weekly retention of everyone who came, by hand, for the benchmark of retention: cohort, period, size, returned.
 WITH log AS NOT MATERIALIZED (
-    SELECT user_id, local_day FROM read_parquet('{log}')
+    SELECT user_id, local_day FROM read_parquet({log})
     WHERE for_analytics AND event_type IN ('view', 'view_section', 'search', 'favorite', 'cart', 'remove_from_cart',
                                            'checkout', 'purchase', 'login')
 ),
