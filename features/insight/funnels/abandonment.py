@@ -61,8 +61,8 @@ def abandonment(
 
     Returns:
         ``by``; num_carts (or num_checkouts) that are judged, num_abandoned, rate, rate_low, rate_high (Wilson);
-        num_left (lines) and value_left (minor units) of the abandoned; num_open: their window is not over and nothing
-        was bought yet; they are not judged.
+        num_left (lines) and value_left (minor units) of the abandoned; num_open: their window is not over, and they are
+        not judged, whether bought or not: else the last days would hold the bought ones alone.
 
     Raises:
         ConfigError: a column is unknown, or the window is not positive.
@@ -166,7 +166,8 @@ def _text(name: str) -> str:
 
 def _summary_sql(by: Sequence[str], settled_us: int) -> str:
     names = columns_sql([f"by_{n}" for n in range(len(by))])
-    settled, left = f"(done = 1 OR last_us <= {settled_us})", f"done = 0 AND last_us <= {settled_us}"
+    settled = f"last_us <= {settled_us}"
+    left = f"done = 0 AND {settled}"
     sums = {
         "num_carts": f"CASE WHEN {settled} THEN 1 ELSE 0 END",
         "num_abandoned": f"CASE WHEN {left} THEN 1 ELSE 0 END",

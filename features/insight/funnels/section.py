@@ -86,8 +86,8 @@ def funnel_section(
         table = step_table(attempts, definition, last_at_us=last_at_us)
         if table["num_units"].max() < max(inputs.minimum, 1):
             raise NothingToShow(words("funnels.too_few", name=title or _way(definition, words)))
-        moves = trend(attempts, definition, last_at_us=last_at_us, every=_every(inputs.period))
         apart = _by_channel(attempts, definition, inputs, last_at_us)
+    moves = trend(rows, definition, inputs.items, last_at_us=last_at_us, every=_every(inputs.period))
     before = _before(inputs, definition)
     shown = suppress_small_groups(
         table, counts="num_units", minimum=inputs.minimum, measures=_MEASURES + _times(table), within=["step"]
@@ -208,7 +208,7 @@ def _answer(table: pd.DataFrame, definition: FunnelDefinition, words: Words) -> 
 def _finding(table: pd.DataFrame, definition: FunnelDefinition, words: Words, title: str) -> str:
     entered, last = int(table["num_units"].iloc[0]), records(table[-1:])[0]
     return words(
-        "funnels.finding", name=title or _way(definition, words), rate=percent(last.overall_rate), entered=entered,
+        "funnels.finding", name=title or capital(_way(definition, words)), rate=percent(last.overall_rate), entered=entered,
         low=percent(last.overall_rate_low), high=percent(last.overall_rate_high),
         unit=words(f"funnels.unit_{definition.unit}"), days=f"{definition.window_days:g}",
     )  # fmt: skip
@@ -237,7 +237,7 @@ def _lines(table: pd.DataFrame, every: Every, words: Words) -> list[Drawn]:
         days, {name: rate}, bands={name: (low, high)}, title=title, description=title, as_share=True,
         unfinished=min(unfinished, len(table) - 1),
     )  # fmt: skip
-    caption = f"{title} {words('funnels.immature')}" if unfinished else title
+    caption = words("funnels.immature", title=title) if unfinished else title
     return [Drawn(svg=svg, caption=caption)]
 
 

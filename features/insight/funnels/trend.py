@@ -1,15 +1,24 @@
-"""How a funnel's rate moves: by the local day, week or month on which units entered."""
+"""How a funnel's rate moves: by the local day, week or month in which units entered.
+
+A unit is looked at anew for each period in which it entered: its best attempt of those that began in it, with all that
+followed within the window. Were each unit counted once, in the period of its one best attempt, those who convert early
+would be missing later, and every rate would seem to fall.
+"""
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+import dataclasses
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar, get_args
 
 import pandas as pd
 
+from features import columns as c
 from features.insight.collecting import collected
 from features.insight.definitions import check_choice
-from features.insight.funnels.attempts import ENTERED_DAY, step_us
+from features.insight.funnels.attempts import ENTERED_DAY, attempts_sql, funnel, step_us
 from features.insight.funnels.definition import FunnelDefinition
+from features.insight.funnels.rows import columns_sql, excluded_column, step_column, step_rows
 from features.insight.intervals import LEVEL, ratio, wilson
 from features.tables.sql import run
 
@@ -17,24 +26,37 @@ Every = Literal["day", "week", "month"]
 EVERY: Final[tuple[Every, ...]] = get_args(Every)
 _PERIODS: Final[dict[Every, str]] = {"day": "D", "week": "W-SUN", "month": "M"}
 PERIOD_DAY: Final = "period_day"
+FrameT = TypeVar("FrameT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ByEntry(FunnelDefinition):
+    """The same funnel, of a unit and one period in which it entered."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (*super().keys, PERIOD_DAY)
 
 
 def trend(
-    attempts: object,
+    events: FrameT,
     definition: FunnelDefinition,
+    items: FrameT | None = None,
     *,
     last_at_us: int,
     every: Every = "day",
     to: str | None = None,
     level: float = LEVEL,
 ) -> pd.DataFrame:
-    """Return one row a period in which units entered: how many, and how many of them got to a step.
+    """Return one row a period in which units entered: how many, and how many of them got to a step from there.
 
-    Each unit counts once: in the period in which its best attempt began.
+    A unit counts once in each period in which it entered. In mode ``any``, whose attempts may begin with any step, it
+    counts once, in the period in which its best attempt began.
 
     Args:
-        attempts: from ``funnel``.
+        events: rows of the event log.
         definition: the funnel.
+        items: the contract's items; needed where conditions name category, brand, title or labels.
         last_at_us: the log's last instant, UTC microseconds.
         every: ``day``, ``week`` (Monday to Sunday) or ``month``.
         to: name of a step; the last where left out.
@@ -46,10 +68,13 @@ def trend(
         still rise).
 
     Raises:
-        ConfigError: the step or the period is unknown.
+        ConfigError: the step or the period is unknown, or items are needed and not given.
     """
     check_choice("every", every, EVERY)
     number = len(definition.steps) if to is None else definition.position(to, place="trend.to") + 1
+    attempts = (
+        funnel(events, definition, items) if definition.mode == "any" else _cohorts(events, definition, items, every)
+    )
     days = collected(run(_days_sql(number, last_at_us - definition.window_us), attempts=attempts))
     names = ["num_entered", "num_reached", "num_open", "num_late"]
     start = pd.to_datetime(days[ENTERED_DAY]).dt.to_period(_PERIODS[every]).dt.start_time
@@ -59,6 +84,31 @@ def trend(
     table["rate_low"], table["rate_high"] = wilson(reached, entered, level=level)
     table["immature"] = table.pop("num_late") > 0
     return table
+
+
+def _cohorts(events: FrameT, definition: FunnelDefinition, items: FrameT | None, every: Every) -> FrameT:
+    """Attempts of each unit and period in which it entered."""
+    values = {one.name: getattr(definition, one.name) for one in dataclasses.fields(definition)}
+    rows = step_rows(events, definition, items)  # type: ignore[type-var] # a native frame
+    return run(attempts_sql(_ByEntry(**values)), rows=run(_repeated_sql(definition, every), rows=rows))
+
+
+def _repeated_sql(definition: FunnelDefinition, every: Every) -> str:
+    """The rows of each unit once for each of its periods, up to a window after it; it is entered in that one alone."""
+    period, us = f"CAST(date_trunc('{every}', {{day}}) AS DATE)", f"unix_micros({c.TS})"
+    flags = [step_column(n) for n in range(1, len(definition.steps))]
+    flags += [excluded_column(n) for n in range(len(definition.exclusions))]
+    same = " AND ".join(f"did.{key} = entries.{key}" for key in definition.keys)
+    return f"""
+        WITH entries AS (
+            SELECT {columns_sql(definition.keys)}, {period.format(day=c.LOCAL_DAY)} AS {PERIOD_DAY},
+                   min({us}) AS since_us, max({us}) + {definition.window_us} AS until_us
+            FROM {{rows}} WHERE step_1 GROUP BY {columns_sql(definition.keys)}, {period.format(day=c.LOCAL_DAY)})
+        SELECT {columns_sql(definition.keys, "entries")}, entries.{PERIOD_DAY}, did.{c.EVENT_ID}, did.{c.TS},
+               did.{c.LOCAL_DAY}, step_1 AND {period.format(day=f"did.{c.LOCAL_DAY}")} = entries.{PERIOD_DAY} AS step_1,
+               {columns_sql(flags)}
+        FROM {{rows}} AS did JOIN entries ON {same}
+         AND unix_micros(did.{c.TS}) >= since_us AND unix_micros(did.{c.TS}) <= until_us"""
 
 
 def _days_sql(number: int, settled_from: int) -> str:

@@ -23,7 +23,7 @@ from features.insight.funnels.table import step_table
 from features.insight.funnels.trend import trend
 from features.insight.intervals import wilson
 from tests.features.engines import assert_equal_tables, canonical
-from tests.features.insight.funnel_worlds import funnel_of
+from tests.features.insight.funnel_worlds import funnel_of, log_of, spelled
 from tests.features.tiny_shop import arrow_table, event, utc
 
 pytestmark = pytest.mark.xdist_group("spark")
@@ -91,12 +91,21 @@ def test_step_table_when_steps_come_in_any_order_then_a_row_a_number_of_steps(sh
 
 
 def test_trend_when_by_week_then_late_weeks_are_marked(shop: pd.DataFrame) -> None:
-    table = trend(funnel(shop, SHOPPING), SHOPPING, last_at_us=LAST_AT_US, every="week", to="B")
+    table = trend(shop, SHOPPING, last_at_us=LAST_AT_US, every="week", to="B")
     assert table["period_day"].tolist() == [pd.Timestamp("2024-04-29"), pd.Timestamp("2024-05-06")]
     assert table["num_entered"].tolist() == [2, 2]
     assert table["rate"].tolist() == [1.0, 0.5]
     assert table["num_open"].tolist() == [0, 1]
     assert table["immature"].tolist() == [False, True]
+
+
+def test_trend_when_a_unit_enters_on_two_days_then_each_day_counts_what_followed_it() -> None:
+    # A on day 0, again on day 1, B on day 2; on day 3 it enters once more and goes no further.
+    events = log_of({"u": spelled("A0 A24 B48 A72")}).to_pandas(date_as_object=False)
+    for window, reached in ((2, [1, 1, 0]), (1, [0, 1, 0])):
+        table = trend(events, funnel_of("A", "B", window_days=window), last_at_us=LAST_AT_US)
+        assert table["num_entered"].tolist() == [1, 1, 1]
+        assert table["num_reached"].tolist() == reached
 
 
 def test_breakdowns_when_by_touch_and_step_then_groups_as_told(shop: pd.DataFrame) -> None:
@@ -191,6 +200,7 @@ def test_tables_when_run_by_each_engine_then_equal(
             [
                 apart.reset_index(drop=True).drop(columns="entered_day"),
                 step_table(attempts, SHOPPING, last_at_us=LAST_AT_US),
+                trend(frame, SHOPPING, last_at_us=LAST_AT_US, every="week"),
                 abandonment(frame, last_at_us=LAST_AT_US, of="checkout", by=["channel", "local_day"]),
             ]
         )
