@@ -98,7 +98,7 @@ class Looks:
         """Return how many times the users of a test with one look this schedule needs for the same power.
 
         >>> round(Looks(number=5, users=1000, spending="pocock").inflation(power=0.8), 2)
-        1.23
+        1.21
         """
         fixed = float(-ndtri(self.alpha / 2) + ndtri(power))
         needed = brentq(lambda drift: self.power(drift)[-1] - power, 0.5 * fixed, 5 * fixed, xtol=1e-6)
