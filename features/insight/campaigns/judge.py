@@ -30,6 +30,7 @@ from features.insight.campaigns.returns import CampaignReturn, attributed_return
 from features.insight.campaigns.sends import audiences, campaigns_sent, first_days, known_campaign
 from features.insight.campaigns.windows import Windows
 from features.insight.collecting import collected
+from features.insight.experiments.corrections import benjamini_hochberg
 
 LEAST_CUSTOMERS: Final = 2
 _DEFAULT: Final = CampaignsDefinition()
@@ -127,12 +128,13 @@ def judged_table(judged: tuple[Judged, ...]) -> pd.DataFrame:
     """Return one row a campaign.
 
     Returns:
-        campaign_id, first_day, last_day, written, compared (customers treated and in the comparison), claim, lift,
-        low, high, revenue, revenue_low, revenue_high, cost, on_spend, on_spend_low, on_spend_high, trend_alike,
-        trend_p, trend_bias (a customer and day), change, change_low, change_high (before and after), others_change,
-        overlap.
+        campaign_id, first_day, last_day, written, compared (customers treated and in the comparison), claim, p, q (p with
+        false discoveries among the campaigns held down, Benjamini and Hochberg), lift, low, high, revenue, revenue_low,
+        revenue_high, cost, on_spend, on_spend_low, on_spend_high, trend_alike, trend_p, trend_bias (a customer and
+        day), change, change_low, change_high (before and after), others_change, overlap.
     """
-    return pd.DataFrame([_row(one) for one in judged])
+    found = pd.DataFrame([_row(one) for one in judged])
+    return found.assign(q=benjamini_hochberg(found["p"])) if len(found) else found
 
 
 def _row(one: Judged) -> dict[str, Any]:
@@ -146,6 +148,7 @@ def _row(one: Judged) -> dict[str, Any]:
         "written": one.num_written,
         "compared": result.num_customers,
         "claim": result.claim,
+        "p": result.p, "q": math.nan,
         "lift": result.lift, "low": result.lift_low, "high": result.lift_high,
         "revenue": result.revenue, "revenue_low": result.low, "revenue_high": result.high,
         "cost": result.cost, **on_spend,

@@ -37,6 +37,7 @@ class CampaignReturn:
         lift, lift_low, lift_high: over what would have been.
         cost: minor units; ``nan`` where unknown.
         margin: share of revenue that stays when goods are paid for.
+        p: two-sided, of no effect.
     """
 
     claim: Claim
@@ -49,6 +50,7 @@ class CampaignReturn:
     lift_high: float
     cost: float
     margin: float = 1.0
+    p: float = math.nan
 
     def __post_init__(self) -> None:
         if self.cost < 0:
@@ -103,7 +105,7 @@ def holdout_return(
     return CampaignReturn(
         claim="causal", num_customers=number, revenue=found.difference * number, low=found.low * number,
         high=found.high * number, lift=found.lift, lift_low=found.lift_low, lift_high=found.lift_high, cost=cost,
-        margin=margin,
+        margin=margin, p=found.p,
     )  # fmt: skip
 
 
@@ -114,7 +116,7 @@ def differences_return(
     revenue, low, high = found.total(num_days)
     return CampaignReturn(
         claim="assumed", num_customers=found.num_treated, revenue=revenue, low=low, high=high, lift=found.lift,
-        lift_low=found.lift_low, lift_high=found.lift_high, cost=cost, margin=margin,
+        lift_low=found.lift_low, lift_high=found.lift_high, cost=cost, margin=margin, p=found.p,
     )  # fmt: skip
 
 

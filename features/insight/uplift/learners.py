@@ -50,7 +50,7 @@ class UpliftSettings:
         seed: of the folds and the trees.
     """
 
-    learner: Learner = "t"
+    learner: Learner = "dr"
     base: Base = "linear"
     folds: int = 5
     seed: int = 0

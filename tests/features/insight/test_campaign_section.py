@@ -1,0 +1,114 @@
+"""The sections of campaigns, of a small shop whose campaign doubled what half of its customers bought."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import features
+from features.contract.tables import COUPONS, EVENTS, SPEND, USERS
+from features.insight.campaigns.section import sections
+from features.insight.inputs import Inputs, Period
+from features.report.sections import NothingToShow
+from features.report.words import Words
+from features.settings import PrivacySettings, ShopSettings
+from tests.features.tiny_shop import arrow_table, event, utc
+
+FIRST, LAST = dt.date(2024, 1, 1), dt.date(2024, 2, 29)
+
+
+def _words(language: str) -> Words:
+    insight = Path(features.__file__).parent / "insight"
+    return Words.load(language, insight / "campaigns")  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng, at = np.random.default_rng(0), tmp_path_factory.mktemp("shop")
+    lot, rows = rng.random(200) < 0.5, []
+    for user in range(200):
+        for day in range(60):
+            moved = lot[user] and 35 <= day < 49
+            if rng.random() < (0.6 if moved else 0.3):
+                when = utc("2024-01-01 12:00") + dt.timedelta(days=day)
+                rows.append(event(f"u{user:03d}", "purchase", when, "i1", price=500, coupon_id="k1" if moved else None))
+        if lot[user]:
+            for kind in ("sent", "delivered", *(["opened"] * (user % 2)), *(["clicked"] * (user % 4 == 1))):
+                for medium in ("email", "push") if user % 3 else ("email",):
+                    rows.append(
+                        event(
+                            f"u{user:03d}", f"message_{kind}", "2024-02-05 08:00", campaign_id="winter", medium=medium
+                        )
+                    )
+    numbered = [row | {"event_id": f"e{number:06d}"} for number, row in enumerate(rows)]
+    arms = [{"user_id": f"u{user:03d}"} for user in range(200)]
+    users = arrow_table(USERS, arms).append_column("tag_winter", [["treatment" if on else "holdout" for on in lot]])
+    coupons = [
+        {"coupon_id": "k1", "user_id": f"u{user:03d}", "issued_at": utc("2024-02-05 08:00"), "value": 100}
+        for user in np.flatnonzero(lot)
+    ]
+    spend = [{"day": dt.date(2024, 2, 5), "channel": "email", "cost": 20_000, "campaign_id": "winter"}]
+    for name, table in (
+        ("events", arrow_table(EVENTS, numbered)),
+        ("users", users),
+        ("coupons", arrow_table(COUPONS, coupons)),
+        ("spend", arrow_table(SPEND, spend)),
+    ):
+        pq.write_table(table, at / f"{name}.parquet")
+    return at
+
+
+def _inputs(data: Path, **more: object) -> Inputs:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    log = connection.sql(
+        f"SELECT *, CAST(ts AS DATE) AS local_day, user_id AS source_user_id FROM read_parquet('{data / 'events.parquet'}')"
+    )
+    period = more.pop("period", Period(first_day=FIRST, last_day=LAST))
+    return Inputs(
+        connection=connection, log=log, period=period, last_at_us=int(utc("2024-02-29 12:00").timestamp() * 1e6),  # type: ignore[arg-type]
+        items=connection.sql("SELECT 'i1' AS item_id"), data=data, **({"shop": ShopSettings()} | more),  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_sections_when_a_campaign_worked_then_its_effect_is_the_title(shop: Path) -> None:
+    found = {section.name: section for section in sections(_inputs(shop), _words("en"))}
+    assert list(found) == ["campaigns", "messages", "reach", "coupons"]
+    assert "winter" in found["campaigns"].title
+    effect = found["campaigns"].tables["effects"].iloc[0]
+    assert effect["claim"] == "causal"
+    assert effect["low"] < 1.0 < effect["high"]
+    assert effect["on_spend"] == pytest.approx(effect["revenue"] / 20_000)
+    stages = found["messages"].tables["all"].set_index("stage")["overall"]
+    assert stages["opened"] == pytest.approx(0.5, abs=0.1)
+    assert found["reach"].tables["by_medium"].set_index("medium").loc["email", "only"] > 0
+    assert found["coupons"].tables["by_campaign"]["campaign_id"].tolist() == ["winter"]
+    assert all(section.drawn and section.listed and section.defined for section in found.values())
+
+
+def test_sections_when_periods_are_compared_then_the_messages_of_both_stand_side_by_side(shop: Path) -> None:
+    period = Period(first_day=dt.date(2024, 2, 5), last_day=LAST)
+    same = _inputs(shop, period=period, compared=period)
+    messages = next(section for section in sections(same, _words("en")) if section.name == "messages")
+    rows = messages.listed[-1].rows
+    assert [row[0] for row in rows] == ["delivered", "opened", "clicked", "bought", "came back", "unsubscribed"]
+    assert all(row[1] == row[2] and row[3].startswith("0.0 (") for row in rows)
+
+
+def test_sections_when_groups_are_small_then_their_figures_are_hidden(shop: Path) -> None:
+    hidden = _inputs(shop, shop=ShopSettings(privacy=PrivacySettings(minimum_group=150)))
+    found = {section.name: section for section in sections(hidden, _words("en"))}
+    assert pd.isna(found["campaigns"].tables["effects"]["revenue"].iloc[0])
+    assert found["campaigns"].title == "No campaign moved what customers bought beyond chance"
+
+
+def test_sections_when_nothing_was_sent_then_says_so(shop: Path) -> None:
+    early = Period(first_day=FIRST, last_day=dt.date(2024, 1, 20))
+    with pytest.raises(NothingToShow, match="nobody was written to and no coupon was given"):
+        sections(_inputs(shop, period=early), _words("en"))
