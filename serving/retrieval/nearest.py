@@ -36,7 +36,10 @@ class Nearest:
         self.codes: Ints = faiss.vector_to_array(index.id_map) if has_map else np.arange(index.ntotal)
         self._reranks = isinstance(self._inner, faiss.IndexRefine)
         base = faiss.downcast_index(self._inner.base_index) if self._reranks else self._inner
-        self._num_visited = int(base.nprobe) if isinstance(base, faiss.IndexIVF) else 0
+        # Some indexes map what is asked by themselves: see training/retrieval/asked_space.py.
+        self._maps = isinstance(base, faiss.IndexPreTransform)
+        cells = faiss.downcast_index(base.index) if self._maps else base
+        self._num_visited = int(cells.nprobe) if isinstance(cells, faiss.IndexIVF) else 0
         self._thoroughness = kept(self._thoroughness_of, maxsize=256)
 
     @property
@@ -55,6 +58,8 @@ class Nearest:
         params = None
         if self._num_visited:
             params = faiss.SearchParametersIVF(nprobe=int(self._num_visited * max(1.0, depth / _TUNED_K)))
+            if self._maps:
+                params = faiss.SearchParametersPreTransform(index_params=params)
         if self._reranks:
             tuned, beyond = float(self._inner.k_factor), max(0, depth - _TUNED_K)
             reranked = tuned * (depth - beyond) + min(tuned, _RERANKED_BEYOND) * beyond

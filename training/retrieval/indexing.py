@@ -5,7 +5,8 @@ items             index
 ================  ==========================================================================================
 up to flat_limit  exact
 up to 400,000     4 bits a dimension, all items scanned; the best are ranked again by vectors of half precision
-more              the same within the nearest of 4,096 cells
+more              within some of 4,096 cells: where users ask about few directions, a byte for each of these,
+                  and the best ranked again; else, or where that does not reach the recall, 4 bits a dimension
 ================  ==========================================================================================
 
 Why these and no others: docs/decisions/0022.
@@ -14,6 +15,7 @@ Why these and no others: docs/decisions/0022.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
@@ -23,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.sequences import Sequences
+from training.retrieval.asked_space import AskedSpace, cells_of, index_in
 from training.retrieval.ensemble import Towers
 from training.retrieval.questions import user_vectors
 
@@ -35,9 +38,15 @@ TOP_K: Final = 100
 _RERANKED: Final = (4, 6, 8, 12, 16, 24, 32)
 _STANDARD_ERRORS: Final = 2.0
 _NUM_CELLS: Final = 4096
-_CELLS_VISITED: Final = (64, 96, 128, 192, 256, 512, 1024, 4096)
+_CELLS_VISITED: Final = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 4096)
+# With the coordinate of a cell's spread multiples of 8, which FAISS reads quickly.
+_DIRECTIONS: Final = (15, 23, 31)
+_DIRECTIONS_SHARE: Final = 0.995  # of the variance of scores that they hold, or they are not tried
+# Of the cells, beyond which 4 bits a dimension are read as quickly.
+_MOST_VISITED: Final = 0.25
 _TRAINED_ON: Final = 200_000
 _MOST_QUERIES: Final = 500
+_MOST_USERS: Final = 4_000  # whose vectors are worked out: those beyond the queries tell where users ask
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float32]
@@ -66,19 +75,61 @@ def build_index(vecs: Floats, candidates: Ints, *, flat_limit: int, queries: Flo
         queries: user vectors ``[Q, d]`` by which recall is measured; the items' own where left out, which are easier.
     """
     held = np.ascontiguousarray(vecs[candidates], np.float32)
-    kind = kind_for(len(held), held.shape[1], flat_limit=flat_limit)
-    inner: Any = faiss.index_factory(held.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
-    rng = np.random.default_rng(0)
-    inner.train(held[np.sort(rng.permutation(len(held))[:_TRAINED_ON])])
-    index = faiss.IndexIDMap2(inner)
-    index.add_with_ids(held, np.asarray(candidates, np.int64))
-    about: dict[str, Any] = {"kind": kind, "num_items": len(held)}
-    if kind != "Flat":
-        asked = held if queries is None else np.ascontiguousarray(queries, np.float32)
-        asked = asked[np.sort(rng.permutation(len(asked))[:_MOST_QUERIES])]
-        about |= _tuned(inner, held, asked) | {"asked": "items" if queries is None else "users"}
+    inner, about = _chosen(held, queries, flat_limit=flat_limit)
+    index = _with_codes(inner, candidates)
     logger.info("index: %s", ", ".join(f"{name} {value}" for name, value in about.items()))
     return BuiltIndex(index=index, about=about)
+
+
+def _with_codes(inner: Any, codes: Ints) -> faiss.IndexIDMap2:
+    """Return an index whose rows go by their codes."""
+    inner.ntotal = 0  # FAISS wants it empty here
+    index = faiss.IndexIDMap2(inner)
+    inner.ntotal = index.ntotal = len(codes)
+    faiss.copy_array_to_vector(np.asarray(codes, np.int64), index.id_map)
+    index.construct_rev_map()
+    return index
+
+
+def _chosen(held: Floats, queries: Floats | None, *, flat_limit: int) -> tuple[Any, dict[str, Any]]:
+    """Return the first kind that reaches the recall, the last where none does, and what is known of it."""
+    kind = kind_for(len(held), held.shape[1], flat_limit=flat_limit)
+    about: dict[str, Any] = {"kind": kind, "num_items": len(held)}
+    rng = np.random.default_rng(0)
+    trained_on = np.sort(rng.permutation(len(held))[:_TRAINED_ON])
+    users = held if queries is None else np.ascontiguousarray(queries, np.float32)
+    drawn = rng.permutation(len(users))
+    asked, others = users[np.sort(drawn[:_MOST_QUERIES])], users[np.sort(drawn[_MOST_QUERIES:])]
+    if kind != "Flat":
+        about["asked"] = "items" if queries is None else "users"
+    if len(held) > max(flat_limit, SCANNED_LIMIT) and len(others) >= held.shape[1] and queries is not None:
+        mapped, found = _in_asked_space(held, asked, others, trained_on)
+        if found:
+            return mapped, about | {name: value for name, value in found.items() if name != "is_right"}
+    index: Any = faiss.index_factory(held.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    index.train(held[trained_on])
+    index.add(held)
+    if kind != "Flat":
+        about |= _tuned(index, held, asked, _ladder(index))
+        del about["is_right"]
+    return index, about
+
+
+def _in_asked_space(held: Floats, asked: Floats, others: Floats, trained_on: Ints) -> tuple[Any, dict[str, Any]]:
+    """Return an index over the few directions in which users ask, nothing where there are not few."""
+    for number in _DIRECTIONS:
+        if number >= held.shape[1]:
+            continue
+        space = AskedSpace.learn(others, held[trained_on], num_directions=number)
+        if space.share < _DIRECTIONS_SHARE:
+            continue
+        index = index_in(space, held, num_cells=_NUM_CELLS, trained_on=trained_on)
+        steps = product([one for one in _CELLS_VISITED if one <= _MOST_VISITED * _NUM_CELLS], (4, 8))
+        found = _tuned(index, held, asked, steps)
+        if found["is_right"]:
+            kind = f"IVF{_NUM_CELLS},SQ8 of {number} directions,Refine(SQfp16)"
+            return index, found | {"kind": kind, "directions_share": round(space.share, 4)}
+    return None, {}
 
 
 def kind_for(num_items: int, dim: int, *, flat_limit: int) -> str:
@@ -93,28 +144,34 @@ def kind_for(num_items: int, dim: int, *, flat_limit: int) -> str:
     return scan if num_items <= SCANNED_LIMIT else f"IVF{_NUM_CELLS},{scan}"
 
 
-def _tuned(index: faiss.IndexRefine, held: Floats, queries: Floats) -> dict[str, Any]:
+def _ladder(index: faiss.IndexRefine) -> Iterable[tuple[int, int]]:
+    """Return what is tried, quickest first: cells visited, 0 where there are none, and times ``TOP_K`` ranked again."""
+    return product((0,), _RERANKED) if cells_of(index) is None else product(_CELLS_VISITED, (8, 16, 32))
+
+
+def _tuned(
+    index: faiss.IndexRefine, held: Floats, queries: Floats, ladder: Iterable[tuple[int, int]]
+) -> dict[str, Any]:
     """Set the quickest settings that reach the recall, the most thorough ones where none does; they are in the file."""
     k = min(TOP_K, len(held))
     exact = exact_search(held, queries, k=k)
-    base: Any = faiss.downcast_index(index.base_index)
-    is_partitioned = isinstance(base, faiss.IndexIVF)
-    ladder = product(_CELLS_VISITED, (8, 16, 32)) if is_partitioned else product((0,), _RERANKED)
+    cells = cells_of(index)
     found: dict[str, Any] = {}
     for visited, reranked in ladder:
         index.k_factor = reranked
-        if is_partitioned:
-            base.nprobe = visited
+        if cells is not None:
+            cells.nprobe = visited
         hits = hits_of(index.search(queries, k)[1], exact, held, queries)
-        found = {f"recall@{TOP_K}": round(float(hits.mean()), 4), "reranked": reranked * TOP_K}
-        found |= {"cells": _NUM_CELLS, "visited": visited} if is_partitioned else {}
         # Beyond chance: these queries are not the ones that will be asked.
-        if hits.mean() - _STANDARD_ERRORS * hits.std() / np.sqrt(len(hits)) >= RECALL:
+        is_right = bool(hits.mean() - _STANDARD_ERRORS * hits.std() / np.sqrt(len(hits)) >= RECALL)
+        found = {f"recall@{TOP_K}": round(float(hits.mean()), 4), "reranked": reranked * TOP_K, "is_right": is_right}
+        found |= {"cells": _NUM_CELLS, "visited": visited} if cells is not None else {}
+        if is_right:
             break
     return found
 
 
-def user_queries(towers: Towers, sequences: Sequences, *, most: int = _MOST_QUERIES) -> Floats:
+def user_queries(towers: Towers, sequences: Sequences, *, most: int = _MOST_USERS) -> Floats:
     """Return the vectors of some users with a history, drawn alike each time, float32 ``[Q, d]``."""
     users = np.flatnonzero(sequences.lengths > 0)
     drawn = np.random.default_rng(0).permutation(users)[:most]
