@@ -157,6 +157,13 @@ class JourneyCounts:
         """Conversions and revenue of all, ``[2]``."""
         return np.array([self.conversions.sum(), self.revenue.sum()])
 
+    @cached_property
+    def customers(self) -> Ints:
+        """At least so many customers converted by a journey with each touch, ``[C]``: groups with one such."""
+        won = self.converted[self.row]
+        cells = np.unique(self.group[self.row][won] * self.num_touches + self.step[won])
+        return np.bincount(cells % self.num_touches, minlength=self.num_touches)
+
     def paths(self, *, top: int = 20) -> pd.DataFrame:
         """Return the paths that most conversions took.
 
@@ -164,21 +171,23 @@ class JourneyCounts:
             top: how many.
 
         Returns:
-            path (touches joined by " > "), num_touches, num_conversions, num_journeys, revenue; most conversions first.
+            path (touches joined by " > "), num_touches, num_conversions, num_journeys, revenue, customers (at least so
+            many converted by it); most conversions first.
         """
-        texts = np.array(
-            [",".join(map(str, self.step[a:b])) for a, b in zip(self.offsets, self.offsets[1:], strict=False)]
-        )
+        codes = [",".join(map(str, self.step[a:b])) for a, b in zip(self.offsets, self.offsets[1:], strict=False)]
         frame = pd.DataFrame(
             {
-                "path": texts,
+                "path": codes,
                 "num_touches": self.lengths,
                 "num_conversions": self.conversions,
                 "num_journeys": self.journeys,
                 "revenue": self.revenue,
+                "customers": np.where(self.converted, self.group, np.nan),
             }
         )
-        sums = frame.groupby(["path", "num_touches"], as_index=False).sum()
+        sums = frame.groupby(["path", "num_touches"], as_index=False).agg(
+            {"num_conversions": "sum", "num_journeys": "sum", "revenue": "sum", "customers": "nunique"}
+        )
         sums = sums.sort_values(["num_conversions", "num_journeys", "path"], ascending=[False, False, True]).head(top)
         sums["path"] = [" > ".join(self.touches[int(code)] for code in path.split(",")) for path in sums["path"]]
         counts = ["num_conversions", "num_journeys"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -47,15 +48,22 @@ class Credits:
         low, high = np.quantile(self.samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return low, high
 
+    def share_interval(self, *, level: float = LEVEL) -> tuple[Floats, Floats]:
+        """Return the ends of the interval of each touch's share of the total, ``[C, 2]`` twice; missing without samples."""
+        sums = self.samples.sum(axis=1, keepdims=True)
+        shares = np.divide(self.samples, sums, out=np.zeros_like(self.samples), where=sums > 0)
+        return dataclasses.replace(self, samples=shares).interval(level=level)
+
     def table(self, *, level: float = LEVEL) -> pd.DataFrame:
-        """Return one row a touch: model, touch, conversions and revenue with interval and share."""
-        low, high = self.interval(level=level)
+        """Return one row a touch: model, touch, then conversions and revenue, each with its share and both intervals."""
+        ends, share_ends = self.interval(level=level), self.share_interval(level=level)
         columns: dict[str, object] = {"model": self.model, "touch": list(self.touches)}
         total = self.found.sum(axis=0)
         for column, name in enumerate(WORTHS):
             columns[name] = self.found[:, column]
-            columns[f"{name}_low"], columns[f"{name}_high"] = low[:, column], high[:, column]
+            columns[f"{name}_low"], columns[f"{name}_high"] = (end[:, column] for end in ends)
             columns[f"{name}_share"] = self.found[:, column] / total[column] if total[column] else np.nan
+            columns[f"{name}_share_low"], columns[f"{name}_share_high"] = (end[:, column] for end in share_ends)
         columns["sampling_error"] = self.standard_error[:, 0]
         return pd.DataFrame(columns)
 
