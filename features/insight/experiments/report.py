@@ -78,7 +78,7 @@ def report_experiment(
 
     Raises:
         ConfigError: a definition is not as it should be.
-        DataError: there is no such test, or nothing can be said of it.
+        DataError: there is no such test, or nothing can be said of it, or of an arm so small that nothing may.
     """
     opened = FeatureSet.load(Path(features))
     definition = _definition(experiment, report)
@@ -90,6 +90,7 @@ def report_experiment(
         inputs = Inputs.open(opened, connection, period=period, data=report.data)
         exposures = None if report.exposures is None else read_exposures(connection, report.exposures)
         analysis = analysed(inputs, definition, exposures=exposures)
+        _check_sizes(analysis, inputs.minimum)
         page = SectionedPage(
             over=words("insight.over", shop=opened.shop.name, days=words.days(period.first_day, period.last_day)),
             title=experiment,
@@ -102,6 +103,15 @@ def report_experiment(
         page.write(Path(out), words)
     names = [] if report.tables is None else page.write_tables(report.tables)
     return summary(analysis) | {"tables": names}
+
+
+def _check_sizes(analysis: ExperimentAnalysis, minimum: int) -> None:
+    least = int(analysis.participants.counts.min())
+    if least < minimum:
+        raise DataError(
+            f"experiment {analysis.participants.definition.name!r}: expected at least {minimum} customers in each arm "
+            f"(privacy.minimum_group), found {least}; figures about so few are not shown."
+        )
 
 
 def summary(analysis: ExperimentAnalysis) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from features.insight.experiments.listing import definitions_of, drawn_looks, li
 from features.insight.experiments.sources import as_customers, assigned, tagged_tests
 from features.insight.experiments.written import Writer
 from features.insight.inputs import Inputs
-from features.report.sections import Drawn, NothingToShow, Section, capital, records
+from features.report.sections import Drawn, NothingToShow, Section, records
 from features.report.words import Words
 from features.rules.place import Place, mapping
 
@@ -91,8 +91,13 @@ def experiment_section(analysis: ExperimentAnalysis, inputs: Inputs, words: Word
         analysis: of the test.
         inputs: of the page.
         words: of the page.
+
+    Raises:
+        NothingToShow: an arm has fewer customers than a page shows together.
     """
     definition = analysis.participants.definition
+    if analysis.participants.counts.min() < inputs.minimum:
+        raise NothingToShow(words("experiments.small", name=definition.name, minimum=inputs.minimum))
     metrics = {metric.name: metric for metric in definition.metrics}
     writer = Writer(words=words, money=inputs.money, metrics=metrics)
     control, *arms = map(writer.arm, analysis.participants.arms)
@@ -137,10 +142,10 @@ def _title(analysis: ExperimentAnalysis, answer: Any, writer: Writer) -> str:
     if kind != "open" and pd.isna(answer.lift):
         kind = "open"
     arm, control = writer.arm(answer.arm), writer.arm(analysis.participants.arms[0])
-    values = {"arm": arm, "control": control, "metric": writer.name(answer.metric)}
+    values = {"name": definition.name, "arm": arm, "control": control, "metric": writer.name(answer.metric)}
     if kind == "open":
         return words("experiments.title.open", users=len(analysis.participants.frame), **values)
-    return capital(words(f"experiments.title.{kind}", lift=writer.size(answer.lift), **values))
+    return words(f"experiments.title.{kind}", lift=writer.size(answer.lift), **values)
 
 
 def _drawn_lifts(analysis: ExperimentAnalysis, writer: Writer) -> Drawn:

@@ -8,6 +8,8 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from features.errors import ConfigError, DataError
 from features.insight.collecting import collected
@@ -234,6 +236,49 @@ def test_segments_need_one_row_a_user() -> None:
     twice = pd.DataFrame({"user_id": ["ann", "ann"], "kind": ["a", "b"]})
     with pytest.raises(DataError, match="one row of segments a user, found several of 'ann'"):
         analyse_experiment(_events(), from_exposures(_exposures(), experiment="home"), _defined(), segments=twice)
+
+
+SMALL = _defined(
+    window_days=3,
+    covariate_days=2,
+    metrics={"buys": {"count": "users"}, "paid": {"count": "revenue"}, "orders": {"count": "orders"}},
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(-100, 100), st.sampled_from(["purchase", "view"]),
+                  st.sampled_from(["o1", "o2", None]), st.integers(1, 3)),
+        min_size=1, max_size=25,
+    ),
+    dealt=st.dictionaries(st.sampled_from("abd"), st.integers(-30, 30), min_size=1),
+)  # fmt: skip
+def test_outcomes_are_those_of_a_slow_reading_user_by_user(
+    connection: duckdb.DuckDBPyConnection, rows: list[tuple[str, int, str, str | None, int]], dealt: dict[str, int]
+) -> None:
+    hour = 3_600_000_000
+    events = pd.DataFrame(rows, columns=["user_id", "hours", "event_type", "order_id", "quantity"])
+    events["ts"] = pd.to_datetime(START_US + events["hours"] * hour, unit="us", utc=True).astype("datetime64[us, UTC]")
+    events["local_day"] = events["ts"].dt.tz_localize(None).dt.floor("D").astype("datetime64[us]")
+    events = events.assign(price=10).astype({"order_id": object})
+    units = pd.DataFrame(
+        {"user_id": list(dealt), "arm": "x", "assigned_us": [START_US + at * hour for at in dealt.values()]}
+    )
+    native = outcomes(connection.from_df(events), connection.from_df(units), SMALL)
+    found = collected(native).set_index("user_id")
+    for user, at in dealt.items():
+        own = events[events["user_id"] == user]
+        bought = own[own["event_type"] == "purchase"]
+        spans = {"": (at, at + 72), "__before": (at - 48, at)}
+        for suffix, (first, end) in spans.items():
+            inside = bought[(bought["hours"] >= first) & (bought["hours"] < end)]
+            keys = {row.order_id or row.local_day for row in inside.itertuples()}
+            days = inside["local_day"].nunique()
+            assert found.loc[user, f"buys{suffix}"] == (days if suffix else int(len(inside) > 0))
+            assert found.loc[user, f"paid{suffix}"] == 10 * inside["quantity"].sum()
+            assert found.loc[user, f"orders{suffix}"] == len(keys)
+        assert found.loc[user, "has_past"] == int((own["hours"] < at).any())
 
 
 def test_collected_outcomes_leave_the_frames_as_they_were() -> None:
