@@ -12,6 +12,7 @@ from features.insight.health.findings import Finding, share_words
 from features.insight.health.settings import HealthSettings
 from features.insight.health.source import OLDEST_US, RECEIVED_US, VIEW, Source, instant
 from features.report.sections import records
+from features.tables.sessions import VISIT_EVENTS
 
 _HOURS: Final = 24
 _HOUR_US: Final = 3_600_000_000
@@ -21,6 +22,7 @@ _LEAST_GAIN: Final = (
     10.0  # nats by which a day must fit better when it is moved, beyond those that trying many days gives
 )
 _LEAST_PRESENT: Final = 50  # customers and hours of a day, below which nothing is said of it
+_LEAST_DAYS: Final = 7  # of the same kind, that say what is usual
 _BETTER: Final = 0.5  # and what may be left of its distance from a usual day
 
 
@@ -139,7 +141,9 @@ def _endless(source: Source, settings: HealthSettings) -> list[Finding]:
 
 
 def _shifted(source: Source, settings: HealthSettings) -> list[Finding]:
-    sound = f"FROM {VIEW} WHERE {source.possible(settings.future_us)}"
+    # Messages come when a campaign sends them.
+    types = ", ".join(f"'{name}'" for name in VISIT_EVENTS)
+    sound = f"FROM {VIEW} WHERE {source.possible(settings.future_us)} AND event_type IN ({types})"
     query = f"""
         SELECT '' AS channel, local_day, local_hour, count(DISTINCT user_id) AS present {sound} GROUP BY ALL UNION ALL
         SELECT channel, local_day, local_hour, count(DISTINCT user_id) {sound} AND channel <> '' GROUP BY ALL"""
@@ -180,7 +184,7 @@ def shifted_days(hours: pd.DataFrame) -> pd.DataFrame:
     for place in range(len(counts)):
         others = (weekend == weekend[place]) & (total[:, 0] > 0)
         others[place] = False
-        if others.sum() < 3 or total[place, 0] < _LEAST_PRESENT:
+        if others.sum() < _LEAST_DAYS or total[place, 0] < _LEAST_PRESENT:
             continue
         usual = np.median(shares[others], axis=0) + 1 / (10 * _HOURS)  # no hour is impossible
         usual /= usual.sum()

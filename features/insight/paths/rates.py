@@ -22,12 +22,11 @@ import numpy as np
 import pandas as pd
 
 from features.errors import DataError
-from features.insight.intervals import LEVEL, Floats, ratio, wilson
+from features.insight.intervals import LEVEL, Floats, difference_of_shares, ratio, wilson
 from features.insight.paths.steps import AUDIENCE
 
 # Sums over customers u with x_u of n_u visits: x, n, x^2, x n, n^2, and how many customers.
 SUMS: Final = ("visits", "base", "visits_sq", "visits_base", "base_sq", "base_users")
-_TWO: Final = 2
 
 
 def effective_visits(counts: pd.DataFrame) -> Floats:
@@ -45,7 +44,7 @@ def effective_visits(counts: pd.DataFrame) -> Floats:
 
 
 def shares(counts: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
-    """Return counts with ``share`` = visits / base, and its ``low`` and ``high``; the sums stay.
+    """Return counts with ``share`` = visits / base, its ``low`` and ``high``, and ``worth``; the sums stay.
 
     Args:
         counts: columns of ``SUMS``.
@@ -53,13 +52,14 @@ def shares(counts: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     """
     found = counts.copy()
     worth = effective_visits(counts)
+    found["worth"] = worth  # independent visits
     found["share"] = ratio(counts["visits"], counts["base"])
     found["low"], found["high"] = wilson(found["share"].to_numpy() * worth, worth, level=level)
     return found
 
 
 def difference(
-    shared: pd.DataFrame, keys: Sequence[str], first: str, second: str, *, base_by: str = ""
+    shared: pd.DataFrame, keys: Sequence[str], first: str, second: str, *, base_by: str = "", level: float = LEVEL
 ) -> pd.DataFrame:
     """Return how a share differs between two audiences: the second less the first, with its interval.
 
@@ -71,6 +71,7 @@ def difference(
         second: another.
         base_by: the key that the base depends on, such as ``node`` of transitions; where left out, an audience has one
             base.
+        level: of the intervals.
 
     Returns:
         ``keys``, share_first, share_second, difference, low, high and apart (whether the interval leaves out 0),
@@ -84,14 +85,16 @@ def difference(
         if name not in found:
             raise DataError(f"audiences: expected {name!r}, found {', '.join(sorted(map(str, found)))}.")
     one, two = (_of(shared, keys, name) for name in (first, second))
-    both = one.join(two, how="outer", suffixes=("_first", "_second"))
+    both = one.merge(two, how="outer", left_index=True, right_index=True, suffixes=("_first", "_second"))
     for side, whole in (("first", one), ("second", two)):
         _fill(both, side, _users(both, whole, base_by))
-    reach = {end: [both[f"{end}_{side}"] for side in ("first", "second")] for end in ("share", "low", "high")}
-    both["difference"] = reach["share"][1] - reach["share"][0]
-    below = np.hypot(reach["share"][1] - reach["low"][1], reach["high"][0] - reach["share"][0])
-    above = np.hypot(reach["high"][1] - reach["share"][1], reach["share"][0] - reach["low"][0])
-    both["low"], both["high"] = both["difference"] - below, both["difference"] + above
+    one_share, one_worth, two_share, two_worth = (
+        both[f"{name}_{side}"].to_numpy(np.float64) for side in ("first", "second") for name in ("share", "worth")
+    )
+    both["difference"] = two_share - one_share
+    both["low"], both["high"] = difference_of_shares(
+        two_share * two_worth, two_worth, one_share * one_worth, one_worth, level=level
+    )
     both["apart"] = (both["low"] > 0) | (both["high"] < 0)
     both = both[["share_first", "share_second", "difference", "low", "high", "apart"]].reset_index()
     order = both["difference"].abs().sort_values(ascending=False, kind="stable").index
@@ -100,7 +103,7 @@ def difference(
 
 def _of(shared: pd.DataFrame, keys: Sequence[str], audience: str) -> pd.DataFrame:
     rows = shared[shared[AUDIENCE] == audience].set_index(list(keys))
-    return rows[["share", "low", "high", "base", "base_users"]]
+    return rows[["share", "worth", "base_users"]]
 
 
 def _users(both: pd.DataFrame, whole: pd.DataFrame, base_by: str) -> Floats:
@@ -114,6 +117,5 @@ def _users(both: pd.DataFrame, whole: pd.DataFrame, base_by: str) -> Floats:
 def _fill(both: pd.DataFrame, side: str, users: Floats) -> None:
     """What an audience lacks is a share of 0 of those who could have had it."""
     lacks = both[f"share_{side}"].isna()
-    low, high = wilson(np.zeros(len(both)), users)
-    for name, value in (("share", np.where(users > 0, 0.0, np.nan)), ("low", low), ("high", high)):
-        both[f"{name}_{side}"] = both[f"{name}_{side}"].mask(lacks, value)
+    both[f"share_{side}"] = both[f"share_{side}"].mask(lacks, np.where(users > 0, 0.0, np.nan))
+    both[f"worth_{side}"] = both[f"worth_{side}"].mask(lacks, users)

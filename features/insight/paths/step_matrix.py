@@ -110,7 +110,8 @@ def step_matrix(counts: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
         level: of the intervals, over customers (``rates``).
 
     Returns:
-        audience, step, node, the sums, share, low and high; the node "(ended)" has the visits that have no step there:
+        audience, step, node, visits, base, base_users, worth (independent visits), share, low and high. The node "(ended)"
+        has the visits that have no step there:
         those that were over by then, or, looking back, had not begun.
     """
     found = shares(_with_every_step(counts), level=level).reset_index(drop=True)
@@ -120,7 +121,7 @@ def step_matrix(counts: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     low, high = 1 - found["high"], 1 - found["low"]
     found["share"] = found["share"].mask(ended, 1 - found["share"])
     found["low"], found["high"] = found["low"].mask(ended, low), found["high"].mask(ended, high)
-    kept = [AUDIENCE, STEP, NODE, "visits", "base", "base_users", "share", "low", "high"]
+    kept = [AUDIENCE, STEP, NODE, "visits", "base", "base_users", "worth", "share", "low", "high"]
     found = found[(found[STEP] > 0) | ~ended]
     order = [AUDIENCE, STEP, "visits", NODE]
     return found[kept].sort_values(order, ascending=[True, True, False, True]).reset_index(drop=True)
