@@ -21,7 +21,7 @@ from features.insight.funnels.item_section import item_section
 from features.insight.funnels.steps import Step
 from features.insight.funnels.table import step_table
 from features.insight.funnels.trend import PERIOD_DAY, Every, trend
-from features.insight.funnels.wording import change_text, duration, interval_text, step_name
+from features.insight.funnels.wording import change_text, duration, interval_text, step_name, window_text
 from features.insight.inputs import Inputs, Period
 from features.privacy.small_groups import suppress_small_groups
 from features.report.charts import bars, lines
@@ -107,7 +107,7 @@ def funnel_section(
         listed.append(_channels_listed(hidden.frame, definition, words))
         notes += hidden_note(words, hidden, inputs.minimum)
     if table["num_open"].sum():
-        notes.append(words("funnels.open_note", days=f"{definition.window_days:g}"))
+        notes.append(words("funnels.open_note", days=window_text(definition.window_days, words)))
     answer = _answer(table, definition, words)
     return Section(
         name=name,
@@ -188,7 +188,7 @@ def _times(table: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _way(definition: FunnelDefinition, words: Words) -> str:
-    first, last = (step_name(definition.names[place], words) for place in (0, -1))
+    first, last = (step_name(definition.steps[place], words) for place in (0, -1))
     return words("funnels.way", first=first, last=last)
 
 
@@ -199,9 +199,10 @@ def _answer(table: pd.DataFrame, definition: FunnelDefinition, words: Words) -> 
     lost = words.fraction(1 - worst.step_rate)
     if definition.mode == "any":
         return words("funnels.answer_any", share=lost, count=int(worst.step) - 1)
-    base = definition.names[definition.base[int(worst.step) - 1]]
+    step = definition.steps[int(worst.step) - 1]
+    base = definition.steps[definition.base[int(worst.step) - 1]]
     return words(
-        "funnels.answer", share=capital(lost), base=step_name(base, words), step=step_name(worst.name, words)
+        "funnels.answer", share=capital(lost), base=step_name(base, words), step=step_name(step, words)
     )  # fmt: skip
 
 
@@ -210,7 +211,7 @@ def _finding(table: pd.DataFrame, definition: FunnelDefinition, words: Words, ti
     return words(
         "funnels.finding", name=title or capital(_way(definition, words)), rate=percent(last.overall_rate), entered=entered,
         low=percent(last.overall_rate_low), high=percent(last.overall_rate_high),
-        unit=words(f"funnels.unit_{definition.unit}"), days=f"{definition.window_days:g}",
+        unit=words(f"funnels.unit_{definition.unit}"), days=window_text(definition.window_days, words),
     )  # fmt: skip
 
 
@@ -244,7 +245,7 @@ def _lines(table: pd.DataFrame, every: Every, words: Words) -> list[Drawn]:
 def _row_name(row: Any, definition: FunnelDefinition, words: Words) -> str:
     if definition.mode == "any":
         return words("funnels.any_row", count=int(row.step), of=len(definition.steps))
-    name = step_name(row.name, words)
+    name = step_name(definition.steps[int(row.step) - 1], words)
     return words("funnels.optional", name=name) if row.optional else name
 
 
@@ -290,8 +291,8 @@ def _channels_listed(table: pd.DataFrame, definition: FunnelDefinition, words: W
 
 
 def _defined(definition: FunnelDefinition, words: Words) -> list[Definition]:
-    days = f"{definition.window_days:g}"
-    steps = words.listing([step_name(name, words) for name in definition.names])
+    days = window_text(definition.window_days, words)
+    steps = words.listing([step_name(step, words) for step in definition.steps])
     return [
         Definition(
             name=words("funnels.defined_attempt"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from features import columns as c
+from features.insight.funnels.steps import Step
 from features.insight.intervals import difference_of_shares
 from features.report.page import percent, points
 from features.report.sections import HIDDEN
@@ -15,9 +15,15 @@ from features.report.words import Words
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
-def step_name(name: str, words: Words) -> str:
-    """Return what a step is called: an event type in the page's language, a shop's own by its name."""
-    return words.term("event", name) if name in c.EVENT_TYPES else name.replace("_", " ")
+def step_name(step: Step, words: Words) -> str:
+    """Return what a step is called: an event type in the page's language, a shop's own step by its name."""
+    is_type = step.events == (step.name,) and not step.where
+    return words.term("event", step.name) if is_type else step.name.replace("_", " ")
+
+
+def window_text(days: float, words: Words) -> str:
+    """Return a window of days."""
+    return words("funnels.window", count=int(days)) if days == int(days) else words("funnels.days", number=f"{days:g}")
 
 
 def duration(seconds: Any, words: Words) -> str:
