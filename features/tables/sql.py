@@ -64,6 +64,16 @@ def run(text: str, **frames: FrameT) -> FrameT:
     return cast(FrameT, _in_memory(text, cast("dict[str, pd.DataFrame]", frames)))
 
 
+def once(frame: FrameT) -> FrameT:
+    """Return a frame that PySpark computes once, however often queries name it; other engines' as they are.
+
+    DuckDB keeps what a ``WITH`` names twice; Spark works it out for each time, down to the log.
+    """
+    if nw.from_native(cast(Any, frame)).implementation.is_pyspark():
+        return cast(FrameT, cast(Any, frame).localCheckpoint(eager=False))
+    return frame
+
+
 def _in_duckdb(text: str, relations: dict[str, duckdb.DuckDBPyRelation]) -> duckdb.DuckDBPyRelation:
     number = next(_numbers)  # a relation that is still lazy goes on reading the views of its own query
     views = {name: f"{name}_{number}" for name in relations}

@@ -17,12 +17,14 @@ to the touch that the one before it used up; if that is too long ago, to ``direc
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
+
+import narwhals as nw
 
 from features import columns as c
 from features.engine import sql_text
 from features.insight.attribution.definition import DEFAULT, DIRECT, AttributionDefinition
-from features.tables.sql import run
+from features.tables.sql import once, run
 
 DAY_US: Final = 86_400_000_000
 MINUTE_US: Final = 60_000_000
@@ -57,11 +59,12 @@ def journeys(events: FrameT, definition: AttributionDefinition = DEFAULT, *, day
         many look-backs before the conversion it lies), position (1 first), num_touches, touch, at_us, converted (0, 1),
         revenue (of the conversion, minor units), time_decay (share of the conversion by time decay).
     """
+    named, frames = _named(events, definition, days)
     text = f"""
-        WITH {_steps(definition, days)}
+        WITH {named}
         SELECT user_id, journey, stretch, position, num_touches, touch, at_us, converted, revenue, time_decay
         FROM steps JOIN codes USING (code)"""
-    return run(text, events=events)
+    return run(text, **frames)
 
 
 def journey_counts(events: FrameT, definition: AttributionDefinition = DEFAULT, *, days: Days | None = None) -> FrameT:
@@ -77,8 +80,9 @@ def journey_counts(events: FrameT, definition: AttributionDefinition = DEFAULT, 
         ``position * 10000 + code`` of each touch, in order, with commas. ``decay``: conversions and revenue of the code
         in name. ``touch``: name is the touch whose code is in num_journeys.
     """
+    named, frames = _named(events, definition, days)
     text = f"""
-        WITH {_steps(definition, days)},
+        WITH {named},
         paths AS (
             SELECT user_group, converted, max(revenue) AS revenue,
                    array_join(array_sort(collect_list(position * {CODE_BASE} + code)), ',') AS name
@@ -92,7 +96,21 @@ def journey_counts(events: FrameT, definition: AttributionDefinition = DEFAULT, 
         FROM steps WHERE converted = 1 GROUP BY user_group, code
         UNION ALL
         SELECT 'touch', '', touch, 0, code, CAST(0 AS DOUBLE), CAST(0 AS DOUBLE) FROM codes"""
-    return run(text, events=events)
+    return run(text, **frames)
+
+
+def _named(events: FrameT, definition: AttributionDefinition, days: Days | None) -> tuple[str, dict[str, FrameT]]:
+    """Return the SQL of ``codes`` and ``steps``, and the frames that it reads; PySpark goes stage by stage."""
+    if not nw.from_native(cast(Any, events)).implementation.is_pyspark():
+        return f"{_touches(definition)},{_conversions(definition)},{_steps(definition, days)}", {"events": events}
+    frames = {
+        "touches": once(touchpoints(events, definition)),
+        "conversions": once(run(f"WITH {_conversions(definition)} SELECT * FROM conversions", events=events)),
+    }
+    given = "touches AS (SELECT * FROM {touches}), conversions AS (SELECT * FROM {conversions}),"
+    steps = f"{given}{_steps(definition, days)}"
+    found = {name: once(run(f"WITH {steps} SELECT * FROM {name}", **frames)) for name in ("codes", "steps")}
+    return "codes AS (SELECT * FROM {codes}), steps AS (SELECT * FROM {steps})", found
 
 
 def _touches(definition: AttributionDefinition) -> str:
@@ -149,10 +167,10 @@ def _conversions(definition: AttributionDefinition) -> str:
 
 
 def _steps(definition: AttributionDefinition, days: Days | None) -> str:
-    """Return the SQL of ``codes`` (of touches) and ``steps`` (touches of journeys)."""
+    """Return the SQL of ``codes`` (of touches) and ``steps`` (touches of journeys), from touches and conversions."""
     lookback_us, half_life_us = definition.lookback_days * DAY_US, definition.half_life_days * DAY_US
     of_journey = "PARTITION BY user_id, journey, stretch"
-    return f"""{_touches(definition)},{_conversions(definition)},
+    return f"""
     codes AS (
         SELECT touch, row_number() OVER (ORDER BY touch) AS code
         FROM (SELECT touch FROM touches UNION SELECT '{DIRECT}' AS touch) AS known
