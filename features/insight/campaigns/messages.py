@@ -26,6 +26,7 @@ import pandas as pd
 from features import columns as c
 from features.insight.campaigns.outcomes import AMOUNT
 from features.insight.definitions import check_whole
+from features.insight.inputs import Period
 from features.insight.intervals import LEVEL, ratio, wilson
 from features.tables.sql import run
 
@@ -44,7 +45,7 @@ MESSAGES: Final = f"""
     FROM (
         SELECT coalesce({c.CAMPAIGN_ID}, '{NO_NAME}') AS {c.CAMPAIGN_ID}, coalesce(medium, '{NO_NAME}') AS medium,
             {c.USER_ID}, clicked, bounced, unsubscribed, greatest(opened, clicked) AS opened,
-            greatest(delivered, opened, clicked) AS delivered, told, num_sent, clicked_us
+            greatest(delivered, opened, clicked) AS delivered, told, num_sent, clicked_us, began
         FROM (
             SELECT {c.CAMPAIGN_ID}, medium, {c.USER_ID},
                 {
@@ -52,21 +53,31 @@ MESSAGES: Final = f"""
 },
                 max(CASE WHEN {c.EVENT_TYPE} = 'message_delivered' THEN 1 ELSE 0 END) AS told,
                 sum(CASE WHEN {c.EVENT_TYPE} = 'message_sent' THEN 1 ELSE 0 END) AS num_sent,
-                min(CASE WHEN {c.EVENT_TYPE} = 'message_clicked' THEN unix_micros({c.TS}) END) AS clicked_us
+                min(CASE WHEN {c.EVENT_TYPE} = 'message_clicked' THEN unix_micros({c.TS}) END) AS clicked_us,
+                min({c.LOCAL_DAY}) AS began
             FROM {{events}} WHERE {c.EVENT_TYPE} IN ({", ".join(f"'message_{kind}'" for kind in _KINDS)})
             GROUP BY 1, 2, 3
         )
     )
 """
-# The same, with what was delivered where a campaign and medium report no delivery.
-REACHED: Final = f"""
-    SELECT *, CASE WHEN delivered = 1 OR (max(told) OVER (PARTITION BY {c.CAMPAIGN_ID}, medium) = 0 AND returned = 0)
-        THEN 1 ELSE 0 END AS got
-    FROM ({MESSAGES})
-"""
 
 
-def message_funnel(events: FrameT, *, within_days: int = WITHIN_DAYS, last_at_us: int | None = None) -> FrameT:
+def reached(period: Period | None) -> str:
+    """Return the query of one row a message that began in a period, ``got`` says whether it was delivered.
+
+    Of a campaign and medium that report no delivery all were that did not come back.
+    """
+    days = "" if period is None else f"WHERE began BETWEEN DATE '{period.first_day}' AND DATE '{period.last_day}'"
+    return f"""
+        SELECT *, CASE WHEN delivered = 1 OR (max(told) OVER (PARTITION BY {c.CAMPAIGN_ID}, medium) = 0 AND returned = 0)
+            THEN 1 ELSE 0 END AS got
+        FROM ({MESSAGES}) {days}
+    """
+
+
+def message_funnel(
+    events: FrameT, *, within_days: int = WITHIN_DAYS, last_at_us: int | None = None, period: Period | None = None
+) -> FrameT:
     """Return how many messages of each campaign and medium came how far.
 
     Args:
@@ -74,6 +85,7 @@ def message_funnel(events: FrameT, *, within_days: int = WITHIN_DAYS, last_at_us
         within_days: a purchase counts up to so many days after the first click.
         last_at_us: the log's last instant, UTC microseconds: clicks whose days were not over by then, and that
             nothing was bought after, are counted as open. None are where it is left out.
+        period: messages are counted whose first event is of these days, whenever they were clicked; all where left out.
 
     Returns:
         campaign_id, medium, sent, delivered, opened, clicked, bought, bounced, unsubscribed, open (messages),
@@ -90,7 +102,7 @@ def message_funnel(events: FrameT, *, within_days: int = WITHIN_DAYS, last_at_us
     counts = ("got AS delivered", "opened", "clicked", "bought", "returned AS bounced", "unsubscribed")
     sums = ", ".join(f"CAST(sum({name.split(' ')[0]}) AS BIGINT) AS {name.split(' ')[-1]}" for name in counts)
     text = f"""
-        WITH messages AS ({REACHED}),
+        WITH messages AS ({reached(period)}),
         clicked AS (SELECT {c.CAMPAIGN_ID}, medium, {c.USER_ID}, clicked_us FROM messages WHERE clicked = 1),
         bought AS (
             SELECT clicked.{c.CAMPAIGN_ID}, clicked.medium, clicked.{c.USER_ID}, sum(paid) AS paid

@@ -11,7 +11,7 @@ from features.insight.campaigns.definition import CampaignsDefinition
 from features.insight.campaigns.messages import SIDES, STAGES, message_funnel, message_rates
 from features.insight.campaigns.reach import ALL, overlap, reach, reach_by_medium
 from features.insight.collecting import collected
-from features.insight.inputs import Inputs
+from features.insight.inputs import Inputs, Period
 from features.insight.intervals import difference_of_shares
 from features.privacy.small_groups import suppress_small_groups
 from features.report.charts import bars, heat
@@ -24,7 +24,7 @@ _MEASURES: Final = ("step", "step_low", "step_high", "overall", "overall_low", "
 
 def messages_section(inputs: Inputs, definition: CampaignsDefinition, words: Words) -> Section | None:
     """Return how far messages came, nothing where none was sent or nothing is known but that."""
-    funnel = _funnel(inputs, inputs.rows, definition)
+    funnel = _funnel(inputs, inputs.period, definition)
     if funnel.empty or not funnel[["opened", "clicked", "delivery_told"]].to_numpy().any():
         return None
     whole_ = message_rates(funnel)
@@ -61,7 +61,7 @@ def messages_section(inputs: Inputs, definition: CampaignsDefinition, words: Wor
 
 def reach_section(inputs: Inputs, words: Words) -> Section | None:
     """Return whom each medium reaches, nothing where there is one medium only."""
-    sets = collected(reach(inputs.rows))
+    sets = collected(reach(inputs.log, period=inputs.period))
     customers = inputs.log.filter(f"{c.LOCAL_DAY} <= DATE '{inputs.period.last_day}'").aggregate(
         f"count(DISTINCT {c.USER_ID})"
     )
@@ -90,10 +90,10 @@ def reach_section(inputs: Inputs, words: Words) -> Section | None:
     )  # fmt: skip
 
 
-def _funnel(inputs: Inputs, rows: object, definition: CampaignsDefinition) -> pd.DataFrame:
-    """Return the funnel of messages of some days; purchases count up to the log's end."""
+def _funnel(inputs: Inputs, period: Period, definition: CampaignsDefinition) -> pd.DataFrame:
+    """Return the funnel of messages of some days; what came of them counts up to the log's end."""
     days = definition.within_days
-    return collected(message_funnel(rows, within_days=days, last_at_us=inputs.last_at_us))
+    return collected(message_funnel(inputs.log, within_days=days, last_at_us=inputs.last_at_us, period=period))
 
 
 def _figure(table: pd.DataFrame, words: Words) -> Drawn:
@@ -124,7 +124,7 @@ def _compared(funnel: pd.DataFrame, inputs: Inputs, definition: CampaignsDefinit
     """Return each stage beside that of the other period, with the difference's interval."""
     if inputs.compared is None:
         return []
-    other = _funnel(inputs, inputs.rows_of(inputs.compared), definition)
+    other = _funnel(inputs, inputs.compared, definition)
     if other.empty:
         return []
     now, then = message_rates(funnel), message_rates(other)

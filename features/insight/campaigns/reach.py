@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from features import columns as c
-from features.insight.campaigns.messages import REACHED
+from features.insight.campaigns.messages import reached
+from features.insight.inputs import Period
 from features.insight.intervals import LEVEL, ratio, wilson
 from features.tables.sql import run
 
@@ -21,17 +22,18 @@ ALL: Final = "all"
 FrameT = TypeVar("FrameT")
 
 
-def reach(events: FrameT) -> FrameT:
+def reach(events: FrameT, *, period: Period | None = None) -> FrameT:
     """Return how many customers each set of media reached.
 
     Args:
-        events: rows of the event log, of the days that are looked at.
+        events: rows of the event log.
+        period: messages count whose first event is of these days; all where left out.
 
     Returns:
         media (names in order, joined by ``+``), customers: those reached by just these.
     """
     text = f"""
-        WITH reached AS (SELECT DISTINCT {c.USER_ID}, medium FROM ({REACHED}) WHERE got = 1)
+        WITH reached AS (SELECT DISTINCT {c.USER_ID}, medium FROM ({reached(period)}) WHERE got = 1)
         SELECT media, count(*) AS customers
         FROM (
             SELECT {c.USER_ID}, array_join(array_sort(collect_list(medium)), '{BETWEEN}') AS media

@@ -241,3 +241,11 @@ def test_table_when_run_by_spark_then_equal_to_pandas(name: str, spark: Any) -> 
     tables = _busy()
     found = table(*(spark.createDataFrame(one) for one in tables))
     assert_equal_tables(canonical(found, keys), canonical(table(*map(_frame, tables)), keys))
+
+
+def test_message_funnel_when_a_period_is_asked_for_then_messages_that_began_in_it() -> None:
+    # ann's second sending is of the same message, so that nothing of it began on the second; the letters did.
+    day = Period(first_day=dt.date(2024, 5, 2), last_day=dt.date(2024, 5, 2))
+    found = message_funnel(_frame(LOG), period=day)
+    assert found[["medium", "sent", "delivered", "bounced"]].to_numpy().tolist() == [["post", 2, 1, 1]]
+    assert reach(_frame(LOG), period=day).to_numpy().tolist() == [["post", 1]]
