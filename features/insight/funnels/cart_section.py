@@ -22,6 +22,7 @@ from features.report.sections import (
     Section,
     amount,
     capital,
+    greatest,
     hidden_note,
     numbers,
     records,
@@ -31,6 +32,7 @@ from features.report.words import Words
 
 _COUNTS: Final = ("num_abandoned", "num_left", "value_left", "num_open")
 _RATES: Final = ("rate", "rate_low", "rate_high")
+_DEVICE: Final = "device"
 _WEEKLY_DAYS: Final = 60  # longer periods are drawn by week
 
 
@@ -52,10 +54,7 @@ def cart_section(inputs: Inputs, words: Words) -> Section | None:
         name="carts",
         title=words("funnels.carts_title", share=capital(share), value=amount(total["value_left"], money)),
         text=words("funnels.carts_text"),
-        finding=words(
-            "funnels.carts_finding", rate=percent(float(total["rate"])), low=percent(float(total["rate_low"])),
-            high=percent(float(total["rate_high"])), carts=int(total["num_carts"]), left=int(total["num_left"]),
-        ),
+        finding=_finding(total, shown.frame, words),
         cards=_cards(total, inputs, words),
         drawn=_lines(days.frame, inputs, words),
         listed=[_listed(shown.frame, inputs, words)] if len(places) else [],
@@ -63,6 +62,19 @@ def cart_section(inputs: Inputs, words: Words) -> Section | None:
         defined=[Definition(name=words("funnels.cart_left"), text=words("funnels.defined_cart"))],
         tables={"periods": days.frame, "places": shown.frame},
     )  # fmt: skip
+
+
+def _finding(total: pd.Series, places: pd.DataFrame, words: Words) -> str:
+    finding = words(
+        "funnels.carts_finding", rate=percent(float(total["rate"])), low=percent(float(total["rate_low"])),
+        high=percent(float(total["rate_high"])), carts=int(total["num_carts"]), left=int(total["num_left"]),
+    )  # fmt: skip
+    devices = places[(places["by"] == _DEVICE) & places["num_abandoned"].notna() & (places["name"] != NONE)]
+    if not len(devices) or not int(total["num_abandoned"]):
+        return finding
+    most = greatest(devices, "num_abandoned")
+    share = words.fraction(int(most.num_abandoned) / int(total["num_abandoned"]))
+    return finding + words("funnels.carts_device", share=capital(share), device=str(most.name).replace("_", " "))
 
 
 def _total(inputs: Inputs, of: Of) -> pd.Series:
@@ -87,8 +99,8 @@ def _by_place(inputs: Inputs) -> pd.DataFrame:
     """By channel, and by device where the users table knows it; a column that knows one value alone says nothing."""
     users = inputs.table("users")
     found = []
-    for by in (c.CHANNEL, "device"):
-        if by == "device" and users is None:
+    for by in (c.CHANNEL, _DEVICE):
+        if by == _DEVICE and users is None:
             continue
         table = abandonment(inputs.rows, last_at_us=_last_at_us(inputs), by=[by], users=users)
         if table[by].ne(NONE).sum() > 1:

@@ -72,7 +72,7 @@ def test_sections_when_a_log_has_views_carts_and_orders_then_answers_with_interv
     bought = funnel.listed[0].rows[-1]
     assert bought[1] == "10"
     assert bought[-2:] == ["50.0%", "0.0 points (−33.1 to +33.1)"]  # sqrt(.2007^2 + .2634^2)
-    assert carts.title == "Half of carts are left, with 50.00 EUR in them"
+    assert carts.title == "Half of carts are left, with 50.00 USD in them"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
