@@ -43,14 +43,21 @@ def parsed(kind: type[DefinitionT], mapping: object, *, where: str) -> Definitio
         raise ConfigError(f"{where}.{error}") from None
 
 
-def check_event_types(name: str, event_types: object) -> None:
+def check_event_types(name: str, event_types: object, *, some: bool = False) -> None:
     """Raise where a field holds no tuple of the contract's event types; an empty one stands for any.
+
+    Args:
+        name: of the field.
+        event_types: its value.
+        some: whether an empty one is refused.
 
     Raises:
         ConfigError: it says which, and what was meant.
     """
     if not isinstance(event_types, tuple):
         raise ConfigError(f"{name}: expected a list of event types, found {event_types!r}.")
+    if some and not event_types:
+        raise ConfigError(f"{name}: expected at least one event type, found none; leave it out for what is usual.")
     for event_type in event_types:
         check_choice(name, event_type, c.EVENT_TYPES)
 

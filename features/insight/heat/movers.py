@@ -43,6 +43,7 @@ from features.tags.lifts import false_discovery_rates
 Floats = npt.NDArray[np.floating]
 _EXACT: Final = 20_000  # beyond such sums the beta-binomial is normal to more digits than anyone reads
 _MOST_DISPERSION: Final = 1e3
+_CUSTOMERS: Final = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class MoversDefinition:
 
     def __post_init__(self) -> None:
         check_choice("by", self.by, BYS)
-        check_event_types("event_types", self.event_types)
+        check_event_types("event_types", self.event_types, some=True)
         check_whole("block_days", self.block_days, least=1)
         check_whole("period_days", self.period_days, least=2 * self.block_days)
         if self.period_days % self.block_days:
@@ -110,7 +111,7 @@ def block_counts(
         items: item_id and category, for categories.
 
     Returns:
-        value, block (0 the last), customer_days.
+        value, block (0 the last), number: of customers on days; and under block -1 the number of customers in all.
     """
     last = place_of("day", checked_day("as_of", as_of))
     age = f"{last} - unix_date({c.LOCAL_DAY})"
@@ -121,7 +122,9 @@ def block_counts(
             {rows_sql(definition.by, f"{of_types(definition.event_types)} AND {within}")}
         ),
         blocks AS (SELECT value, CAST(floor(age / {definition.block_days}) AS INT) AS block FROM once)
-        SELECT value, block, CAST(count(*) AS BIGINT) AS customer_days FROM blocks GROUP BY value, block
+        SELECT value, block, CAST(count(*) AS BIGINT) AS number FROM blocks GROUP BY value, block
+        UNION ALL
+        SELECT value, {_CUSTOMERS} AS block, CAST(count(DISTINCT user_id) AS BIGINT) AS number FROM once GROUP BY value
     """
     return run(text, **frames_for(definition.by, events, items))
 
@@ -136,15 +139,17 @@ def movers(events: Any, definition: MoversDefinition, *, as_of: dt.date, items: 
         items: item_id and category, of the same engine, for categories.
 
     Returns:
-        value, before and now (customers on days), change (now / before, over that of all rows where ``relative``; by
+        value, num_customers, before and now (customers on days), change (now / before, over that of all rows where ``relative``; by
         half a count more on either side, so that a row that is new has one), low, high (95%, of the log, Student's),
         dispersion (α), p, q and verdict (``mover``, ``faller`` or blank).
     """
     wide = collected(block_counts(events, definition, as_of=as_of, items=items)).pivot_table(
-        index="value", columns="block", values="customer_days", aggfunc="sum"
+        index="value", columns="block", values="number", aggfunc="sum"
     )
-    wide = wide.reindex(columns=range(2 * definition.num_blocks)).fillna(0)
-    return tested(wide, definition)
+    table = tested(wide.reindex(columns=range(2 * definition.num_blocks)).fillna(0), definition)
+    customers = wide.reindex(columns=[_CUSTOMERS])[_CUSTOMERS].reindex(table["value"])
+    table.insert(1, "num_customers", customers.to_numpy(np.int64))
+    return table
 
 
 def tested(counts: pd.DataFrame, definition: MoversDefinition) -> pd.DataFrame:

@@ -82,8 +82,8 @@ def heat_sums(
         items: item_id and category, for categories.
 
     Returns:
-        value, heat (float64), num_events, now and before (weights of the last period and of the one before), and over
-        customers now_now, now_before, before_before (sums of products).
+        value, heat (float64), num_events, num_customers (of both periods), now and before (weights of the last
+        period and of the one before), and over customers now_now, now_before, before_before (sums of products).
     """
     last, days = place_of("day", checked_day("as_of", as_of)), definition.trend_days
     cases = " ".join(f"WHEN '{name}' THEN {weight}" for name, weight in sorted(definition.event_weights.items()))
@@ -102,7 +102,7 @@ def heat_sums(
             FROM ({rows}) AS last_rows WHERE age >= 0 AND age < {2 * days} GROUP BY value, user_id
         ),
         trend AS (
-            SELECT value, sum(now) AS now, sum(before) AS before, sum(now * now) AS now_now,
+            SELECT value, count(*) AS num_customers, sum(now) AS now, sum(before) AS before, sum(now * now) AS now_now,
                    sum(now * before) AS now_before, sum(before * before) AS before_before
             FROM each_one GROUP BY value
         )
@@ -112,7 +112,7 @@ def heat_sums(
     return run(text, **frames_for(definition.by, events, items))
 
 
-_SUMS: Final = ("now", "before", "now_now", "now_before", "before_before")
+_SUMS: Final = ("num_customers", "now", "before", "now_now", "now_before", "before_before")
 
 
 def heat(events: Any, definition: HeatDefinition, *, as_of: dt.date, items: Any = None) -> pd.DataFrame:
@@ -125,7 +125,8 @@ def heat(events: Any, definition: HeatDefinition, *, as_of: dt.date, items: Any 
         items: item_id and category, of the same engine, for categories.
 
     Returns:
-        value, rank (1 the hottest), heat, share (of all heat), num_events, now, before, change (now / before; missing
+        value, rank (1 the hottest), heat, share (of all heat), num_events, num_customers (of both periods), now, before, change
+        (now / before; missing
         where either is 0), low, high (95%) and trend (``up`` or ``down`` where the interval leaves out 1, else ``flat``).
         Intervals are of one row each; ``movers`` is the test that reckons with the number of rows.
     """

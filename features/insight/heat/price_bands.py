@@ -54,7 +54,7 @@ def price_band_sums(events: IntoFrameT, items: IntoFrameT, *, num_bands: int, by
         by: shop, or category (the top-level one).
 
     Returns:
-        value (blank for the shop), band, looked (seconds), bought (units), num_timed and num_views (views with a dwell
+        value (blank for the shop), band, looked (seconds), bought (units), num_customers, num_timed and num_views (views with a dwell
         time, and all), the sums of ``_PRODUCTS`` over customers with the band, and of_ll, of_bb, of_lb over all.
     """
     value = TOP_CATEGORY if by == "category" else "''"
@@ -79,7 +79,8 @@ def price_band_sums(events: IntoFrameT, items: IntoFrameT, *, num_bands: int, by
         ),
         each_one AS (SELECT user_id, value, sum(l) AS all_l, sum(b) AS all_b FROM each_band GROUP BY user_id, value),
         of_band AS (
-            SELECT value, band, sum(l) AS looked, sum(b) AS bought, CAST(sum(num_timed) AS BIGINT) AS num_timed,
+            SELECT value, band, sum(l) AS looked, sum(b) AS bought, CAST(count(*) AS BIGINT) AS num_customers,
+                   CAST(sum(num_timed) AS BIGINT) AS num_timed,
                    CAST(sum(num_views) AS BIGINT) AS num_views, {sums}
             FROM each_band JOIN each_one USING (user_id, value) GROUP BY value, band
         ),
@@ -100,7 +101,7 @@ def price_band_shares(events: Any, items: Any, *, num_bands: int, by: str = "sho
         by: shop, or category (the top-level one).
 
     Returns:
-        value (blank for the shop), band (1 the cheapest), looked (seconds), bought (units), browsed_share,
+        value (blank for the shop), band (1 the cheapest), looked (seconds), bought (units), num_customers, browsed_share,
         bought_share, difference (bought - browsed), low, high (95%), and timed (the share of views whose time is
         known).
 
@@ -117,7 +118,19 @@ def price_band_shares(events: Any, items: Any, *, num_bands: int, by: str = "sho
     reach = _Z * np.sqrt(np.maximum(_variance(table, looked, bought), 0))
     table["low"], table["high"] = table["difference"] - reach, table["difference"] + reach
     table["timed"] = ratio(table["num_timed"], table["num_views"])
-    names = ["value", "band", "looked", "bought", "browsed_share", "bought_share", "difference", "low", "high", "timed"]
+    names = [
+        "value",
+        "band",
+        "looked",
+        "bought",
+        "num_customers",
+        "browsed_share",
+        "bought_share",
+        "difference",
+        "low",
+        "high",
+        "timed",
+    ]
     return table[names]
 
 

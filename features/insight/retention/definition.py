@@ -47,11 +47,8 @@ class RetentionDefinition:
     since: dt.date | None = None
 
     def __post_init__(self) -> None:
-        check_event_types("start", self.start)
-        check_event_types("returns", self.returns)
-        for name in ("start", "returns"):
-            if not getattr(self, name):
-                raise ConfigError(f"{name}: expected at least one event type, found none; leave it out for any.")
+        check_event_types("start", self.start, some=True)
+        check_event_types("returns", self.returns, some=True)
         check_choice("mode", self.mode, MODES)
         check_choice("period", self.period, PERIODS)
         if self.cohorts is not None:

@@ -93,7 +93,7 @@ def growth(
         ConfigError: an argument does not fit.
     """
     check_choice("period", period, PERIODS)
-    check_event_types("event_types", event_types)
+    check_event_types("event_types", event_types, some=True)
     counts = collected(growth_counts(events, period=period, event_types=event_types))
     last = place_of(period, checked_day("last_day", last_day))
     first = int(counts["place"].min()) if len(counts) else last

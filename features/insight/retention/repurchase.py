@@ -45,18 +45,22 @@ class RepurchaseDefinition:
             ``of`` says so.
         cohorts: one curve for each day, week or month of the nth purchase, or one for ``all``.
         event_types: what a purchase is.
+        since: of customers who bought the nth time on this day or later.
     """
 
     of: By = "shop"
     nth: int = 1
     cohorts: Cohorts = "all"
     event_types: tuple[str, ...] = (c.PURCHASE,)
+    since: dt.date | None = None
 
     def __post_init__(self) -> None:
         check_choice("of", self.of, BYS)
         check_whole("nth", self.nth, least=1)
         check_choice("cohorts", self.cohorts, COHORTS)
-        check_event_types("event_types", self.event_types)
+        check_event_types("event_types", self.event_types, some=True)
+        if self.since is not None:
+            checked_day("since", self.since)
 
     @classmethod
     def parse(cls, mapping: object, *, where: str) -> RepurchaseDefinition:
@@ -85,6 +89,7 @@ def repurchase_counts(
     key = {"shop": "", "category": ", value", "item": f", {c.ITEM_ID}"}[definition.of]
     also = f", {c.ITEM_ID}" if definition.of == "item" else ""
     value = "''" if definition.of == "item" else value_sql(definition.of)
+    since = "" if definition.since is None else f" AND place >= {place_of('day', definition.since)}"
     rows = rows_sql(definition.of, of_types(definition.event_types))
     text = f"""
         WITH days AS (SELECT DISTINCT user_id, {value} AS value, {place_sql("day", c.LOCAL_DAY)} AS place{also} {rows}),
@@ -93,7 +98,7 @@ def repurchase_counts(
             FROM days WINDOW one AS (PARTITION BY user_id{key} ORDER BY place)
         ),
         waits AS (SELECT value, place AS start, CAST(coalesce(next_place - place, -1) AS INT) AS wait
-                  FROM numbered WHERE number = {definition.nth})
+                  FROM numbered WHERE number = {definition.nth}{since})
         SELECT value, start, wait, CAST(count(*) AS BIGINT) AS customers FROM waits GROUP BY value, start, wait
     """
     return run(text, **frames_for(definition.of, events, items))

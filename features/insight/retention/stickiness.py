@@ -69,7 +69,7 @@ def stickiness(events: Any, *, last_day: dt.date, event_types: tuple[str, ...] =
         those of the day are a part of those of the month); whole_week and whole_month (the window lies within the
         log), complete (the log goes on after the day).
     """
-    check_event_types("event_types", event_types)
+    check_event_types("event_types", event_types, some=True)
     changes = collected(stickiness_changes(events, event_types=event_types))
     last = place_of("day", checked_day("last_day", last_day))
     first = int(changes["place"].min()) if len(changes) else last
@@ -128,7 +128,7 @@ def active_days(
         95%), complete (the log goes on after the period).
     """
     check_choice("period", period, PERIODS)
-    check_event_types("event_types", event_types)
+    check_event_types("event_types", event_types, some=True)
     table = collected(active_days_counts(events, period=period, event_types=event_types))
     table = table.sort_values(["place", "days"], ignore_index=True)
     of_period = table.groupby("place")["customers"].transform("sum")

@@ -1,0 +1,53 @@
+"""What a shop wants to see of who comes back, and the rows that this is seen in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from features import columns as c
+from features.insight.definitions import check_choice, parsed
+from features.insight.inputs import Inputs, Period
+from features.insight.retention import periods
+from features.insight.retention.definition import RetentionDefinition
+from features.insight.retention.repurchase import RepurchaseDefinition
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionWishes:
+    """What a shop wants to see of who comes back.
+
+    Args:
+        table: the retention table.
+        repurchase: the repurchase curve.
+        growth: period of growth accounting: day, week or month.
+    """
+
+    table: RetentionDefinition = field(default_factory=RetentionDefinition)
+    repurchase: RepurchaseDefinition = field(default_factory=RepurchaseDefinition)
+    growth: periods.Period = "week"
+
+    def __post_init__(self) -> None:
+        check_choice("growth", self.growth, periods.PERIODS)
+
+    @classmethod
+    def parse(cls, mapping: object, *, where: str) -> RetentionWishes:
+        """Read wishes from a YAML mapping: ``table``, ``repurchase`` and ``growth``.
+
+        Raises:
+            ConfigError: a name is unknown or a value does not fit; the message begins with ``where``.
+        """
+        if isinstance(mapping, dict):
+            kinds: dict[str, Any] = {"table": RetentionDefinition, "repurchase": RepurchaseDefinition}
+            made = {
+                name: kind.parse(mapping[name], where=f"{where}.{name}")
+                for name, kind in kinds.items()
+                if name in mapping
+            }
+            mapping = mapping | made
+        return parsed(cls, mapping, where=where)
+
+
+def until(inputs: Inputs, period: Period) -> Any:
+    """Return rows up to the period's end: whether someone came before it is known from those before it."""
+    return inputs.log.filter(f"{c.LOCAL_DAY} <= DATE '{period.last_day}'")
