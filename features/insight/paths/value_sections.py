@@ -16,7 +16,7 @@ from features.insight.paths.steps import AUDIENCE, NODE
 from features.insight.paths.value import ALL_VISITS, node_values, value_counts
 from features.insight.paths.wording import interval, step_name
 from features.report.charts import bars
-from features.report.sections import Definition, Drawn, Listed, Section, capital, records, share_text, whole
+from features.report.sections import Definition, Drawn, Listed, Section, capital, greatest, records, share_text, whole
 from features.report.words import Words
 
 _BY: Final = ("section", c.SLOT, c.EVENT_TYPE)  # the first that the log has
@@ -32,16 +32,18 @@ def pages_section(inputs: Inputs, words: Words) -> Section | None:
     nodes = found[found[NODE] != ALL_VISITS].sort_values("revenue_per_visit", ascending=False, kind="stable")
     if nodes.empty or not nodes["revenue"].sum() or len(nodes) == len(found):
         return None
-    total, top, shown = records(found[found[NODE] == ALL_VISITS])[0], records(nodes[:1])[0], nodes[:_MOST]
-    told = {"node": step_name(top.node, words), "money": inputs.money(top.revenue_per_visit),
-            "all": inputs.money(total.revenue_per_visit)}  # fmt: skip
+    # The largest of many means is large by chance, too: the one whose interval lies highest is spoken of.
+    total, top, shown = records(found[found[NODE] == ALL_VISITS])[0], greatest(nodes, "revenue_low"), nodes[:_MOST]
+    key = "title" if top.revenue_low > total.revenue_per_visit else "title_plain"
     kind = words(f"paths.by_{by}")
+    told = {"node": step_name(top.node, words), "kind": kind, "money": inputs.money(top.revenue_per_visit),
+            "all": inputs.money(total.revenue_per_visit)}  # fmt: skip
     svg = bars([step_name(name, words) for name in shown[NODE]], shown["revenue_per_visit"],
                [inputs.money(one) for one in shown["revenue_per_visit"]], title=words("paths.value_figure", kind=kind),
                description=words("paths.value_figure", kind=kind), reference=float(total.revenue_per_visit))  # fmt: skip
     return Section(
         name="paths_value",
-        title=words("paths.value_title", **told),
+        title=words(f"paths.value_{key}", **told),
         text=words("paths.value_text", kind=kind),
         finding=words(
             "paths.value_finding", **told, low=inputs.money(top.revenue_low), high=inputs.money(top.revenue_high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -190,6 +191,18 @@ def _assert_links(rows: Any, visits: list[tuple[str, list[str]]], collapse: Any)
             (r.step, NAMES.get(r.source, r.source), NAMES.get(r.target, r.target)): r.visits for r in links.itertuples()
         }
         assert found == dict(expected)
+
+
+def test_sessions_when_no_event_has_an_id_then_as_the_hand_written_sql_says(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    events = connection.from_arrow(arrow_table(EVENTS, [row | {"session_id": None} for row in _many()]))
+    events.create_view("all_events", replace=True)
+    text = (Path(__file__).parents[3] / "benchmarks" / "insight_sessions.sql").read_text(encoding="utf-8")
+    expected = canonical(connection.sql(text.replace("{events}", "all_events", 2)), ["event_id"])
+    found = canonical(session_events(events, gap_minutes=30), ["event_id"])
+    assert_equal_tables(found[["event_id", "user_id", "visit_id"]], expected)
+    assert expected["visit_id"].nunique() > 3
 
 
 def test_step_matrix_when_read_from_the_cart_then_each_step_sums_to_one() -> None:
