@@ -21,7 +21,6 @@ from features.report.sections import (
     Section,
     amount,
     capital,
-    decimal,
     hidden_note,
     records,
     share_text,
@@ -35,9 +34,8 @@ _MEASURES: Final = (
     "compared", "p", "q", "lift", "low", "high", "revenue", "revenue_low", "revenue_high", "on_spend", "on_spend_low",
     "on_spend_high", "trend_p", "trend_bias", "change", "change_low", "change_high", "others_change", "overlap",
 )  # fmt: skip
-_HEADS: Final = (
-    "campaign", "days", "written", "claim", "lift", "revenue", "on_spend", "trend", "change", "others", "overlap",
-)  # fmt: skip
+_BROUGHT: Final = ("campaign", "first_day", "written", "claim", "lift", "revenue", "on_spend")
+_BESIDE: Final = ("campaign", "trend", "change", "others", "overlap")
 _DEFINED: Final = ("holdout", "differences", "before_after", "trend_check", "on_spend", "chance")
 
 
@@ -56,7 +54,7 @@ def effects_section(judged: Judgements, inputs: Inputs, words: Words) -> Section
         text=words("campaigns.text", count=len(table)),
         finding=_finding(told, inputs, words),
         drawn=[_figure(told, words)] if len(told) else [],
-        listed=[_listed(hidden.frame, inputs, words)],
+        listed=_listed(hidden.frame, inputs, words),
         notes=[*_notes(told, judged.left_out, words), *hidden_note(words, hidden, inputs.minimum)],
         defined=[
             Definition(
@@ -121,33 +119,46 @@ def _figure(told: pd.DataFrame, words: Words) -> Drawn:
     return Drawn(svg=svg, caption=title)
 
 
-def _listed(table: pd.DataFrame, inputs: Inputs, words: Words) -> Listed:
-    rows = [_row(row, inputs, words) for row in records(table)]
-    return Listed(
-        caption=words("campaigns.listed"), columns=[words(f"campaigns.head_{head}") for head in _HEADS], rows=rows
-    )
+def _listed(table: pd.DataFrame, inputs: Inputs, words: Words) -> list[Listed]:
+    tables = {
+        "brought": (_BROUGHT, [_brought(row, inputs, words) for row in records(table)]),
+        "beside": (_BESIDE, [_beside(row, words) for row in records(table)]),
+    }
+    return [
+        Listed(
+            caption=words(f"campaigns.{name}"), columns=[words(f"campaigns.head_{head}") for head in heads], rows=rows
+        )
+        for name, (heads, rows) in tables.items()
+    ]
 
 
-def _row(row: Any, inputs: Inputs, words: Words) -> Sequence[str]:
-    money = inputs.money
-    trend = (
-        HIDDEN
-        if row.trend_alike is None or pd.isna(row.trend_p)
-        else words(f"campaigns.alike_{bool(row.trend_alike)}".lower())
-    )
+def _brought(row: Any, inputs: Inputs, words: Words) -> Sequence[str]:
+    revenue = (amount(value, inputs.money) for value in (row.revenue, row.revenue_low, row.revenue_high))
     return [
         str(row.campaign_id),
-        words.days(row.first_day, row.last_day),
+        words.day(row.first_day),
         whole(row.written),
         words(f"campaigns.claim_{row.claim}"),
         _range(_signed_share(row.lift), _signed_share(row.low), _signed_share(row.high), words),
-        _range(amount(row.revenue, money), amount(row.revenue_low, money), amount(row.revenue_high, money), words),
-        _range(decimal(row.on_spend, 1), decimal(row.on_spend_low, 1), decimal(row.on_spend_high, 1), words),
-        trend,
+        _range(*(text.replace("-", "−") for text in revenue), words),
+        _range(*map(_times, (row.on_spend, row.on_spend_low, row.on_spend_high)), words),
+    ]
+
+
+def _beside(row: Any, words: Words) -> Sequence[str]:
+    known = row.trend_alike is not None and pd.notna(row.trend_p)
+    return [
+        str(row.campaign_id),
+        words(f"campaigns.alike_{bool(row.trend_alike)}".lower()) if known else HIDDEN,
         _range(_signed_share(row.change), _signed_share(row.change_low), _signed_share(row.change_high), words),
         _signed_share(row.others_change),
         share_text(row.overlap, 0),
     ]
+
+
+def _times(value: Any) -> str:
+    """Return a return on spend: two digits where it is small."""
+    return HIDDEN if pd.isna(value) else f"{float(value):,.{0 if abs(value) >= 10 else 1}f}".replace("-", "−")
 
 
 def _range(value: str, low: str, high: str, words: Words) -> str:

@@ -112,10 +112,11 @@ def _listed(table: pd.DataFrame, by: str | None, words: Words) -> Listed:
     rows = []
     for _, row in table.iterrows():
         name = [] if by is None else [_medium(str(row[by]), words)]
-        step = _ranged(row["step"], row["step_low"], row["step_high"], words)
-        of = words(f"campaigns.stage_{row['of_stage']}")
+        first = row["stage"] == STAGES[0]  # all of them, of which nothing is uncertain
+        step = "" if first else _ranged(row["step"], row["step_low"], row["step_high"], words)
+        of = "" if first else words(f"campaigns.stage_{row['of_stage']}")
         rows.append([*name, words(f"campaigns.stage_{row['stage']}"), whole(row["count"]), step, of,
-                     _ranged(row["overall"], row["overall_low"], row["overall_high"], words)])  # fmt: skip
+                     "" if first else _ranged(row["overall"], row["overall_low"], row["overall_high"], words)])  # fmt: skip
     columns = [*heads, *(words(f"campaigns.head_{name}") for name in ("stage", "count", "step", "of_stage", "overall"))]
     return Listed(caption=words(f"campaigns.messages_by_{by or 'all'}"), columns=columns, rows=rows)
 
