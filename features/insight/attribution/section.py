@@ -40,6 +40,7 @@ _LEADING: Final = ("shapley", "markov", "time_decay", "linear", "position", "las
 _MOST_TOUCHES: Final = 12
 _WORTH_SAYING: Final = 0.01  # of all orders: what the last touch must be off by to stand in the title
 _MOST_PATHS: Final = 10
+_LARGE_SPEND: Final = 0.02  # of all that was spent
 _MEASURES: Final = tuple(
     f"{name}{end}" for name in ("conversions", "revenue") for end in ("", "_low", "_high", "_share")
 )
@@ -123,9 +124,9 @@ def _title(table: pd.DataFrame, own: pd.DataFrame, found: _Found, words: Words) 
     shares = table.pivot(index="touch", columns="model", values="conversions_share").astype("Float64")
     told = shares.drop(index=DIRECT, errors="ignore").dropna()
     if "last" in shares and len(told):
-        gap = (told[found.leading.model] - told["last"]).abs()
-        if gap.max() >= _WORTH_SAYING:
-            touch = str(gap.idxmax())
+        gap = (told[found.leading.model] - told["last"]).round(6).sort_values(ascending=False)
+        if gap.abs().max() >= _WORTH_SAYING:
+            touch = str(gap.abs().idxmax())  # of equals the one that the last touch leaves out
             share, last = (percent(float(told[model][touch]), 0) for model in (found.leading.model, "last"))
             model = words(f"attribution.model_{found.leading.model}")
             return words("attribution.title", touch=touch, share=share, last=last, model=model)
@@ -234,7 +235,9 @@ def _spend_listed(spent: pd.DataFrame, inputs: Inputs, words: Words) -> Listed:
 
 
 def _spend_drawn(spent: pd.DataFrame, words: Words) -> list[Drawn]:
-    known = records(spent[spent["return_on_spend"].notna()].head(_MOST_TOUCHES))
+    # What hardly costs anything returns many times over, and would leave no room for the others.
+    large = spent["cost"] >= _LARGE_SPEND * spent["cost"].sum()
+    known = records(spent[large & spent["return_on_spend"].notna()].head(_MOST_TOUCHES))
     if not known:
         return []
     title = words("attribution.figure_return")
