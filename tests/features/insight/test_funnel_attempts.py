@@ -142,7 +142,7 @@ def units(draw: st.DrawFn) -> dict[str, list[Event]]:
     return found
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(definition=definitions(), logs=units())
 def test_attempts_when_compared_with_all_chains_then_equal(
     definition: FunnelDefinition, logs: dict[str, list[Event]], connection: duckdb.DuckDBPyConnection
