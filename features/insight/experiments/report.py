@@ -36,7 +36,8 @@ class ExperimentReport:
 
     Args:
         definitions: YAML file whose ``experiments`` hold the test's definition; without one the ready metrics are used.
-        tag: column of the users table that says the arms (``tag_c001``), where the definition does not.
+        tag: column of the users table that says the arms, where the definition does not; ``tag_c001`` for a test ``c001``
+            that no exposures know.
         assigned_at: instant from which on a tag's arms differ, with its zone; the campaign's first message where left out.
         window_days, covariate_days: of the ready metrics.
         exposures: the contract's table, or the service's log (STORE/exposures); the data directory's where left out.

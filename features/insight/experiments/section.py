@@ -18,7 +18,7 @@ from features.insight.experiments.assignments import ASSIGNED_US, experiments_in
 from features.insight.experiments.chart import forest
 from features.insight.experiments.definition import HOLDOUT, READY_METRICS, ExperimentDefinition, with_windows
 from features.insight.experiments.listing import definitions_of, drawn_looks, listed_tables, notes_of, shown_tables
-from features.insight.experiments.sources import as_customers, assigned, tagged_tests
+from features.insight.experiments.sources import as_customers, assigned, tagged_tests, with_tag
 from features.insight.experiments.written import Writer
 from features.insight.inputs import Inputs
 from features.report.sections import Drawn, NothingToShow, Section, records
@@ -77,6 +77,7 @@ def analysed(
     """
     users = inputs.table("users")
     shown = inputs.table("exposures") if exposures is None else exposures
+    definition = with_tag(definition, exposures=shown, users=users)
     dealt = assigned(definition, inputs.log, exposures=shown, users=users)
     end = dt.datetime.combine(inputs.period.last_day + dt.timedelta(days=1), dt.time(), inputs.shop.zone)
     until_us = min(int(end.timestamp() * 1_000_000), inputs.last_at_us + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
 
 import narwhals as nw
@@ -50,9 +51,10 @@ def assigned(
         raise DataError(f"{name}: expected exposures, found none; name the table or the store's log of them, or a tag.")
     known = experiments_in(exposures)
     if definition.name not in known:
+        hint = did_you_mean(definition.name, known)
         raise DataError(
-            f"{name}: expected one of {', '.join(known) or 'no experiment at all'} (the exposures), found none of that name."
-            f"{did_you_mean(definition.name, known)}"
+            f"{name}: expected an experiment of the exposures, found no {definition.name!r} among "
+            f"{', '.join(known) or 'none at all'}.{hint}"
         )
     found = (
         from_holdout(exposures) if definition.name == HOLDOUT else from_exposures(exposures, experiment=definition.name)
@@ -112,6 +114,18 @@ def tagged_tests(users: object) -> list[str]:
         if len(arms) > 1 and arms & {CONTROL, HOLDOUT}:
             found.append(tag)
     return found
+
+
+def with_tag(
+    definition: ExperimentDefinition, *, exposures: object | None, users: object | None
+) -> ExperimentDefinition:
+    """Return the definition with the tag of its name (``c001``: ``tag_c001``) where no exposures know the test."""
+    tag = f"{_TAG}{definition.name}"
+    if definition.tag or users is None or tag not in _columns(users):
+        return definition
+    if exposures is not None and definition.name in experiments_in(exposures):
+        return definition
+    return replace(definition, tag=tag)
 
 
 def _columns(native: object) -> list[str]:

@@ -233,7 +233,7 @@ def test_tags_when_ids_are_one_customers_then_the_customer_is_dealt_and_the_mess
 def test_sources_when_the_test_is_unknown_then_it_says_which_there_are() -> None:
     events = _events([("a", "a", "view")])
     exposures = events.assign(campaign_id="home_rules", variant="strict")
-    with pytest.raises(DataError, match=r"one of home_rules .* Did you mean 'home_rules'"):
+    with pytest.raises(DataError, match=r"found no 'home_rule' among home_rules\. Did you mean 'home_rules'"):
         assigned(ExperimentDefinition(name="home_rule"), events, exposures=exposures)
     with pytest.raises(DataError, match="expected exposures, found none"):
         assigned(ExperimentDefinition(name="home_rules"), events)
@@ -279,21 +279,10 @@ def test_report_when_a_campaign_was_randomised_then_page_tables_and_figures_agre
     assert 'role="img"' in page
     chinese = report_experiment(features, "c001", tmp_path / "zh.html", replace(asked, language="zh", tables=None))
     assert chinese["lifts"] == found["lifts"]
+    by_name = report_experiment(features, "c001", None, ExperimentReport(data=data))  # the tag of that name
+    assert by_name["arms"] == found["arms"]
     with pytest.raises(ConfigError, match=r"expected 'c01' under experiments, found c001\. Did you mean 'c001'"):
         report_experiment(features, "c01", None, asked)
-
-
-def test_section_when_nothing_is_defined_then_tags_tell_of_the_tests(shop: tuple[Path, Path], tmp_path: Path) -> None:
-    from features.insight.pages.page import InsightPage, write_insight_page  # noqa: PLC0415
-
-    data, features = shop
-    told = write_insight_page(
-        "campaigns", features, tmp_path / "p.html", InsightPage(data=data, subjects=("experiments",))
-    )
-    assert "experiments_c001" in told["sections"]
-    untold = write_insight_page("campaigns", features, tmp_path / "q.html", InsightPage(subjects=("experiments",)))
-    assert untold["sections"] == []
-    assert len(untold["missing"]) == 1
 
 
 def test_analysis_when_frames_are_pandas_then_all_tables_are_there() -> None:

@@ -245,7 +245,7 @@ SMALL = _defined(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.tuples(st.sampled_from("abc"), st.integers(-100, 100), st.sampled_from(["purchase", "view"]),
