@@ -98,7 +98,7 @@ def main() -> int:
         log = event_log(work, arguments.events, engine)
         rows = [row for question in arguments.questions for row in _rows(question, work, arguments)]
     for row in rows:
-        print(row["config"]["question"], row["model"], row["metrics"], file=sys.stderr)
+        print(row["surface"], row["model"], row["metrics"], file=sys.stderr)
     if arguments.json:
         write_result(
             arguments.json,
@@ -178,13 +178,14 @@ def _row(question: str, side: str, turns: list[dict[str, dict[str, float]]], equ
     metrics = {name: round(statistics.median(run[name] for run in runs), 3) for name in ("wall_s", "cpu_s", "peak_mb")}
     metrics |= {"ratio": round(statistics.median(ratios), 3), "cpu_ratio": round(statistics.median(cpu_ratios), 3)}
     return {
+        "surface": question,
         "model": side,
         "metrics": {**metrics, "equal": equal},
         "interval": {"ratio": [round(min(ratios), 3), round(max(ratios), 3)]},
         "fit_cpu_s": metrics["cpu_s"],
         "fit_wall_s": metrics["wall_s"],
         "peak_mb": round(metrics["peak_mb"]),
-        "config": {"question": question, "base_mb": round(statistics.median(run["base_mb"] for run in runs))},
+        "config": {"base_mb": round(statistics.median(run["base_mb"] for run in runs))},
         "note": "interval: least and largest of the turns",
     }
 
