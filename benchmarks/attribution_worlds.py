@@ -71,7 +71,7 @@ WORLDS: Final = (
         truth={"mail": 244, "search": 73},
     ),
     SmallWorld(
-        name="coupons for those who have decided",
+        name="mails for those who would buy anyway",
         story="Mails go to the 200 best customers, of whom 80 would have bought anyway; half come by the mail first, half by "
         "themselves first. No model sees that the mail was sent to buyers; only a holdout does.",
         wrong="all",
