@@ -7,7 +7,7 @@ block's count has the variance μ + α μ²: demand comes in waves, and a Poisso
     without over-dispersion (α = 0), and in the limit, binomial(sum, 1/2)
 
 α is estimated for all rows together, by moments, and for each row from the mean of its own and the common variance,
-weighted by degrees of freedom; the larger of the two holds. Since a few blocks tell α roughly, tails are Student's with
+weighted by degrees of freedom; no less than the common one. Since a few blocks tell α roughly, tails are Student's with
 those degrees of freedom (docs/decisions/0030 has what this does to error rates). p-values are two-sided (twice the
 smaller tail), and q is Benjamini and Hochberg's.
 
@@ -26,7 +26,7 @@ import numpy.typing as npt
 import pandas as pd
 from narwhals.typing import IntoFrameT
 from scipy.optimize import brentq
-from scipy.special import betaln, gammaln
+from scipy.special import betaln, gammaln, polygamma
 from scipy.stats import binom, norm
 from scipy.stats import t as student
 
@@ -44,6 +44,12 @@ Floats = npt.NDArray[np.floating]
 _EXACT: Final = 20_000  # beyond such sums the beta-binomial is normal to more digits than anyone reads
 _MOST_DISPERSION: Final = 1e3
 _CUSTOMERS: Final = -1
+_NO_DISPERSION: Final = 1e8  # a size beyond which the beta-binomial is the binomial, and its logarithms lose digits
+# Rows of at least so many a block, and at least so many of such rows, tell how variances differ; bounds of what they tell.
+_TELLING: Final = 3
+_LEAST_ROWS: Final = 10
+_LEAST_FREEDOM: Final = 1.0
+_MOST_FREEDOM: Final = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +61,8 @@ class MoversDefinition:
         event_types: what counts.
         period_days: length of each of the two periods: the last, and the one before.
         block_days: length of the blocks that tell how counts vary by themselves; whole weeks where weekdays differ.
-        prior_blocks: how many degrees of freedom the variance of all rows has beside each row's own.
+        prior_freedom: how many degrees of freedom the variance of all rows has beside each row's own; left out, as many
+            as the rows' variances tell: many where they differ by luck alone, few where rows differ in truth.
         relative: against the change of all rows together, so that a quiet season makes no fallers.
         min_count: rows with fewer in both periods together are left out before the test.
         level: the false discovery rate at which a row is a mover or a faller.
@@ -65,7 +72,7 @@ class MoversDefinition:
     event_types: tuple[str, ...] = (c.PURCHASE,)
     period_days: int = 28
     block_days: int = 7
-    prior_blocks: int = 6
+    prior_freedom: int | None = None
     relative: bool = True
     min_count: int = 10
     level: float = 0.05
@@ -79,7 +86,8 @@ class MoversDefinition:
             raise ConfigError(
                 f"period_days: expected whole blocks of {self.block_days} days, found {self.period_days} days."
             )
-        check_whole("prior_blocks", self.prior_blocks, least=0)
+        if self.prior_freedom is not None:
+            check_whole("prior_freedom", self.prior_freedom, least=0)
         check_whole("min_count", self.min_count, least=1)
         if not isinstance(self.level, float) or not 0 < self.level < 1:
             raise ConfigError(f"level: expected a share between 0 and 1, found {self.level!r}.")
@@ -164,13 +172,14 @@ def tested(counts: pd.DataFrame, definition: MoversDefinition) -> pd.DataFrame:
     kept = blocks.sum(axis=1) >= definition.min_count
     blocks = blocks[kept].reshape(-1, 2, definition.num_blocks)  # [V, now and before, B]
     sums = blocks.sum(axis=2)
-    alpha = dispersions(blocks, prior=definition.prior_blocks)
+    prior = prior_freedom(blocks) if definition.prior_freedom is None else float(definition.prior_freedom)
+    alpha = dispersions(blocks, prior=prior)
     table = pd.DataFrame({"value": counts.index[kept], "before": sums[:, 1], "now": sums[:, 0]})
     table = table.astype({"before": np.int64, "now": np.int64})
     log_change = np.log((sums[:, 0] + 0.5) / (sums[:, 1] + 0.5)) - np.log(shift)
     spread = np.sqrt((1 / (sums + 0.5)).sum(axis=1) + 2 * alpha / definition.num_blocks)
     table["change"] = np.exp(log_change)
-    freedom = 2 * (definition.num_blocks - 1) + definition.prior_blocks
+    freedom = 2 * (definition.num_blocks - 1) + prior
     reach = float(student.ppf(0.5 + LEVEL / 2, freedom)) * spread
     table["low"], table["high"] = np.exp(log_change - reach), np.exp(log_change + reach)
     table["dispersion"] = alpha
@@ -196,7 +205,35 @@ def _size(num_blocks: int, alpha: float) -> float:
     return num_blocks / alpha if alpha > 0 else float("inf")
 
 
-def dispersions(blocks: Floats, *, prior: int) -> Floats:
+def prior_freedom(blocks: Floats) -> float:
+    """Return how many degrees of freedom what all rows have in common is worth beside a row's own variance.
+
+    The log of a variance varies by trigamma(d / 2) of its own d degrees of freedom; what it varies beyond that between
+    rows is trigamma(prior / 2).
+
+    Args:
+        blocks: counts ``[V, 2, B]``.
+
+    Source: Smyth 2004, section 6.2.
+    """
+    mean = blocks.mean(axis=2)
+    told = (mean >= _TELLING).all(axis=1)  # the variance of a row with few counts jumps with each of them
+    own = 2 * (blocks.shape[2] - 1)
+    if told.sum() < _LEAST_ROWS:
+        return float(own)
+    squares = ((blocks - mean[:, :, None]) ** 2).sum(axis=2)
+    common = _common(mean, squares, blocks.shape[2] - 1)
+    expected = (mean + common * mean**2).mean(axis=1)
+    found = np.log(np.maximum(squares.sum(axis=1), 0.5) / own / expected)[told]
+    beyond = float(found.var(ddof=1) - polygamma(1, own / 2))
+    if beyond <= polygamma(1, _MOST_FREEDOM / 2):
+        return _MOST_FREEDOM
+    if beyond >= polygamma(1, _LEAST_FREEDOM / 2):
+        return _LEAST_FREEDOM
+    return float(brentq(lambda freedom: polygamma(1, freedom / 2) - beyond, _LEAST_FREEDOM, _MOST_FREEDOM))
+
+
+def dispersions(blocks: Floats, *, prior: float) -> Floats:
     """Return the over-dispersion α of each row, ``[V]``: a block's variance is μ + α μ².
 
     Args:
@@ -239,7 +276,7 @@ def p_value(now: int, before: int, *, size: float, odds: float = 1.0) -> float:
     total, share = now + before, odds / (1 + odds)
     if total == 0:
         return 1.0
-    if np.isinf(size):
+    if size > _NO_DISPERSION:
         lower, upper = binom.cdf(now, total, share), binom.sf(now - 1, total, share)
     elif total > _EXACT:
         a, b = 2 * size * share, 2 * size * (1 - share)

