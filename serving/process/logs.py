@@ -144,6 +144,10 @@ def log_to_stderr(level: int = logging.INFO) -> None:
         library.setLevel(logging.WARNING)
     for name in ("serving", "features"):
         logging.getLogger(name).setLevel(level)
+    # BentoML's settings of logs silence every logger that is there by then: of a forked worker, all of ours.
+    for one in logging.Logger.manager.loggerDict.values():
+        if isinstance(one, logging.Logger):
+            one.disabled = False
 
 
 def now_text() -> str:

@@ -62,6 +62,7 @@ def test_worker_when_it_is_killed_then_another_is_forked_and_without_their_paren
     start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
     server = start_server(build(tmp_path / "store", num_items=20, num_users=3).store.root).wait_until_ready()
+    assert "loaded release" in server.log.read_text()  # a forked worker's log is heard
     first = _both(server, lambda: workers_of(server))
     [parent] = [one for one in psutil.Process(server.process.pid).children() if one not in first]
     first[0].send_signal(signal.SIGKILL)
