@@ -116,7 +116,7 @@ def drifting(rng: np.random.Generator) -> Drawn:
 
 def change(rng: np.random.Generator) -> Drawn:
     level, rates = _customers(rng, 600)
-    rates[:, -1] *= 1.15  # a feast day in the campaign's days, for everybody
+    rates[:, -1] += 0.3  # a feast day in the campaign's days, for everybody
     reached = rng.random(600) < 0.5
     truth = _plant(rates, reached)
     found = before_after(_panel(rates), reached)
@@ -144,12 +144,12 @@ def _customers(rng: np.random.Generator, number: int) -> tuple[Floats, Floats]:
     """Return each customer's usual rate, ``[U]``, and rates in 8 weeks before and the campaign, ``[U, 9]``.
 
     What a customer spends in a period is a gamma-distributed sum about the level, steadier over more days; all move
-    with the season.
+    with the season, high spenders and low ones alike.
     """
     level = rng.gamma(2, 1, number)
     days = np.array([7.0] * 8 + [DAYS])
-    season = 1 + 0.05 * rng.normal(size=9)
-    rates = rng.gamma(days / 3.5, 3.5 / days, (number, 9)) * level[:, None] * season
+    season = 0.1 * rng.normal(size=9)
+    rates = rng.gamma(days / 3.5, 3.5 / days, (number, 9)) * level[:, None] + season
     return level, rates
 
 

@@ -2,10 +2,11 @@
 
     index      each unit's outcome over its own mean before the campaign: 1 is as before
     weights    of the other units, at least 0, together 1, whose mixture comes closest to the treated unit before
-    lift       the treated unit's index during the campaign less the mixture's
+    lift       the treated unit's index during the campaign over the mixture's, less 1
 
 How far from 0 the lift may be by chance is told by placebos: each other unit is taken for the treated one, with the rest
-to mix from. Units of different size need no more than to move alike.
+to mix from. Chance works on the ratio as the campaign does, so that the interval is ``ratio / r`` to ``ratio * r`` less 1,
+with r the placebos' ratio (or its inverse) at the level. Units of different size need no more than to move alike.
 
 Sources: Abadie, Diamond, Hainmueller 2010, "Synthetic control methods for comparative case studies" (weights, placebos);
 Doudchenko, Imbens 2016, "Balancing, regression, difference-in-differences and synthetic control methods" (levels set apart).
@@ -93,10 +94,10 @@ def synthetic_control(panel: Panel, unit: str, *, level: float = 0.95) -> Synthe
             f"synthetic control: expected at least {_LEAST_UNITS} other units to mix from, found {len(others)}."
         )
     index = panel.rates / np.where(before > 0, before, 1.0)[:, None]
-    weights, lift = _mixed(index, treated, others)
+    weights, ratio = _mixed(index, treated, others)
     placebos = np.array([_mixed(index, int(row), others[others != row])[1] for row in others])
     fit = _Fit(
-        treated=treated, others=others, index=index, weights=weights, lift=lift, placebos=placebos,
+        treated=treated, others=others, index=index, weights=weights, ratio=ratio, placebos=placebos,
         unit_rate=float(before[treated]),
     )  # fmt: skip
     return _result(panel, fit, level=level)
@@ -123,7 +124,8 @@ def mixture(target: Floats, others: Floats) -> Floats:
 
 def _mixed(index: Floats, row: int, others: Ints) -> tuple[Floats, float]:
     weights = mixture(index[row, :-1], index[others, :-1])
-    return weights, float(index[row, -1] - weights @ index[others, -1])
+    without = float(weights @ index[others, -1])
+    return weights, float(index[row, -1]) / without if without > 0 else np.nan
 
 
 def _row(panel: Panel, unit: str) -> int:
@@ -143,7 +145,7 @@ class _Fit:
     others: Ints
     index: Floats
     weights: Floats
-    lift: float
+    ratio: float
     placebos: Floats
     unit_rate: float
 
@@ -154,28 +156,33 @@ class _Fit:
 
 def _result(panel: Panel, fit: _Fit, *, level: float) -> SyntheticControl:
     treated, others, placebos, synthetic = fit.treated, fit.others, fit.placebos, fit.synthetic
-    lift, unit_rate, number = fit.lift, fit.unit_rate, len(others)
+    number, without = len(others), float(synthetic[-1]) * fit.unit_rate
     rank = min(int(np.ceil(level * (number + 1))), number)
-    reach = float(np.sort(np.abs(placebos))[rank - 1])
-    # The lift is over what the mixture says would have been, the effect in the unit's own outcome.
-    without = float(synthetic[-1])
-    over = without if without > 0 else np.nan
+    apart, own = (_apart(np.asarray(ratios, np.float64)) for ratios in (placebos, fit.ratio))
+    by_chance = float(np.exp(np.sort(apart)[rank - 1]))
+    lift, low, high = fit.ratio - 1, fit.ratio / by_chance - 1, fit.ratio * by_chance - 1
     names = panel.units[others]
     taken = pd.DataFrame({"unit": names, "weight": fit.weights})
     taken = taken[taken["weight"] > 1e-4].sort_values(["weight", "unit"], ascending=[False, True])
     left_out = [str(name) for row, name in enumerate(panel.units) if row != treated and row not in others]
     return SyntheticControl(
         unit=str(panel.units[treated]),
-        lift=lift / over, low=(lift - reach) / over, high=(lift + reach) / over,
-        effect=lift * unit_rate, effect_low=(lift - reach) * unit_rate, effect_high=(lift + reach) * unit_rate,
+        lift=lift, low=low, high=high,
+        effect=lift * without, effect_low=low * without, effect_high=high * without,
         level=rank / (number + 1),
-        p=(1 + int((np.abs(placebos) >= abs(lift)).sum())) / (number + 1),
+        p=(1 + int((apart >= own).sum())) / (number + 1),
         pre_error=float(np.sqrt(np.mean((fit.index[treated] - synthetic)[:-1] ** 2))),
         weights=taken.reset_index(drop=True),
-        path=_path(panel, panel.rates[treated], synthetic * unit_rate),
-        placebos=pd.DataFrame({"unit": names, "lift": placebos}),
+        path=_path(panel, panel.rates[treated], synthetic * fit.unit_rate),
+        placebos=pd.DataFrame({"unit": names, "lift": placebos - 1}),
         left_out=tuple(left_out),
     )  # fmt: skip
+
+
+def _apart(ratios: Floats) -> Floats:
+    """Return how far ratios are from 1, up or down alike; endlessly far where a unit sold nothing."""
+    with np.errstate(divide="ignore"):
+        return np.abs(np.log(ratios))
 
 
 def _path(panel: Panel, actual: Floats, synthetic: Floats) -> pd.DataFrame:
