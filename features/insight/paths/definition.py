@@ -89,7 +89,7 @@ class PathDefinition:
         direction: ``from`` the anchor on, or ``to`` it.
         occurrence: which, where a visit has several.
         num_steps: steps away from the anchor that are followed.
-        top: steps that are named, the most frequent; the others are "(other)".
+        top: steps that are named, the most frequent (near the anchor, where paths have one); the others are "(other)".
     """
 
     node: NodeDefinition = field(default_factory=NodeDefinition)

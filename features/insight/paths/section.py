@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from features.errors import ConfigError, DataError
 from features.insight.collecting import collected
 from features.insight.inputs import Inputs, Period
 from features.insight.paths.chart import sankey_chart
-from features.insight.paths.definition import PathDefinition
+from features.insight.paths.definition import NodeDefinition, PathDefinition
 from features.insight.paths.links import SOURCE, TARGET, link_counts, sankey
 from features.insight.paths.rates import difference
 from features.insight.paths.step_matrix import STEP, step_counts, step_matrix
@@ -39,11 +39,10 @@ from features.report.sections import (
     whole,
 )  # fmt: skip
 from features.report.words import Words
+from features.tables.visits import VISIT_EVENTS
 
-_READY: Final[Mapping[str, Any]] = {
-    "start": {"num_steps": 3, "top": 8},
-    "purchase": {"anchor": c.PURCHASE, "anchor_by": c.EVENT_TYPE, "direction": "to", "num_steps": 3, "top": 6},
-}
+_TELLING: Final = 3  # with fewer kinds of events than these in a log, its pages say more
+_GOALS: Final = (c.PURCHASE, c.CHECKOUT)
 _SHOWN: Final = 7  # steps in the map of what follows what
 _KEYS: Final = [STEP, NODE]
 
@@ -71,10 +70,32 @@ def sections(inputs: Inputs, words: Words) -> list[Section]:
 
 
 def _definitions(inputs: Inputs) -> dict[str, PathDefinition]:
-    told = inputs.definitions.get("paths") or _READY
+    told = inputs.definitions.get("paths")
+    if not told:
+        return _ready(inputs)
     if not isinstance(told, Mapping):
         raise ConfigError(f"paths: expected a mapping of names and definitions, found {type(told).__name__}.")
     return {name: PathDefinition.parse(one, where=f"paths.{name}") for name, one in told.items()}
+
+
+def _ready(inputs: Inputs) -> dict[str, PathDefinition]:
+    """From the start of visits, and to a purchase; where nobody buys in this log, to a checkout."""
+    node, types = _node(inputs), _event_types(inputs)
+    found = {"start": PathDefinition(node=node, num_steps=3, top=8)}
+    for goal in [name for name in _GOALS if name in types][:1]:
+        found[goal] = PathDefinition(node=node, anchor=goal, anchor_by=c.EVENT_TYPE, direction="to", num_steps=3, top=6)
+    return found
+
+
+def _node(inputs: Inputs) -> NodeDefinition:
+    """Steps by kind of event, or, where a log has hardly more than views of pages, by page."""
+    pages = inputs.rows.filter("section IS NOT NULL").project("section").limit(1).fetchall()
+    kinds = _event_types(inputs) & set(VISIT_EVENTS)
+    return NodeDefinition(by=("section",)) if pages and len(kinds) < _TELLING else NodeDefinition()
+
+
+def _event_types(inputs: Inputs) -> set[str]:
+    return {name for (name,) in inputs.rows.project(c.EVENT_TYPE).distinct().fetchall()}
 
 
 def _way(name: str, definition: PathDefinition, inputs: Inputs, words: Words) -> Section:
@@ -151,7 +172,8 @@ def _compared(matrix: pd.DataFrame, definition: PathDefinition, inputs: Inputs, 
     except DataError:
         return []
     both = pd.concat([before.assign(**{AUDIENCE: "before"}), matrix.assign(**{AUDIENCE: "now"})])
-    both = both[both["base_users"] >= inputs.minimum]
+    named = (set(before[NODE]) & set(matrix[NODE])) - {OTHER}  # each period names the steps that are frequent in it
+    both = both[(both["base_users"] >= inputs.minimum) & both[NODE].isin(named)]
     if both[AUDIENCE].nunique() < 2:
         return []
     found = difference(both[both[STEP] > 0], _KEYS, "before", "now")
@@ -174,7 +196,7 @@ def _defined(definition: PathDefinition, words: Words) -> list[Definition]:
 
 
 def _follows(inputs: Inputs, words: Words) -> Section | None:
-    definition = PathDefinition(top=_SHOWN)
+    definition = PathDefinition(node=_node(inputs), top=_SHOWN)
     found = transition_matrix(collected(transition_counts(inputs.rows, definition)))
     found = found[found["base_users"] >= inputs.minimum].drop(columns=AUDIENCE)
     found["hidden"] = (found["visits"] < inputs.minimum).to_numpy()

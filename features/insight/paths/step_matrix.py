@@ -19,6 +19,7 @@ from features.insight.paths.steps import (
     IS_ANCHOR,
     LABEL,
     NODE,
+    OTHER,
     OVER_VISIT,
     START,
     VISIT,
@@ -40,7 +41,7 @@ def anchored_query(definition: PathDefinition) -> str:
     """Return the SQL of the common tables that end in ``near``: steps by their distance from the anchor, 0 to num_steps.
 
     ``near`` has audience, user_id, visit_id, step and label. Without an anchor, step 0 is the visit's start or end, and
-    step 1 its first or last step.
+    step 1 its first or last step. The steps that keep their names are the most frequent ones near the anchor.
     """
     ahead = definition.direction == "from"
     if definition.anchor:
@@ -49,16 +50,24 @@ def anchored_query(definition: PathDefinition) -> str:
         outside = ""
     else:
         anchors = f"SELECT {VISIT}, {'0' if ahead else 'count(*) + 1'} AS zero FROM numbered GROUP BY {VISIT}"
-        outside = f"UNION ALL SELECT {VISIT}, 0 AS {STEP}, '{START if ahead else END}' AS {LABEL} FROM anchors"
+        outside = f"UNION ALL SELECT {VISIT}, 0 AS {STEP}, '{START if ahead else END}' AS {NODE} FROM anchors"
     step = "place - zero" if ahead else "zero - place"
     same = " AND ".join(f"numbered.{name} = anchors.{name}" for name in (AUDIENCE, c.USER_ID, VISIT_ID))
     columns = ", ".join(f"numbered.{name}" for name in (AUDIENCE, c.USER_ID, VISIT_ID))
     return f"""{steps_query(definition)},
-        numbered AS (SELECT {VISIT}, {LABEL}, {IS_ANCHOR}, row_number() {OVER_VISIT} AS place FROM steps),
+        numbered AS (SELECT {VISIT}, {NODE}, {IS_ANCHOR}, row_number() {OVER_VISIT} AS place FROM steps),
         anchors AS ({anchors}),
+        around AS (
+            SELECT {columns}, {step} AS {STEP}, {NODE} FROM numbered JOIN anchors ON {same}
+            WHERE {step} BETWEEN 0 AND {definition.num_steps} {outside}),
+        counted AS (SELECT {NODE}, count(*) AS n FROM around WHERE {STEP} > 0 GROUP BY {NODE}),
+        frequent AS (
+            SELECT {NODE} FROM (SELECT {NODE}, row_number() OVER (ORDER BY n DESC, {NODE}) AS place FROM counted) AS ranked
+            WHERE place <= {definition.top}),
         near AS (
-            SELECT {columns}, {step} AS {STEP}, {LABEL} FROM numbered JOIN anchors ON {same}
-            WHERE {step} BETWEEN 0 AND {definition.num_steps} {outside})"""
+            SELECT {VISIT}, {STEP},
+                   CASE WHEN {STEP} = 0 OR frequent.{NODE} IS NOT NULL THEN around.{NODE} ELSE '{OTHER}' END AS {LABEL}
+            FROM around LEFT JOIN frequent ON around.{NODE} = frequent.{NODE})"""
 
 
 def step_counts(
