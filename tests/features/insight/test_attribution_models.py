@@ -160,7 +160,7 @@ def test_shapley_when_journeys_are_random_then_equal_to_the_game_over_all_orders
 
     inside = [frozenset(part) for size in range(5) for part in itertools.combinations(range(4), size)]
     expected = by_permutations({part: worth(part) for part in inside}, 4)
-    counts = JourneyCounts.of_paths({**paths, ("a", "b", "direct", "x"): (0, 0, 0.0)})
+    counts = JourneyCounts.of_paths({("a", "b", "direct", "x"): (0, 0, 0.0), **paths})
     sets, observed = Sets.of_counts(counts, game=game)  # type: ignore[arg-type]
     code = [counts.touches.index(name) if name in counts.touches else -1 for name in names]
     credit = sets.credits(observed.sum(axis=0))[:, 0]
