@@ -22,7 +22,7 @@ VERBS: Final = {
     "train": ("training.commands.train", "train a retrieval or demand model and write it as a release part"),
     "tune": ("training.commands.tune", "search for a model's settings on the validation window"),
     "evaluate": ("training.commands.evaluate", "score a trained model beside its baselines and write the report"),
-    "report": ("features.commands.report", "write pages for people: customers, one customer's year"),
+    "report": ("features.commands.report", "write pages for people: customers, behaviour, campaigns, boards"),
     "sql": ("features.commands.sql", "ask the contract's tables in SQL, read-only"),
     "promote": ("training.commands.promote", "join parts into a release and serve it, if its model has earned it"),
     "serve": ("serving.commands.serve", "answer requests from a release"),
@@ -64,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         hint = did_you_mean(verb, VERBS)
         print(f"footfall: unknown verb {verb!r}.{hint} `footfall --help` lists them.", file=sys.stderr)
         return 2
+    # Training and export run models too, and ONNX Runtime would start a thread with its maker's address in it.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # Which vector instructions faiss finds is no news to anyone.
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
