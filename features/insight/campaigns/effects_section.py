@@ -133,15 +133,18 @@ def _listed(table: pd.DataFrame, inputs: Inputs, words: Words) -> list[Listed]:
 
 
 def _brought(row: Any, inputs: Inputs, words: Words) -> Sequence[str]:
-    revenue = (amount(value, inputs.money) for value in (row.revenue, row.revenue_low, row.revenue_high))
+    revenue, low, high = (
+        amount(value, inputs.money).replace("-", "−") for value in (row.revenue, row.revenue_low, row.revenue_high)
+    )
+    times, least, most = (_times(value) for value in (row.on_spend, row.on_spend_low, row.on_spend_high))
     return [
         str(row.campaign_id),
         words.day(row.first_day),
         whole(row.written),
         words(f"campaigns.claim_{row.claim}"),
         _range(_signed_share(row.lift), _signed_share(row.low), _signed_share(row.high), words),
-        _range(*(text.replace("-", "−") for text in revenue), words),
-        _range(*map(_times, (row.on_spend, row.on_spend_low, row.on_spend_high)), words),
+        _range(revenue, low, high, words),
+        _range(times, least, most, words),
     ]
 
 
