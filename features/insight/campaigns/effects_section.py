@@ -109,7 +109,8 @@ def _finding(told: pd.DataFrame, inputs: Inputs, words: Words) -> str:
 
 
 def _figure(told: pd.DataFrame, words: Words) -> Drawn:
-    top = told[:_IN_FIGURE]
+    widest = told.sort_values("written", ascending=False, kind="stable")[:_IN_FIGURE]
+    top = told[told.index.isin(widest.index)]  # not those that look best: these are the small ones
     claims = [claim for claim in ("causal", "assumed") if (top["claim"] == claim).any()]
     names = {claim: words(f"campaigns.claim_{claim}") for claim in claims}
     lifts = top.rename(columns={"low": "lift_low", "high": "lift_high"}).assign(arm=top["claim"].map(names))
