@@ -24,7 +24,7 @@ def behaviour(
     tables: Path | None = None,
     engine: EngineSettings = EngineSettings(),
 ) -> dict[str, Any]:
-    """Write the page of behaviour: funnels, paths, retention, hours and heat, slots, bestsellers, baskets.
+    """Write the page of behaviour: funnels, paths, retention, hours and heat, slots, bestsellers, baskets, tracking.
 
     Args:
         features: directory that `footfall features` wrote.
@@ -34,7 +34,7 @@ def behaviour(
         until: last local day (also --to); the log's last where left out.
         compare: hold the days just before, as many, beside them.
         definitions: YAML file of the shop's own funnels and the like: subject, then what it shows.
-        subjects: some of funnels, paths, retention, heat, slots, bestsellers, baskets; all where left out.
+        subjects: some of funnels, paths, retention, heat, slots, bestsellers, baskets, health; all where left out.
         data: data directory of the features, for exposures and the like.
         tables: directory for all tables as Parquet and CSV files.
         engine: where tables are computed.

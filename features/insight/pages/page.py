@@ -23,7 +23,7 @@ from features.settings import EngineSettings
 Kind = Literal["behaviour", "campaigns"]
 # Each is a package beside this one with ``section.sections(inputs, words)`` and word catalogues of its own.
 SUBJECTS: Final[Mapping[Kind, tuple[str, ...]]] = {
-    "behaviour": ("funnels", "paths", "retention", "heat", "slots", "bestsellers", "baskets"),
+    "behaviour": ("funnels", "paths", "retention", "heat", "slots", "bestsellers", "baskets", "health"),
     "campaigns": ("campaigns", "attribution", "experiments", "uplift"),
 }
 _INSIGHT: Final = Path(__file__).parents[1]
