@@ -3,7 +3,8 @@
 python benchmarks/insight.py --json OUT                        10 million events
 python benchmarks/insight.py --json OUT --events 1000000       a quick look
 
-The events are those of ``benchmarks/many_events.py``. The SQL stands in ``benchmarks/insight_NAME.sql``. Both sides
+The events are those of ``benchmarks/many_events.py``. The SQL stands in ``benchmarks/insight_NAME.sql``;
+sessions are found by the pause between events, as if none had an id. Both sides
 read the same event log from Parquet and write their answer as one Parquet file, each in a process of its own; sides
 take turns, so that a busy machine troubles both, and the answers are compared row by row.
 """
@@ -11,6 +12,7 @@ take turns, so that a busy machine troubles both, and the answers are compared r
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -55,17 +57,28 @@ def _retention(rows: Rows, log: EventLog) -> pd.DataFrame:
 
 
 def _sessions(rows: Rows, _: EventLog) -> Rows:
-    return session_events(rows, gap_minutes=30)
+    return session_events(rows.select("* REPLACE (NULL::VARCHAR AS session_id)"), gap_minutes=30)
 
 
 def _attribution(rows: Rows, _: EventLog) -> pd.DataFrame:
-    """Return model, touch, conversions, revenue of every rule."""
+    """Return paths and every rule's credit: kind, name, converted, number, revenue."""
     counts = JourneyCounts.of_events(rows)
-    found = {rule: rule_credits(counts, rule).sum(axis=0) for rule in (*SHARES, "time_decay")}
-    return pd.concat(
-        pd.DataFrame({"model": rule, "touch": counts.touches, "conversions": of[:, 0], "revenue": of[:, 1]})
-        for rule, of in found.items()
+    steps = itertools.pairwise(counts.offsets)
+    paths = pd.DataFrame(
+        {
+            "kind": "path",
+            "name": [" > ".join(counts.touches[code] for code in counts.step[a:b]) for a, b in steps],
+            "converted": counts.converted.astype(int),
+            "number": counts.journeys,
+            "revenue": counts.revenue,
+        }
     )
+    credit = {rule: rule_credits(counts, rule).sum(axis=0) for rule in (*SHARES, "time_decay")}
+    rules = [
+        pd.DataFrame({"kind": rule, "name": counts.touches, "converted": 1, "number": of[:, 0], "revenue": of[:, 1]})
+        for rule, of in credit.items()
+    ]
+    return pd.concat([paths.groupby(["kind", "name", "converted"], as_index=False).sum(), *rules])
 
 
 QUESTIONS: Final[dict[str, Callable[[Rows, EventLog], Any]]] = {
@@ -136,7 +149,8 @@ def _run(question: str, side: str, work: Path, engine: EngineSettings) -> dict[s
             answer = QUESTIONS[question](log.relation(connection, purpose=c.ANALYTICS), log)
         else:
             query = Path(__file__).with_name(f"insight_{question}.sql").read_text(encoding="utf-8")
-            answer = connection.sql(query.replace("{log}", sql_text(log.path)))
+            events = f"(FROM read_parquet({sql_text(log.path)}) WHERE {c.FOR_ANALYTICS})"
+            answer = connection.sql(query.replace("{log}", sql_text(log.path)).replace("{events}", events))
         if isinstance(answer, pd.DataFrame):
             answer.to_parquet(out, index=False)
         else:

@@ -2,7 +2,7 @@
 -- number, revenue. Written for a log in which every visit has a session_id and every order a visit before it.
 WITH log AS NOT MATERIALIZED (
     SELECT user_id, session_id, ts, event_type, order_id, nullif(channel, 'direct') AS channel, quantity, price
-    FROM read_parquet('{log}') WHERE for_analytics
+    FROM read_parquet({log}) WHERE for_analytics
 ),
 sessions AS MATERIALIZED (
     SELECT user_id, session_id, min(ts) AS ts, min(ts) FILTER (channel IS NOT NULL) AS named_ts,
