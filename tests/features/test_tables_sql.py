@@ -12,6 +12,7 @@ from features.errors import ConfigError
 from features.tables.sql import run
 from tests.features.engines import assert_equal_tables, canonical
 
+pytestmark = pytest.mark.xdist_group("spark")
 EVENTS = pd.DataFrame(
     {
         "user_id": ["a", "a", "b"],

@@ -21,7 +21,7 @@ from scipy.special import gammaln
 
 Floats = npt.NDArray[np.float64]
 _MOST_ROUNDS: Final = 2_000
-_CLOSE: Final = 1e-10
+_CLOSE: Final = 1e-8
 _LEAST_SHAPE, _MOST_SHAPE = 0.05, 1_000.0
 
 
@@ -72,15 +72,18 @@ class Counts:
         item, items = pd.factorize(answers["item_id"], sort=True)
         return cls(slots=slots, items=items, slot=slot, item=item, shown=answers["shown"].to_numpy(np.float64))
 
-    def estimate(self, came: Floats, *, known: npt.NDArray[np.bool_] | None = None) -> Estimate:
+    def estimate(
+        self, came: Floats, *, known: npt.NDArray[np.bool_] | None = None, start: Floats | None = None
+    ) -> Estimate:
         """Return looks, and appeals with their prior.
 
         Args:
             came: answers ``[N]``.
             known: which slots can be told, ``[S]``; worked out where left out.
+            start: looks to begin from, such as those of answers much like these.
         """
         together = self.together(came) if known is None else known
-        look, _ = self.fit(came)
+        look, _ = self.fit(came, start=start)
         best = float(np.max(look * together, initial=0.0))
         look = look / best if best > 0 else look
         counted = together[self.slot]
@@ -88,10 +91,11 @@ class Counts:
         looked = self.by_item(self.shown * look[self.slot] * counted)
         return Estimate(look=look, answers=answers, looked=looked, prior=gamma_prior(answers, looked))
 
-    def fit(self, came: Floats) -> tuple[Floats, Floats]:
+    def fit(self, came: Floats, *, start: Floats | None = None) -> tuple[Floats, Floats]:
         """Return look ``[S]``, at most 1, and appeal ``[I]`` of the largest likelihood."""
         by_slot, by_item = self.by_slot(came), self.by_item(came)
-        look, appeal = np.ones(len(self.slots)), np.zeros(len(self.items))
+        look = np.ones(len(self.slots)) if start is None else start
+        appeal = np.zeros(len(self.items))
         for _ in range(_MOST_ROUNDS):
             appeal = _ratio(by_item, self.by_item(self.shown * look[self.slot]))
             found = _ratio(by_slot, self.by_slot(self.shown * appeal[self.item]))

@@ -91,7 +91,7 @@ def _interval(counts: Counts, came: Floats, best: int, rng: np.random.Generator)
     """Return the ends of looks' 95% intervals ``[S]``."""
     look, appeal = counts.fit(came)
     mean = counts.shown * look[counts.slot] * appeal[counts.item]
-    looks = np.array([counts.fit(rng.poisson(mean).astype(float))[0] for _ in range(_NUM_DRAWS)])
+    looks = np.array([counts.fit(rng.poisson(mean).astype(float), start=look)[0] for _ in range(_NUM_DRAWS)])
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = np.nanquantile(looks / looks[:, [best]], [0.025, 0.975], axis=0)
     return low, high

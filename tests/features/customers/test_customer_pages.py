@@ -23,7 +23,7 @@ from tests.features.tiny_shop import utc, write_shop
 
 # What may stand in Latin letters on a Chinese page: names, units, codes.
 LATIN = re.compile(
-    r"RFM|CNY|UTC|Complete Journey|footfall tags validate|i\d|\bk\b|[0-9a-f]{7,}(-dirty)?|k\d:[0-9a-f]+|\d+k"
+    r"RFM|CNY|UTC|CSV|Complete Journey|footfall tags validate|i\d|\bk\b|[0-9a-f]{7,}(-dirty)?|k\d:[0-9a-f]+|\d+k"
 )
 TAGS = {
     "settings": {"period_days": 28},

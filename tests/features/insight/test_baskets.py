@@ -106,6 +106,7 @@ def test_things_when_they_are_categories_then_an_order_counts_once_and_large_ord
     assert rules[["if", "then", "orders"]].to_numpy().tolist() == [["c0", "c1", 2], ["c1", "c0", 2]]
 
 
+@pytest.mark.xdist_group("spark")
 def test_rules_when_run_by_another_engine_then_equal_to_pandas(connection: Any, spark: Any) -> None:
     rows, definition = events(planted(3)[:400]), BasketDefinition(min_orders=5)
     expected = basket_rules(rows, ITEMS, definition)

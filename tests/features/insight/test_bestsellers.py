@@ -62,6 +62,7 @@ def test_signs_when_worked_by_hand_then_equal() -> None:
     }
 
 
+@pytest.mark.xdist_group("spark")
 def test_signs_when_run_by_another_engine_then_equal_to_pandas(connection: Any, spark: Any) -> None:
     definition = BestsellerDefinition()
     expected = canonical_signs(visit_signs(events(), definition))

@@ -117,6 +117,7 @@ def test_figures_when_nobody_is_there_then_ratios_are_missing() -> None:
     assert np.isnan(found["average_order"])
 
 
+@pytest.mark.xdist_group("spark")
 def test_figures_when_run_by_another_engine_then_equal_to_pandas(connection: Any, spark: Any) -> None:
     items = pd.DataFrame({"item_id": ["i", "j"], "category": ["food/tea", "home"], "brand": ["x", None]})
     by = ["week", "hour", "category", "channel"]

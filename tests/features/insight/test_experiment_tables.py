@@ -101,7 +101,7 @@ def _events() -> pd.DataFrame:
     return frame.astype({"quantity": "Int64", "price": "Int64", "order_id": object, "slot": object})
 
 
-@pytest.fixture(params=["pandas", "duckdb", "spark"])
+@pytest.fixture(params=["pandas", "duckdb", pytest.param("spark", marks=pytest.mark.xdist_group("spark"))])
 def frames(request: pytest.FixtureRequest) -> dict[str, Any]:
     tables = {"events": _events(), "exposures": _exposures()}
     if request.param == "pandas":
