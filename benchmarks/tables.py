@@ -15,7 +15,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import demand_tables, retrieval_tables, serving_tables
+from benchmarks import demand_tables, insight_tables, retrieval_tables, serving_tables
 
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "results"
@@ -69,6 +69,9 @@ def _section(result: dict[str, Any]) -> str:
     ]
     if result["benchmark"] in serving_tables.BENCHMARKS:
         lines += [*serving_tables.lines(result), ""]
+        return "\n".join([*lines, *_measured_on(result)])
+    if result["benchmark"] in insight_tables.BENCHMARKS:
+        lines += [*insight_tables.lines(result), ""]
         return "\n".join([*lines, *_measured_on(result)])
     for _, rows in itertools.groupby(result["results"], key=lambda row: row.get("surface")):
         lines += [*_table(result, list(rows)), ""]

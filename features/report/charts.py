@@ -11,7 +11,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from features.report.figures import PALETTE, drawing, looks, to_svg
 
@@ -173,10 +173,13 @@ def lines(
                 axes.fill_between(x, low, high, color=look.color, alpha=0.15, linewidth=0)
         shown = sorted({0, len(places) // 2, len(places) - 1})
         axes.set_xticks(shown, [places[place] for place in shown])
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(0.0, low), high + 0.03 * (high - min(0.0, low)))
         axes.set_ylabel(unit)
         if as_share:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        else:
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
         if len(series) > 1:
             figure.legend(loc="outside upper left", ncols=2, fontsize=9.5)
         return to_svg(figure, title=title, description=description)

@@ -96,7 +96,7 @@ class BoardSections:
 
     def _line(self, widget: Line, name: str) -> Section:
         metric, by = widget.measured[0], [widget.every, *([widget.by] if widget.by else [])]
-        shown = self._shown(self.figures.groups([metric], by), [metric])
+        shown = self._whole(self._shown(self.figures.groups([metric], by), [metric]), widget.every)
         frame = shown.frame
         places = list(frame[widget.every].drop_duplicates())
         series = {
@@ -192,6 +192,15 @@ class BoardSections:
             notes=hidden_note(self.words, shown, self.figures.inputs.minimum), defined=self._defined(metrics),
             tables={"figures": shown.frame},
         )  # fmt: skip
+
+    def _whole(self, shown: Suppressed, every: str) -> Suppressed:
+        """Leave out weeks and months that the days of the board cut: part of a week is no low week."""
+        inputs = self.figures.inputs
+        begin = pd.to_datetime(shown.frame[every])
+        length = {"day": pd.DateOffset(days=1), "week": pd.DateOffset(weeks=1), "month": pd.DateOffset(months=1)}[every]
+        last = pd.Timestamp(inputs.period.last_day)
+        whole = (begin >= pd.Timestamp(inputs.period.first_day)) & (begin + length - pd.DateOffset(days=1) <= last)
+        return dataclasses.replace(shown, frame=shown.frame[whole].reset_index(drop=True)) if whole.any() else shown
 
     def _finding(self, shown: Suppressed, metric: Metric, by: Sequence[str]) -> str:
         """Return where a figure is largest, and where least."""
