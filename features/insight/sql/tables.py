@@ -7,6 +7,7 @@ customers   the customer table, of a feature directory
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from features import columns as c
+from features.asides import scratch_directory
 from features.build import EVENT_LOG_FILE
 from features.contract.tables import TABLES
 from features.engine import private_connection, sql_name, sql_text
@@ -27,10 +29,7 @@ from features.event_log import purpose_flag
 from features.files import staged_file
 from features.settings import EngineSettings
 
-_READS: Final = (
-    duckdb.StatementType.SELECT,
-    duckdb.StatementType.EXPLAIN,
-)
+_EXPLAINS: Final = re.compile(r"^\s*EXPLAIN(\s+ANALYZE)?", re.IGNORECASE)
 _BATCH_ROWS: Final = 100_000
 EVENTS: Final = "events"
 CUSTOMERS: Final = "customers"
@@ -71,18 +70,26 @@ class ReadOnlyTables:
             beside: directory to spill in; ``directory`` where left out.
 
         Raises:
-            DataError: there is no table of the contract.
+            DataError: there is no table of the contract, or a file of one is damaged.
         """
-        files = _files(directory, data)
-        with private_connection(engine, beside=beside or directory) as connection:
+        files, beside = _files(directory, data), beside or directory
+        consented = files[EVENTS].name == EVENT_LOG_FILE
+        with (
+            private_connection(engine, beside=beside) as connection,
+            scratch_directory(Path(beside), "consented") as scratch,
+        ):
+            try:
+                if consented:
+                    files[EVENTS] = _consented(connection, files[EVENTS], purpose_flag(purpose), scratch)
+                for name, path in files.items():
+                    rows = f"SELECT * FROM read_parquet({sql_text(path.resolve())})"
+                    connection.execute(f"CREATE VIEW {sql_name(name)} AS {rows}")
+            except duckdb.Error as error:
+                raise DataError(f"{directory}: expected Parquet files of tables, found {_first_line(error)}") from None
             listed = ", ".join(sql_text(path.resolve()) for path in files.values())
-            for name, path in files.items():
-                kept = f" WHERE {purpose_flag(purpose)}" if path.name == EVENT_LOG_FILE else ""
-                rows = f"SELECT * FROM read_parquet({sql_text(path.resolve())}){kept}"
-                connection.execute(f"CREATE VIEW {sql_name(name)} AS {rows}")
             connection.execute(f"SET allowed_paths = [{listed}]; SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
-            yield cls(connection=connection, files=files, consented=files[EVENTS].name == EVENT_LOG_FILE)
+            yield cls(connection=connection, files=files, consented=consented)
 
     def query(self, text: str, *, limit: int | None = None) -> pa.Table:
         """Return the rows of a query.
@@ -120,7 +127,9 @@ class ReadOnlyTables:
         statements = self.connection.extract_statements(text)
         if len(statements) != 1:
             raise ConfigError(f"expected one statement, found {len(statements)}; run them one at a time.")
-        if statements[0].type not in _READS:
+        if statements[0].type == duckdb.StatementType.EXPLAIN:
+            self._reading(_EXPLAINS.sub("", text))  # with ANALYZE, what is explained is run
+        elif statements[0].type != duckdb.StatementType.SELECT:
             found = str(statements[0].type).rsplit(".", 1)[-1]
             raise ConfigError(f"expected a statement that reads (SELECT, FROM, WITH, DESCRIBE), found {found}.")
         return self.connection.sql(text)
@@ -133,6 +142,8 @@ class ReadOnlyTables:
             raise ConfigError(f"{_first_line(error)} Tables are {', '.join(self.files)}.{self._meant(error)}") from None
         except duckdb.Error as error:
             raise ConfigError(f"expected SQL that DuckDB can run, found: {_first_line(error)}") from None
+        except pa.ArrowException as error:
+            raise ConfigError(f"expected columns that such a file can hold, found: {_first_line(error)}") from None
 
     def _meant(self, error: duckdb.Error) -> str:
         words = str(error).split("name ")
@@ -155,6 +166,20 @@ def _files(directory: Path, data: Path | None) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def _consented(connection: duckdb.DuckDBPyConnection, log: Path, flag: str, scratch: Path) -> Path:
+    """Return a file of the rows that may serve a purpose: the log itself, or without the others a copy.
+
+    A query may read any file that a view reads, so the log with all its rows must not be one of them.
+    """
+    rows = f"FROM read_parquet({sql_text(log)})"
+    [[refused]] = connection.execute(f"SELECT count(*) {rows} WHERE NOT coalesce({flag}, false)").fetchall()
+    if not refused:
+        return log
+    kept = scratch / "events.parquet"
+    connection.execute(f"COPY ({rows} WHERE {flag}) TO {sql_text(kept)} (FORMAT parquet)")
+    return kept
+
+
 def _present(directory: Path, names: Iterable[str]) -> dict[str, Path]:
     return {name: path for name in names if (path := directory / f"{name}.parquet").is_file()}
 
@@ -163,5 +188,5 @@ def _writer(path: Path, kind: str, schema: pa.Schema) -> Any:
     return pq.ParquetWriter(path, schema) if kind == ".parquet" else pa_csv.CSVWriter(path, schema)
 
 
-def _first_line(error: duckdb.Error) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]

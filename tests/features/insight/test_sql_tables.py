@@ -13,9 +13,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from features.build import build_features
 from features.errors import ConfigError, DataError
 from features.insight.sql.shell import run_shell, statements
 from features.insight.sql.tables import ReadOnlyTables
+from features.settings import EngineSettings
+from tests.features.tiny_shop import event, utc, write_shop
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +127,43 @@ def test_command_when_asked_then_numbers_stay_numbers_and_consent_is_spoken_of(d
     found = json.loads(ran.stdout)
     assert found == {"columns": ["s", "t", "n", "x"], "rows": [[20, "2026-01-01 10:00:00+00:00", None, None]]}
     assert "consent is not looked at" in ran.stderr
+
+
+def test_query_when_some_refuse_analytics_then_their_rows_can_be_read_by_no_path(tmp_path: Path) -> None:
+    def row(user: str, at: str, **more: object) -> dict[str, object]:
+        return event(user, "view", at, "i", **more)
+
+    data = write_shop(
+        tmp_path / "data",
+        events=[row("a", "2026-01-01 10:00"), row("b", "2026-01-01 11:00"), row("b", "2026-01-02 11:00")],
+        items=[{"item_id": "i"}],
+        consents=[{"user_id": "a", "purpose": "analytics", "granted": True, "at": utc("2025-01-01 00:00")}],
+    )
+    build_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
+    log = tmp_path / "features" / "event_log.parquet"
+    with ReadOnlyTables.open(tmp_path / "features", beside=tmp_path) as tables:
+        assert tables.query("SELECT user_id FROM events").to_pylist() == [{"user_id": "a"}]
+        [[path]] = [row.values() for row in tables.query(
+            "SELECT regexp_extract(sql, '''(/[^'']+)''', 1) AS path FROM duckdb_views() WHERE view_name = 'events'"
+        ).to_pylist()]  # fmt: skip
+        assert tables.query(f"SELECT user_id FROM read_parquet('{path}')").to_pylist() == [{"user_id": "a"}]
+        with pytest.raises(ConfigError, match="disabled by configuration"):
+            tables.query(f"SELECT user_id FROM read_parquet('{log}')")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["data", "features"]
+
+
+@pytest.mark.parametrize("explain", ["EXPLAIN", "EXPLAIN ANALYZE", "explain  analyze"])
+def test_query_when_it_explains_then_only_what_reads(tables: ReadOnlyTables, explain: str) -> None:
+    assert tables.query(f"{explain} SELECT 1").num_rows
+    with pytest.raises(ConfigError, match="found CREATE"):
+        tables.query(f"{explain} CREATE OR REPLACE VIEW events AS SELECT 1 AS x")
+    assert tables.query("SELECT count(*) AS n FROM events").to_pylist() == [{"n": 3}]
+
+
+def test_files_when_they_cannot_hold_or_be_read_then_it_is_said(tables: ReadOnlyTables, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected columns that such a file can hold"):
+        tables.export("SELECT [1, 2] AS l", tmp_path / "x.csv")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "events.parquet").write_text("junk")
+    with pytest.raises(DataError, match="expected Parquet files of tables"), ReadOnlyTables.open(tmp_path / "bad"):
+        pass
