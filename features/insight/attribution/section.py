@@ -41,9 +41,11 @@ _MOST_TOUCHES: Final = 12
 _WORTH_SAYING: Final = 0.01  # of all orders: what the last touch must be off by to stand in the title
 _MOST_PATHS: Final = 10
 _LARGE_SPEND: Final = 0.02  # of all that was spent
-_MEASURES: Final = tuple(
-    f"{name}{end}" for name in ("conversions", "revenue") for end in ("", "_low", "_high", "_share")
-)
+_MEASURES: Final = (
+    *(f"{name}{end}" for name in ("conversions", "revenue")
+      for end in ("", "_low", "_high", "_share", "_share_low", "_share_high")),
+    "sampling_error",
+)  # fmt: skip
 _RETURNS: Final = tuple(
     f"{name}{end}" for name in ("cost_per_conversion", "return_on_spend") for end in ("", "_low", "_high")
 )
