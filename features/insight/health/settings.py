@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from features.errors import ConfigError
 from features.insight.definitions import check_whole, parsed
+
+_LONGEST: Final = 1_000_000  # of any unit here: its microseconds fit into 64 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +43,9 @@ class HealthSettings:
 
     def __post_init__(self) -> None:
         for name in ("limit_minutes", "future_minutes", "back_seconds", "session_hours", "repeat_seconds"):
-            _within(name, getattr(self, name), most=None)
+            _within(name, getattr(self, name), most=_LONGEST)
         for name in ("late_share", "null_share", "drop_share", "expected_false"):
-            _within(name, getattr(self, name), most=1.0)
+            _within(name, getattr(self, name), most=1)
         check_whole("weeks", self.weeks, least=1, most=52)
         check_whole("examples", self.examples, least=0, most=1000)
 
@@ -61,8 +64,7 @@ class HealthSettings:
         return parsed(cls, mapping, where=where)
 
 
-def _within(name: str, value: object, *, most: float | None) -> None:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-    if not fits or (most is not None and value > most):  # type: ignore[operator] # a number, as was seen
-        span = "of 0 or more" if most is None else f"from 0 to {most:g}"
-        raise ConfigError(f"{name}: expected a number {span}, found {value!r}.")
+def _within(name: str, value: object, *, most: int) -> None:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+    if not fits:
+        raise ConfigError(f"{name}: expected a number from 0 to {most}, found {value!r}.")

@@ -200,6 +200,12 @@ def test_command_when_strict_then_refuses_after_it_has_told_all(
     assert '"duplicates.same_event_id"' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("limit", [float("inf"), float("nan"), 1e300, -1, True, "1h"])
+def test_settings_when_a_limit_is_no_span_of_time_then_refused(limit: object) -> None:
+    with pytest.raises(ConfigError, match=r"limits\.session_hours: expected a number from 0 to 1000000, found "):
+        HealthSettings.parse({"session_hours": limit}, where="limits")
+
+
 def test_command_when_limits_are_misspelt_then_says_what_was_meant(tmp_path: Path) -> None:
     (tmp_path / "limits.yaml").write_text("null_shares: 0.1")
     with pytest.raises(ConfigError, match=r"limits: expected one of .*found 'null_shares'\. Did you mean 'null_share'"):
