@@ -25,16 +25,23 @@ class ArmMean:
         variance: its squared standard error, without ``shared``.
         shared: squared standard error of what it has in common with all arms, and what no difference holds; 0 but
             for an adjusted mean.
+        slopes: degrees of freedom that fitted slopes took of the arm's; 0 but for an adjusted mean.
     """
 
     num_users: int
     value: float
     variance: float
     shared: float = 0.0
+    slopes: float = 0.0
+
+    @property
+    def dof(self) -> float:
+        """Degrees of freedom of the variance."""
+        return self.num_users - 1 - self.slopes
 
     def interval(self, level: float) -> tuple[float, float]:
         """Return the interval of the mean itself, by Student's t."""
-        reach = quantile(level, self.num_users - 1) * math.sqrt(self.variance + self.shared)
+        reach = quantile(level, self.dof) * math.sqrt(self.variance + self.shared)
         return self.value - reach, self.value + reach
 
 
@@ -93,7 +100,7 @@ def effect(arm: ArmMean, control: ArmMean, *, level: float = 0.95) -> Effect:
     lift, lift_se = _lift(arm, control)
     dof = p = NOTHING
     if variance > 0:
-        dof = variance**2 / sum(mean.variance**2 / (mean.num_users - 1) for mean in (arm, control))
+        dof = variance**2 / sum(mean.variance**2 / mean.dof for mean in (arm, control))
         p = min(1.0, 2 * float(special.stdtr(dof, -abs(difference) / se)))
     found = Effect(
         difference=difference, se=se, dof=dof, p=p, lift=lift, lift_se=lift_se,

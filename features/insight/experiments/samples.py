@@ -7,7 +7,7 @@ pre-experiment data" (CUPED); Deng, Knoblich, Lu 2018, "Applying the delta metho
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from features.insight.experiments.estimates import ArmMean
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+_LEAST_FREE: Final = 1e-6  # degrees of freedom: below it a variance is 0 over 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,6 +100,9 @@ def adjusted_means(sample: Sample) -> Adjusted:
     and a guess in the place of their past says nothing of that. A ratio's past is the ratio before, and both are made
     linear in the user first: ``(value - ratio * per) / mean of per``.
 
+    Slopes take degrees of freedom: each arm loses those of its users' leverages, K in all, and the variance grows by
+    ``K / (N - A)``, what the arms' different pasts are expected to add to that of a difference.
+
     Args:
         sample: with ``before``.
     """
@@ -108,11 +112,15 @@ def adjusted_means(sample: Sample) -> Adjusted:
     within = past - by_arm[sample.arm]
     scale = np.sqrt(np.square(within).mean(axis=0))
     within, by_arm, past = (x / np.where(scale > 0, scale, 1.0) for x in (within, by_arm, past))
-    theta = np.linalg.pinv(within.T @ within, hermitian=True) @ (within.T @ values)
+    inverse = np.linalg.pinv(within.T @ within, hermitian=True)
+    theta = inverse @ (within.T @ values)
+    slopes = sample.sums(np.einsum("nk,kl,nl->n", within, inverse, within))  # [A], together K
+    wider = 1 + float(slopes.sum()) / max(len(values) - sample.num_arms, 1)
     explained, total = within @ theta, float(values @ values)
     shift = (by_arm - past.mean(axis=0)) @ theta
     shared = float(explained @ explained) / len(values) ** 2
-    means = _means(sample.counts, centres - shift, sample.sums(np.square(values - explained)), shared=shared)
+    squares = wider * sample.sums(np.square(values - explained))
+    means = _means(sample.counts, centres - shift, squares, slopes=slopes, shared=shared)
     return Adjusted(means=means, correlation=float(np.sqrt(explained @ explained / total)) if total > 0 else 0.0)
 
 
@@ -145,12 +153,16 @@ def _past(sample: Sample) -> Floats:
     return past[:, None] if known.all() else np.stack([past, ~known], axis=1)
 
 
-def _means(counts: Ints, values: Floats, squares: Floats, *, shared: float = 0.0) -> tuple[ArmMean, ...]:
+def _means(
+    counts: Ints, values: Floats, squares: Floats, *, slopes: Floats | float = 0.0, shared: float = 0.0
+) -> tuple[ArmMean, ...]:
+    taken = np.broadcast_to(np.asarray(slopes, np.float64), counts.shape)
+    free = counts - 1 - taken
     with np.errstate(invalid="ignore", divide="ignore"):
-        variances = np.where(counts > 1, squares / (counts - 1) / counts, np.nan)
+        variances = np.where(free > _LEAST_FREE, squares / free / counts, np.nan)
     return tuple(
-        ArmMean(num_users=int(count), value=float(value), variance=float(variance), shared=shared)
-        for count, value, variance in zip(counts, values, variances, strict=True)
+        ArmMean(num_users=int(count), value=float(value), variance=float(variance), shared=shared, slopes=float(slope))
+        for count, value, variance, slope in zip(counts, values, variances, taken, strict=True)
     )
 
 
