@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from features import columns as c
 from features.errors import ConfigError, did_you_mean
+from features.insight.cuts import CUTS
 from features.tables.sql import run
 
 _DAYS: Final = "CAST(floor(unix_micros(CAST(e.local_day AS TIMESTAMP)) / 86400000000) AS BIGINT)"
@@ -20,10 +21,10 @@ TIMES: Final = {
     "hour": "CAST(e.local_hour AS BIGINT)",
 }
 OF_ITEMS: Final = {c.CATEGORY: "split_part(i.category, '/', 1)", c.BRAND: "i.brand"}
-# One customer each, or free text of a customer's own: no cut of a report.
-_NOT_OFFERED: Final = frozenset({c.USER_ID, c.TS, c.EVENT_ID, c.SESSION_ID, c.ORDER_ID, c.DEVICE_ID, c.ITEM_ID,
-                                 c.PRICE, c.QUANTITY, "dwell_ms", c.COUPON_ID, c.SOURCE_USER_ID, c.LOCAL_DAY,
-                                 c.LOCAL_HOUR, c.FOR_ANALYTICS, c.FOR_PERSONALISATION})  # fmt: skip
+# Segments of the customer table; what customers were tagged with from outside is theirs to cut by too.
+SEGMENTS: Final = ("growth_stage", "lifecycle", "rfm_segment", "value_tier", "membership", "favourite_category",
+                   "best_medium", "best_theme", "best_promotion", "last_region")  # fmt: skip
+TAG: Final = "tag_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,8 @@ class Dimensions:
     @classmethod
     def of(cls, log_columns: Collection[str], customer_columns: Collection[str] = ()) -> Dimensions:
         """Return what columns offer."""
-        return cls(of_events=[name for name in log_columns if name not in _NOT_OFFERED], of_customers=customer_columns)
+        segments = [name for name in customer_columns if name in SEGMENTS or name.startswith(TAG)]
+        return cls(of_events=[name for name in CUTS if name in log_columns], of_customers=segments)
 
     @property
     def names(self) -> list[str]:

@@ -10,7 +10,6 @@ from typing import Any, Final
 import duckdb
 import pandas as pd
 
-from features import columns as c
 from features.insight.boards.dimensions import TIMES, Dimensions
 from features.insight.boards.measure import change, customer_counts, group_sums, measured, with_first_day
 from features.insight.boards.metrics import Metric
@@ -43,8 +42,8 @@ class Figures:
             customers: the customer table's file.
         """
         table = inputs.connection.read_parquet(str(customers)) if customers.is_file() else None
-        segments = [] if table is None else _texts(table)
-        return cls(inputs=inputs, dimensions=Dimensions.of(inputs.log.columns, segments), customers=table)
+        columns = () if table is None else table.columns
+        return cls(inputs=inputs, dimensions=Dimensions.of(inputs.log.columns, columns), customers=table)
 
     def groups(self, metrics: Sequence[Metric], by: Sequence[str], *, period: Period | None = None) -> pd.DataFrame:
         """Return the figures of each group of a period's customers.
@@ -55,7 +54,8 @@ class Figures:
             period: the board's where left out.
 
         Returns:
-            One row a group: a column a dimension, customers, and for each metric NAME, NAME_low, NAME_high.
+            One row a group: a column a dimension, customers, and for each metric NAME, NAME_low, NAME_high, and
+            NAME_customers: how many it is about, of a ratio the fewer of those above and below the line.
         """
         cuts = [f"by_{place}" for place in range(len(by))]
         sums = collected(group_sums(self._counts(metrics, by, period), metrics, by=cuts))
@@ -65,6 +65,7 @@ class Figures:
             found[metric.name], found[f"{metric.name}_low"], found[f"{metric.name}_high"] = (
                 values[name] for name in ("value", "low", "high")
             )
+            found[f"{metric.name}_customers"] = values["customers"]
         order = [name for name in by if name in TIMES]
         return found.sort_values(order or [metrics[0].name], ascending=bool(order), kind="stable", ignore_index=True)
 
@@ -82,9 +83,3 @@ class Figures:
             rows = with_first_day(rows, self.inputs.log)
         cut = self.dimensions.attach(rows, by, items=self.inputs.items, customers=self.customers)
         return customer_counts(cut, metrics, by=[f"by_{place}" for place in range(len(by))])
-
-
-def _texts(table: duckdb.DuckDBPyRelation) -> list[str]:
-    """Return the customer table's columns that name a segment."""
-    kinds = zip(table.columns, table.types, strict=True)
-    return [name for name, kind in kinds if str(kind) in ("VARCHAR", "BOOLEAN") and name != c.USER_ID]

@@ -15,6 +15,7 @@ import pandas as pd
 
 from features import columns as c
 from features.insight.boards.metrics import CUSTOMER_COUNTS, Metric
+from features.tables.sessions import VISIT_EVENTS
 from features.tables.sql import run
 
 Z_95: Final = 1.959963984540054
@@ -22,10 +23,14 @@ Floats = npt.NDArray[np.float64]
 
 
 def with_first_day(rows: Any, log: Any) -> Any:
-    """Return rows with ``is_first_day``: whether the row's day is the first of its customer in the log."""
-    firsts = run("SELECT user_id, min(local_day) AS first_day FROM {log} GROUP BY user_id", log=log)
+    """Return rows with ``is_first_day``: whether it is the first day on which its customer came, as the log tells."""
+    came = ", ".join(f"'{name}'" for name in VISIT_EVENTS)
+    firsts = run(
+        f"SELECT user_id, min(local_day) AS first_day FROM {{log}} WHERE event_type IN ({came}) GROUP BY user_id",
+        log=log,
+    )
     return run(
-        "SELECT e.*, e.local_day = f.first_day AS is_first_day FROM {rows} e JOIN {firsts} f USING (user_id)",
+        "SELECT e.*, coalesce(e.local_day = f.first_day, false) AS is_first_day FROM {rows} e LEFT JOIN {firsts} f USING (user_id)",
         rows=rows, firsts=firsts,
     )  # fmt: skip
 
@@ -53,6 +58,7 @@ def group_sums(counts: Any, metrics: Sequence[Metric], *, by: Sequence[str] = ()
     """
     pairs = {(a, b) for one in metrics if one.over for a in (one.of, one.over) for b in (one.of, one.over) if a <= b}
     sums = [f"coalesce(sum({name}), 0.0) AS {name}" for name in needed(metrics)]
+    sums += [f"CAST(count(CASE WHEN {name} <> 0 THEN 1 END) AS BIGINT) AS n_{name}" for name in needed(metrics)]
     sums += [f"coalesce(sum({a} * {b}), 0.0) AS {a}__{b}" for a, b in sorted(pairs)]
     columns = ", ".join((*by, "count(*) AS customers", *sums))
     group = f" GROUP BY {', '.join(by)}" if by else ""
@@ -67,12 +73,14 @@ def measured(sums: pd.DataFrame, metric: Metric) -> pd.DataFrame:
         metric: one of those.
 
     Returns:
-        value; low and high of a ratio's 95% interval, missing for a plain sum and where nothing can be divided.
+        value; low and high of a ratio's 95% interval, missing for a plain sum and where nothing can be divided;
+        customers: whom the figure is about, of a ratio the fewer of those above and below the line, but 0 above.
     """
     top = sums[metric.of].to_numpy(np.float64)
     if not metric.over:
         nothing = np.full(len(sums), np.nan)
-        return pd.DataFrame({"value": top, "low": nothing, "high": nothing}, index=sums.index)
+        found = {"value": top, "low": nothing, "high": nothing, "customers": sums[f"n_{metric.of}"]}
+        return pd.DataFrame(found, index=sums.index)
     bottom = sums[metric.over].to_numpy(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.where(bottom > 0, top / bottom, np.nan)
@@ -86,7 +94,9 @@ def measured(sums: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     low, high = value - Z_95 * error, value + Z_95 * error
     if metric.unit == "share":
         low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
-    return pd.DataFrame({"value": value, "low": low, "high": high}, index=sums.index)
+    above, below = sums[f"n_{metric.of}"], sums[f"n_{metric.over}"]
+    about = np.where(above == 0, below, np.minimum(above, below))
+    return pd.DataFrame({"value": value, "low": low, "high": high, "customers": about}, index=sums.index)
 
 
 def change(now: pd.DataFrame, before: pd.DataFrame, metric: Metric) -> tuple[float, float, float]:

@@ -19,6 +19,7 @@ from features.insight.boards.sections import BoardSections
 from features.insight.inputs import Inputs
 from features.insight.sql.tables import ReadOnlyTables
 from features.report.sectioned import SectionedPage, provenance_of, warning_of
+from features.report.sections import NothingToShow, Section
 from features.report.words import Language, Words
 from features.settings import EngineSettings
 
@@ -54,7 +55,7 @@ def write_board(features: Path, out: Path, page: BoardPage = BoardPage()) -> dic
         page: which board, in which language.
 
     Returns:
-        board (its title), first_day, last_day, widgets, tables (names of files).
+        board (its title), first_day, last_day, widgets, missing (what has nothing to show), tables (names of files).
 
     Raises:
         ConfigError: the board is not as it should be, or is cut by what the tables do not have.
@@ -71,7 +72,7 @@ def write_board(features: Path, out: Path, page: BoardPage = BoardPage()) -> dic
         figures = Figures.of(inputs, opened.directory / CUSTOMERS_FILE)
         board.check(figures.dimensions, where=page.board)
         made = BoardSections(figures=figures, tables=tables, words=words)
-        sections = [made.of(widget, f"{widget.kind}{place}") for place, widget in enumerate(board.widgets, start=1)]
+        sections, missing = _made(board, made)
     days = words.days(period.first_day, period.last_day)
     sectioned = SectionedPage(
         over=words("boards.over", shop=opened.shop.name, days=days),
@@ -80,6 +81,7 @@ def write_board(features: Path, out: Path, page: BoardPage = BoardPage()) -> dic
         sections=sections,
         provenance=provenance_of(opened, words),
         warning=warning_of(opened, words),
+        missing=missing,
     )
     sectioned.write(Path(out), words)
     names = [] if page.tables is None else sectioned.write_tables(page.tables)
@@ -89,8 +91,20 @@ def write_board(features: Path, out: Path, page: BoardPage = BoardPage()) -> dic
         "first_day": period.first_day.isoformat(),
         "last_day": period.last_day.isoformat(),
         "widgets": len(sections),
+        "missing": missing,
         "tables": names,
     }
+
+
+def _made(board: Board, made: BoardSections) -> tuple[list[Section], list[str]]:
+    """Return the widgets' sections, and why some have nothing to show."""
+    sections, missing = [], []
+    for place, widget in enumerate(board.widgets, start=1):
+        try:
+            sections.append(made.of(widget, f"{widget.kind}{place}"))
+        except NothingToShow as reason:
+            missing.append(str(reason))
+    return sections, missing
 
 
 def keep_board(

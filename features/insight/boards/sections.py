@@ -13,12 +13,13 @@ import pandas as pd
 from features.errors import ConfigError
 from features.insight.boards.dimensions import TIMES
 from features.insight.boards.figures import CUSTOMERS, Figures
+from features.insight.boards.hiding import SMALL, shown
 from features.insight.boards.metrics import Metric
 from features.insight.boards.widgets import Bars, Funnel, Heat, Kpis, Line, Sql, Table, Widget
 from features.insight.boards.writing import cut_name, difference, group_name, growth, interval, written
 from features.insight.funnels.section import funnel_section
 from features.insight.sql.tables import ReadOnlyTables
-from features.privacy.small_groups import Suppressed, suppress_small_groups
+from features.privacy.small_groups import Suppressed
 from features.report.charts import bars, heat, lines
 from features.report.sections import Card, Definition, Drawn, Listed, Section, hidden_note, numbers
 from features.report.words import Words
@@ -60,7 +61,9 @@ class BoardSections:
     def _kpis(self, widget: Kpis, name: str) -> Section:
         metrics, compared = widget.measured, self.figures.inputs.compared
         now = self._shown(self.figures.groups(metrics, ()), metrics).frame.iloc[0]
-        before = None if compared is None else self.figures.groups(metrics, (), period=compared).iloc[0]
+        before = None
+        if compared is not None:
+            before = self._shown(self.figures.groups(metrics, (), period=compared), metrics).frame.iloc[0]
         changes = {} if compared is None else self.figures.changes(metrics, compared)
         cards = [
             Card(
@@ -80,7 +83,7 @@ class BoardSections:
     def _note(self, now: Any, before: Any, changed: Sequence[float] | None, metric: Metric) -> str:
         money = self.figures.inputs.money
         own = interval(now[f"{metric.name}_low"], now[f"{metric.name}_high"], metric, money, self.words)
-        if before is None or pd.isna(now[metric.name]):
+        if before is None or pd.isna(now[metric.name]) or pd.isna(before[metric.name]):
             return own
         if changed is not None:
             return difference(changed, metric, money, self.words) or own
@@ -96,8 +99,8 @@ class BoardSections:
 
     def _line(self, widget: Line, name: str) -> Section:
         metric, by = widget.measured[0], [widget.every, *([widget.by] if widget.by else [])]
-        shown = self._whole(self._shown(self.figures.groups([metric], by), [metric]), widget.every)
-        frame = shown.frame
+        safe = self._whole(self._shown(self.figures.groups([metric], by), [metric], by), widget.every)
+        frame = _named(safe.frame, by)
         places = list(frame[widget.every].drop_duplicates())
         series = {
             label: rows.set_index(widget.every)[metric.name].astype("Float64").reindex(places).to_numpy(float, na_value=np.nan)
@@ -110,12 +113,14 @@ class BoardSections:
             labels, {label: values / scale for label, values in series.items()}, title=title, description=title,
             as_share=metric.unit == "share", unit=self.figures.inputs.money.currency if metric.unit == "money" else "",
         )  # fmt: skip
-        return self._section((name, title), [metric], shown, by, Drawn(svg=drawn, caption=title))
+        return self._section((name, title), [metric], safe, by, Drawn(svg=drawn, caption=title))
 
     def _bars(self, widget: Bars, name: str) -> Section:
         metric = widget.measured[0]
-        shown = _top(self._shown(self.figures.groups([metric], [widget.by]), [metric]), [widget.by], widget.top)
-        top = shown.frame
+        safe = _top(
+            self._shown(self.figures.groups([metric], [widget.by]), [metric], [widget.by]), [widget.by], widget.top
+        )
+        top = safe.frame
         texts = [
             " ".join(filter(None, (self._written(row[metric.name], metric), self._interval(row, metric))))
             for _, row in top.iterrows()
@@ -123,19 +128,19 @@ class BoardSections:
         title = widget.title or self._title("boards.by", metric, widget.by)
         labels = [group_name(value, widget.by, self.words) for value in top[widget.by]]
         svg = bars(labels, numbers(top[metric.name]), texts, title=title, description=title)
-        return self._section((name, title), [metric], shown, [widget.by], Drawn(svg=svg, caption=title))
+        return self._section((name, title), [metric], safe, [widget.by], Drawn(svg=svg, caption=title))
 
     def _table(self, widget: Table, name: str) -> Section:
         metrics, by = widget.measured, list(widget.by)
-        shown = _top(self._shown(self.figures.groups(metrics, by), metrics), by, widget.top)
+        safe = _top(self._shown(self.figures.groups(metrics, by), metrics, by), by, widget.top)
         cuts = self.words.listing([cut_name(one, self.words) for one in by])
         title = widget.title or self.words("boards.table", cuts=cuts)
-        return self._section((name, title), metrics, shown, by, None)
+        return self._section((name, title), metrics, safe, by, None)
 
     def _heat(self, widget: Heat, name: str) -> Section:
         metric, by = widget.measured[0], [widget.rows, widget.columns]
-        shown = self._shown(self.figures.groups([metric], by), [metric])
-        frame = shown.frame
+        safe = self._shown(self.figures.groups([metric], by), [metric], by)
+        frame = _named(safe.frame, by)
         wide = frame.assign(**{metric.name: frame[metric.name].astype("Float64")}).pivot(
             index=widget.rows, columns=widget.columns, values=metric.name
         )
@@ -150,7 +155,7 @@ class BoardSections:
             title=title, description=title, every=3 if len(wide.columns) > _DAYS_OF_WEEK else 1,
             column_title=cut_name(widget.columns, self.words), cell_inches=0.36,
         )  # fmt: skip
-        return self._section((name, title), [metric], shown, by, Drawn(svg=svg, caption=title))
+        return self._section((name, title), [metric], safe, by, Drawn(svg=svg, caption=title))
 
     def _sql(self, widget: Sql, name: str) -> Section:
         try:
@@ -169,7 +174,7 @@ class BoardSections:
         self,
         named: tuple[str, str],
         metrics: Sequence[Metric],
-        shown: Suppressed,
+        safe: Suppressed,
         by: Sequence[str],
         drawn: Drawn | None,
     ) -> Section:
@@ -180,31 +185,31 @@ class BoardSections:
                 *(cell for metric in metrics for cell in (self._written(row[metric.name], metric), self._interval(row, metric))
                   if cell or metric.over),
             ]
-            for _, row in shown.frame.iterrows()
+            for _, row in safe.frame.iterrows()
         ]  # fmt: skip
         heads = [cut_name(one, self.words) for one in by]
         for metric in metrics:
             heads += [self._name(metric), *([self.words("boards.interval_head")] if metric.over else [])]
         return Section(
             name=name, title=title, text="", drawn=[drawn] if drawn else [],
-            finding=self._finding(shown, metrics[0], by) if drawn else "",
+            finding=self._finding(safe, metrics[0], by) if drawn else "",
             listed=[Listed(caption=title, columns=heads, rows=rows, open=drawn is None)],
-            notes=hidden_note(self.words, shown, self.figures.inputs.minimum), defined=self._defined(metrics),
-            tables={"figures": shown.frame},
+            notes=hidden_note(self.words, safe, self.figures.inputs.minimum), defined=self._defined(metrics),
+            tables={"figures": safe.frame},
         )  # fmt: skip
 
-    def _whole(self, shown: Suppressed, every: str) -> Suppressed:
+    def _whole(self, safe: Suppressed, every: str) -> Suppressed:
         """Leave out weeks and months that the days of the board cut: part of a week is no low week."""
         inputs = self.figures.inputs
-        begin = pd.to_datetime(shown.frame[every])
+        begin = pd.to_datetime(safe.frame[every])
         length = {"day": pd.DateOffset(days=1), "week": pd.DateOffset(weeks=1), "month": pd.DateOffset(months=1)}[every]
         last = pd.Timestamp(inputs.period.last_day)
         whole = (begin >= pd.Timestamp(inputs.period.first_day)) & (begin + length - pd.DateOffset(days=1) <= last)
-        return dataclasses.replace(shown, frame=shown.frame[whole].reset_index(drop=True)) if whole.any() else shown
+        return dataclasses.replace(safe, frame=safe.frame[whole].reset_index(drop=True)) if whole.any() else safe
 
-    def _finding(self, shown: Suppressed, metric: Metric, by: Sequence[str]) -> str:
+    def _finding(self, safe: Suppressed, metric: Metric, by: Sequence[str]) -> str:
         """Return where a figure is largest, and where least."""
-        known = shown.frame.dropna(subset=[metric.name])
+        known = safe.frame.dropna(subset=[metric.name])
         if len(known) < 2:
             return ""
         ordered = known.sort_values(metric.name, ascending=False, kind="stable")
@@ -217,10 +222,8 @@ class BoardSections:
         )  # fmt: skip
         return self.words("boards.finding", metric=self._name(metric), most=most, least=least)
 
-    def _shown(self, frame: pd.DataFrame, metrics: Sequence[Metric]) -> Suppressed:
-        measures = [f"{metric.name}{end}" for metric in metrics for end in ("", "_low", "_high")]
-        minimum = self.figures.inputs.minimum
-        return suppress_small_groups(frame, counts=CUSTOMERS, measures=measures, minimum=minimum)
+    def _shown(self, frame: pd.DataFrame, metrics: Sequence[Metric], by: Sequence[str] = ()) -> Suppressed:
+        return shown(frame, metrics, by=by, minimum=self.figures.inputs.minimum)
 
     def _largest(self, frame: pd.DataFrame, by: str, metric: Metric, top: int) -> list[tuple[str, pd.DataFrame]]:
         if not by:
@@ -258,9 +261,14 @@ class BoardSections:
         return days
 
 
-def _top(shown: Suppressed, by: Sequence[str], top: int) -> Suppressed:
+def _named(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return the groups that have names; those that have none have no figures either."""
+    return frame[~(frame[list(by)] == SMALL).any(axis=1)]
+
+
+def _top(safe: Suppressed, by: Sequence[str], top: int) -> Suppressed:
     """Return all times, or else the largest groups."""
-    return shown if any(one in TIMES for one in by) else dataclasses.replace(shown, frame=shown.frame[:top])
+    return safe if any(one in TIMES for one in by) else dataclasses.replace(safe, frame=safe.frame[:top])
 
 
 def _complete(dimension: str, found: pd.Index) -> list[Any]:

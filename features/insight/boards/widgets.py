@@ -224,6 +224,10 @@ def check_cuts(widget: Widget, dimensions: Dimensions, *, where: str) -> None:
     Raises:
         ConfigError: it says what they have.
     """
+    names = [*widget.cuts, *(getattr(widget, "of", ()) if widget.kind == "table" else getattr(widget, "metrics", ()))]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{where}.{widget.kind}: expected each name once, found {name!r} twice.")
     for name in widget.cuts:
         dimensions.check(name, where=f"{where}.{widget.kind}")
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from features import columns as c
+from features.insight.boards.hiding import SMALL
 from features.insight.boards.metrics import Metric, Unit
 from features.report.page import percent, points, signed
 from features.report.sections import HIDDEN
@@ -56,6 +57,8 @@ def group_name(value: Any, dimension: str, words: Words) -> str:
     """Return what a group is called."""
     if value is None or pd.isna(value):
         return words("boards.unknown")
+    if value == SMALL:
+        return words("boards.small")
     if dimension in ("day", "week", "month"):
         day = pd.Timestamp(value).date()
         return words.month_of(day) if dimension == "month" else words.day(day)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from features.insight.boards.dimensions import Dimensions
+from features.insight.boards.hiding import shown
 from features.insight.boards.measure import change, customer_counts, group_sums, measured, with_first_day
 from features.insight.boards.metrics import METRICS
 from features.insight.collecting import collected
@@ -69,14 +70,50 @@ def test_new_customers_when_the_log_goes_back_further_then_only_those_of_these_d
 
 def test_cuts_when_made_of_log_items_customers_and_times_then_each_group_is_counted() -> None:
     items = pd.DataFrame({"item_id": ["i", "j"], "category": ["food/tea", "home"], "brand": ["x", None]})
-    customers = pd.DataFrame({"user_id": ["a", "b", "c"], "stage": ["old", "new", "new"]})
-    dimensions = Dimensions.of(log().columns, ["stage"])
-    by = ["weekday", "category", "stage"]
+    customers = pd.DataFrame({"user_id": ["a", "b", "c"], "growth_stage": ["old", "new", "new"]})
+    dimensions = Dimensions.of(log().columns, ["user_id", "growth_stage"])
+    by = ["weekday", "category", "growth_stage"]
     cut = dimensions.attach(with_first_day(log(), log()), by, items=items, customers=customers)
     found = figures(cut, ("by_0", "by_1", "by_2")).set_index(["by_0", "by_1", "by_2"])["revenue"]
     assert found[found > 0].to_dict() == {
         (1, "food", "old"): 600, (1, "home", "old"): 400, (2, "home", "new"): 500, (2, "food", "new"): 300
     }  # fmt: skip
+
+
+def test_new_customers_when_a_message_came_first_then_the_first_visit_counts() -> None:
+    early = log()[:1].assign(
+        event_type="message_sent", event_id="m", local_day=pd.Timestamp(DAY - dt.timedelta(days=4)), item_id=None
+    )
+    everything = pd.concat([early, log()], ignore_index=True)
+    assert figures(with_first_day(log(), everything))["new_customers"].tolist() == [3]
+
+
+def test_shown_when_few_stand_behind_a_figure_then_it_is_hidden_and_small_groups_lose_their_names() -> None:
+    def of(group: str, came: int, bought: int) -> pd.DataFrame:
+        return pd.DataFrame(
+            {"user_id": [f"{group}{n}" for n in range(came)], "by_0": group, "active": 1.0,
+             "bought": [float(n < bought) for n in range(came)], "revenue": [50.0 * (n < bought) for n in range(came)]}
+        )  # fmt: skip
+
+    counts = pd.concat(
+        [of("large", 40, 20), of("none", 30, 0), of("one", 30, 1), of("other", 30, 15), of("tiny", 2, 1)]
+    )
+    metrics = [METRICS["active_customers"], METRICS["conversion"], METRICS["revenue"]]
+    sums = group_sums(counts, metrics, by=["by_0"])
+    frame = sums[["by_0", "customers"]].rename(columns={"by_0": "channel"})
+    for one in metrics:
+        for name, values in measured(sums, one).items():
+            frame[one.name if name == "value" else f"{one.name}_{name}"] = values
+    found = shown(frame, metrics, by=["channel"], minimum=10)
+    rows = found.frame.set_index("channel")
+    assert "tiny" not in rows.index
+    assert rows.loc["large", "active_customers"] == 40
+    assert rows.loc["one", "active_customers"] == 30
+    assert rows.loc["none", ["conversion", "revenue"]].tolist() == [0, 0]
+    assert rows.loc["one", ["conversion", "conversion_low", "revenue"]].isna().all()
+    assert rows.loc["large", "revenue"] == 1000
+    assert rows.index.tolist().count("(small)") == 2  # tiny, and spare, which the total would give away with it
+    assert (found.num_small, found.num_complementary) == (2, 1)
 
 
 def world(seed: int, users: int) -> pd.DataFrame:

@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 import yaml
 
+from features.build import build_features
 from features.errors import ConfigError
 from features.insight.boards.board import Board
 from features.insight.boards.page import BoardPage, keep_board, write_board
 from features.insight.inputs import Period
+from features.settings import EngineSettings
 from tests.features.customers.page_world import build
+from tests.features.tiny_shop import event, write_shop
 
 BOARD: dict[str, Any] = {
     "title": "Tea & rice",
@@ -56,6 +59,11 @@ def saved(directory: Path, **changed: Any) -> str:
         ({"bars": {"of": "orders"}}, "bars: expected by, found none"),
         ({"bars": {"of": "orders", "by": "chanel"}}, r"bars: expected a column to cut by .* Did you mean 'channel'\?"),
         ({"table": {"of": "orders", "by": "user_id"}}, r"found 'user_id'"),
+        ({"bars": {"of": "orders", "by": "last_device_id"}}, r"found 'last_device_id'"),
+        ({"bars": {"of": "orders", "by": "query"}}, r"found 'query'"),
+        ({"table": {"of": ["orders", "orders"], "by": "channel"}}, "expected each name once, found 'orders' twice"),
+        ({"heat": {"of": "orders", "rows": "hour"}}, "expected each name once, found 'hour' twice"),
+        ({"kpis": ["orders", "orders"]}, "expected each name once, found 'orders' twice"),
         ({"heat": {"of": "orders", "rows": "moon"}}, r"heat: expected a column to cut by"),
         ({"funnel": {"steps": ["view", "purchse"]}}, r"Did you mean 'purchase'\?"),
         ({"sql": {"query": ""}}, "expected SQL, found ''"),
@@ -145,3 +153,15 @@ def test_keep_board_when_the_first_round_fails_then_it_ends(features: Path, tmp_
         keep_board(features, tmp_path / "b.html", page, every_minutes=1)
     with pytest.raises(ConfigError, match="every: expected minutes above 0"):
         keep_board(features, tmp_path / "b.html", page, every_minutes=0)
+
+
+def test_board_when_a_widget_has_nothing_to_show_then_the_others_stand_and_it_says_why(tmp_path: Path) -> None:
+    data = write_shop(
+        tmp_path / "data",
+        events=[event(f"u{n}", "purchase", "2026-01-01 10:00", "i", price=5) for n in range(12)],
+        items=[{"item_id": "i"}],
+    )
+    build_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
+    found = write_board(tmp_path / "features", tmp_path / "b.html")
+    assert (found["widgets"], len(found["missing"])) == (5, 1)
+    assert found["missing"][0] in (tmp_path / "b.html").read_text()
