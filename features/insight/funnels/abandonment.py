@@ -30,6 +30,7 @@ Of = Literal["cart", "checkout"]
 NONE: Final = "(none)"
 _DEVICE: Final = "device"  # of the users table
 _AFTER: Final = "ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING"
+_DEVICES: Final = f"SELECT {c.USER_ID}, max({_DEVICE}) AS {_DEVICE} FROM {{users}} GROUP BY {c.USER_ID}"
 _MICROS: Final = f"unix_micros({c.TS})"
 
 
@@ -56,7 +57,8 @@ def abandonment(
         by: text columns of events, ``local_day``, or ``device`` with ``users``; as the first event of the cart or
             checkout has it, ``(none)`` where it has none.
         window_days: how long after it was last put in a line may still be bought.
-        users: the contract's users; their ``device`` is joined where ``by`` names it.
+        users: the contract's users; their ``device`` is joined where ``by`` names it. A customer of several rows, as one
+            has who came under several ids, counts once.
         level: of the intervals.
 
     Returns:
@@ -73,7 +75,7 @@ def abandonment(
     kinds = (c.CART, c.REMOVE_FROM_CART, c.PURCHASE, *([c.CHECKOUT] if of == "checkout" else []))
     rows = frame_of(events).filter(is_type(*kinds))
     if _DEVICE in by:
-        rows = rows.join(frame_of(users).select(c.USER_ID, _DEVICE), on=c.USER_ID, how="left")
+        rows = rows.join(frame_of(run(_DEVICES, users=users)), on=c.USER_ID, how="left")
     window_us = round(window_days * DAY_US)
     text = f"{_visits_sql(of, by, window_us)} {_summary_sql(by, last_at_us - window_us)}"
     table = collected(run(text, rows=cast(object, rows.to_native())))

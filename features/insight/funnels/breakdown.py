@@ -11,7 +11,7 @@ from features.errors import ConfigError
 from features.insight.definitions import check_choice, parsed
 from features.insight.funnels.attempts import step_us
 from features.insight.funnels.definition import FunnelDefinition
-from features.insight.funnels.rows import columns_sql, step_column, step_rows
+from features.insight.funnels.rows import columns_sql, group_column, renamed, step_column, step_rows
 from features.rules.known_fields import EVENT_FIELDS
 from features.tables.sql import run
 
@@ -85,7 +85,8 @@ def with_breakdowns(
     _check(definition, breakdowns)
     kept = tuple(dict.fromkeys(one.field for one in breakdowns))
     rows = step_rows(events, definition, items, keep=kept)  # type: ignore[type-var] # a native frame
-    return run(_breakdown_sql(definition, breakdowns, most_values), attempts=attempts, did=rows)
+    found = run(_breakdown_sql(definition, breakdowns, most_values), attempts=attempts, did=rows)
+    return renamed(found, {group_column(n): one.column for n, one in enumerate(breakdowns)})
 
 
 def _check(definition: FunnelDefinition, breakdowns: Sequence[Breakdown]) -> None:
@@ -107,14 +108,14 @@ def _check(definition: FunnelDefinition, breakdowns: Sequence[Breakdown]) -> Non
 def _breakdown_sql(definition: FunnelDefinition, breakdowns: Sequence[Breakdown], most: int) -> str:
     ctes = ["tries AS (SELECT * FROM {attempts})"]
     joins = []
-    for number, one in enumerate(breakdowns, start=1):
+    for number, one in enumerate(breakdowns):
         ctes += [
             f"told_{number} AS ({_told_sql(definition, one)})",
-            f"named_{number} AS ({_named_sql(one, number, most)})",
+            f"named_{number} AS ({_named_sql(number, most)})",
         ]
         same = " AND ".join(f"tries.{key} = named_{number}.{key}" for key in definition.keys)
         joins.append(f"LEFT JOIN named_{number} ON {same}")
-    columns = ", ".join(f"named_{number}.{one.column}" for number, one in enumerate(breakdowns, start=1))
+    columns = ", ".join(f"named_{number}.{group_column(number)}" for number in range(len(breakdowns)))
     return f"WITH {', '.join(ctes)} SELECT tries.*, {columns} FROM tries {' '.join(joins)}"
 
 
@@ -140,10 +141,10 @@ def _told_sql(definition: FunnelDefinition, one: Breakdown) -> str:
         WHERE place = 1"""
 
 
-def _named_sql(one: Breakdown, number: int, most: int) -> str:
+def _named_sql(number: int, most: int) -> str:
     """The values that most units have, by name where as many have them; the others as one."""
     return f"""
-        SELECT told_{number}.*, CASE WHEN place <= {most} THEN value ELSE '{OTHER}' END AS {one.column}
+        SELECT told_{number}.*, CASE WHEN place <= {most} THEN value ELSE '{OTHER}' END AS {group_column(number)}
         FROM told_{number} JOIN (
             SELECT value AS known, row_number() OVER (ORDER BY count(*) DESC, value) AS place
             FROM told_{number} GROUP BY value) AS ranks ON value = known"""

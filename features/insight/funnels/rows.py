@@ -11,8 +11,8 @@ moments is the first instant together with the local day that it fell on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
 
 import narwhals as nw
 from narwhals.typing import IntoFrameT
@@ -32,6 +32,7 @@ MOMENT: Final = (
 _PER_US: Final = 8
 _SLACK: Final = 2  # two moments differ by 8 x microseconds, and by at most 2 more for their days
 OWN_COLUMNS: Final = (c.EVENT_ID, c.TS, c.LOCAL_DAY)
+FrameT = TypeVar("FrameT")
 
 
 def step_rows(
@@ -132,6 +133,16 @@ def _item_columns(definition: FunnelDefinition, keep: Sequence[str]) -> list[str
 def _is_one(one: Step | Exclusion) -> nw.Expr:
     found = is_type(*one.events)
     return found & fields_pass(one.where) if one.where else found
+
+
+def group_column(number: int) -> str:
+    """Return what SQL calls a column to group by, by its place: shops name steps, and so columns, as they like."""
+    return f"by_{number}"
+
+
+def renamed(frame: FrameT, names: Mapping[str, str]) -> FrameT:
+    """Return a frame of any engine with columns renamed."""
+    return cast(FrameT, frame_of(frame).rename(dict(names)).to_native())
 
 
 def columns_sql(names: Iterable[str], table: str = "") -> str:

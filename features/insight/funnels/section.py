@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -54,16 +55,31 @@ def sections(inputs: Inputs, words: Words) -> list[Section]:
     """Return the shop's funnels, or the one from a look to an order, then items and carts.
 
     Raises:
-        NothingToShow: there are no two steps to go, or too few customers went any.
+        NothingToShow: there are no two steps to go, or too few customers went any; and too few items or carts. Where
+            there is something to show, a note says what there is not.
         ConfigError: the shop's definitions do not fit.
     """
-    definitions = _definitions(inputs, words)
-    found = []
+    found, reasons = [], []
+    definitions = _definitions(inputs)
+    if not definitions:
+        reasons.append(NothingToShow(words("funnels.no_steps")))
     for name, definition in definitions.items():
         title = "" if name == c.PURCHASE else name
-        found.append(funnel_section(inputs, definition, words, name=f"funnel_{name}", title=title))
+        try:
+            found.append(funnel_section(inputs, definition, words, name=f"funnel_{name}", title=title))
+        except NothingToShow as reason:
+            reasons.append(reason)
     more = (item_section(inputs, words), cart_section(inputs, words))
-    return [*found, *(one for one in more if one is not None)]
+    found += [one for one in more if one is not None]
+    if not found:
+        raise reasons[0]
+    return [_with_reasons(found[0], reasons, words), *found[1:]]
+
+
+def _with_reasons(section: Section, reasons: Sequence[NothingToShow], words: Words) -> Section:
+    """Say beside a section what there is nothing to show of."""
+    told = [words("funnels.missing", reason=str(reason)) for reason in reasons]
+    return dataclasses.replace(section, notes=[*section.notes, *told])
 
 
 def funnel_section(
@@ -129,13 +145,11 @@ def shopping_funnel(log: duckdb.DuckDBPyRelation) -> FunnelDefinition | None:
     return FunnelDefinition(steps=steps) if len(steps) > 1 and steps[-1].name == c.PURCHASE else None
 
 
-def _definitions(inputs: Inputs, words: Words) -> dict[str, FunnelDefinition]:
+def _definitions(inputs: Inputs) -> dict[str, FunnelDefinition]:
     given = inputs.definitions.get("funnels")
     if given is None:
         usual = shopping_funnel(inputs.rows)
-        if usual is None:
-            raise NothingToShow(words("funnels.no_steps"))
-        return {c.PURCHASE: usual}
+        return {} if usual is None else {c.PURCHASE: usual}
     if not isinstance(given, Mapping):
         raise ConfigError(f"funnels: expected a mapping of names to funnels, found {given!r}.")
     units = inputs.shop.minor_units

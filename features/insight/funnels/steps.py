@@ -36,6 +36,8 @@ class Step:
         _check_events(place, self.events, self.where)
         if self.within_days is not None:
             check_days(f"{place}.within_days", self.within_days)
+        if not isinstance(self.optional, bool):
+            raise ConfigError(f"{place}.optional: expected true or false, found {self.optional!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from features.insight.collecting import collected
 from features.insight.funnels.attempts import EXCLUDED, step_us
 from features.insight.funnels.definition import FunnelDefinition
-from features.insight.funnels.rows import columns_sql
+from features.insight.funnels.rows import columns_sql, group_column, renamed
 from features.insight.intervals import LEVEL, ratio, wilson
 from features.tables.sql import run
 
@@ -50,7 +50,10 @@ def step_table(
         yet; num_excluded: units whose attempt an exclusion ended at the base; seconds_p25 ... p90 from the base, and
         total_seconds_p25 ... p90 from the first step, of those who got there.
     """
-    counted = collected(run(_counts_sql(definition, last_at_us, by, settled_only), attempts=attempts))
+    groups_by = [group_column(n) for n in range(len(by))]
+    attempts = renamed(attempts, dict(zip(by, groups_by, strict=True)))
+    counted = collected(run(_counts_sql(definition, last_at_us, groups_by, settled_only), attempts=attempts))
+    counted = counted.rename(columns=dict(zip(groups_by, by, strict=True)))
     groups = counted.sort_values(list(by), na_position="last") if by else counted
     if not by and counted["all"].fillna(0).sum() == 0:
         groups = groups.fillna({name: 0 for name in groups if str(name).startswith("num_")})

@@ -61,6 +61,10 @@ def test_definition_when_read_from_a_mapping_then_as_built_by_hand() -> None:
         ({"window_days": -1}, "funnels.checkout.window_days: expected a number of days above 0, found -1"),
         ({"window_days": 1}, "steps.tea.within_days: expected at most the whole window of 1 days, found 2"),
         ({"steps": ["view", {"events": "cart", "within_days": 0}]}, "within_days: expected a number of days above 0"),
+        (
+            {"steps": ["view", {"events": "cart", "optional": "no"}, "purchase"]},
+            "optional: expected true or false, found 'no'",
+        ),
         ({"windw_days": 1}, "found 'windw_days'. Did you mean 'window_days'"),
         ({"mode": "orderd"}, "mode: expected one of ordered, strict, any, found 'orderd'. Did you mean 'ordered'"),
         ({"mode": "strict"}, "mode: expected ordered, as steps are optional or events excluded, found 'strict'"),

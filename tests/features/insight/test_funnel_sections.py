@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,19 @@ def test_sections_when_groups_are_small_then_hidden_in_tables_too(connection: du
     assert [row[1] for row in funnel.listed[0].rows] == ["40", "20", "·"]
     assert funnel.tables["steps"]["num_units"].isna().tolist() == [False, False, True]
     assert funnel.tables["steps"]["overall_rate"].isna().tolist() == [False, False, True]
+
+
+def test_sections_when_one_funnel_has_too_few_then_the_others_stand_and_a_note_tells(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    own = {"short": {"steps": ["view", "cart"]}, "rare": {"steps": ["search", "view"]}}
+    found = section.sections(_inputs(connection, 2, definitions={"funnels": own}), _words("en"))
+    assert [one.name for one in found] == ["funnel_short", "items", "carts"]
+    assert found[0].notes[-1] == "Not shown: the funnel rare (too few entered)."
+    inputs = _inputs(connection, 2)
+    unsold = dataclasses.replace(inputs, log=inputs.log.filter("event_type <> 'purchase'"))
+    (carts,) = section.sections(unsold, _words("en"))
+    assert carts.name == "carts"
 
 
 def test_sections_when_nobody_entered_or_no_steps_are_known_then_a_reason_is_given(

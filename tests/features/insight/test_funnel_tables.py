@@ -126,6 +126,19 @@ def test_breakdowns_when_by_touch_and_step_then_groups_as_told(shop: pd.DataFram
     assert table["overall_rate"].tolist() == [1, 1, 0, 1, 2 / 3, 1 / 3]
 
 
+def test_breakdowns_when_a_step_has_a_free_name_then_it_names_the_column_and_is_no_sql(shop: pd.DataFrame) -> None:
+    named = dataclasses.replace(
+        SHOPPING, steps=tuple(dataclasses.replace(one, name=f'a "{one.name}" {{x}}, 1') for one in SHOPPING.steps)
+    )
+    touch = Breakdown(field="channel", touch="step", step=named.names[1])
+    table = step_table(
+        with_breakdowns(funnel(shop, named), shop, named, [touch]), named, last_at_us=LAST_AT_US, by=[touch.column]
+    )
+    assert touch.column == 'channel_at_a "B" {x}, 1'
+    firsts = table[table["step"] == 1].set_index(touch.column)["num_units"]
+    assert firsts[["app", "web"]].tolist() == [1, 1]
+
+
 def test_attempts_when_the_unit_is_a_session_then_each_visit_is_one(shop: pd.DataFrame) -> None:
     found = funnel(shop, dataclasses.replace(SHOPPING, unit="session")).set_index(["user_id", "visit_id"]).sort_index()
     assert found["deepest"].to_dict() == {
@@ -156,6 +169,9 @@ def test_abandonment_when_counted_by_hand_then_rate_and_value_left(shop: pd.Data
     assert by["device"].tolist() == ["(none)", "(none)", "phone"]
     assert by[c.LOCAL_DAY].dt.day.tolist() == [2, 10, 1]
     assert by["num_abandoned"].tolist() == [1, 0, 0]
+    twice = pd.concat([users, users.assign(device="tablet")])  # as a customer is, known under two ids
+    again = abandonment(shop, last_at_us=LAST_AT_US, by=["device"], users=twice)
+    assert again["num_carts"].tolist() == [1, 1]
 
 
 PACED = FunnelDefinition(

@@ -78,6 +78,12 @@ def test_answers_when_worked_by_hand_then_equal() -> None:
     ]  # fmt: skip
 
 
+def test_answers_when_a_slots_name_has_signs_of_sql_then_it_is_a_name() -> None:
+    name = "h{1}'\\ü_1"
+    renamed = [frame.assign(slot=frame["slot"].replace("home_1", name)) for frame in (shown(), events())]
+    assert list(figures(slot_answers(*renamed, SlotDefinition(slots=(name[:-1],))))) == [(name, "i")]
+
+
 def test_impressions_when_the_log_has_them_then_they_are_exposures() -> None:
     logged = events().assign(event_type="impression")
     assert len(impressions(logged)) == logged["slot"].notna().sum()
