@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 
@@ -16,9 +16,14 @@ from features.build import ITEMS_FILE, FeatureSet
 from features.contract.tables import TABLES
 from features.engine import sql_name, sql_text
 from features.errors import ConfigError, DataError
+from features.privacy.consents import ALWAYS, CONSENTS_FILE, NEVER, ConsentBook
 from features.report.words import Money
-from features.settings import ShopSettings
+from features.settings import EngineSettings, ShopSettings
 from features.tables.sql import run
+
+# When a row of a table happened, by which consent is judged; what a table of customers says has no instant.
+_INSTANTS: Final = {"exposures": c.TS, "coupons": "issued_at"}
+_EVENTS_FILE: Final = "events.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,10 @@ class Inputs:
         data: directory with the contract's other tables (coupons, spend, exposures, users, ...).
         shop: its facts and settings.
         definitions: what the shop wants to see of each subject, from its YAML file: subject -> mapping.
+        consents: since when rows of other tables may serve analytics; nothing where all of them may, of customers who
+            are in the log.
+        engine: for what is computed on a connection of its own.
+        scratch: where that one spills; beside the data where left out.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -73,6 +82,9 @@ class Inputs:
     compared: Period | None = None
     data: Path | None = None
     definitions: Mapping[str, Any] = field(default_factory=dict)
+    consents: ConsentBook | None = None
+    engine: EngineSettings = EngineSettings()
+    scratch: Path | None = None
 
     @classmethod
     def open(
@@ -84,6 +96,8 @@ class Inputs:
         compared: Period | None = None,
         data: Path | None = None,
         definitions: Mapping[str, Any] | None = None,
+        engine: EngineSettings = EngineSettings(),
+        scratch: Path | None = None,
     ) -> Inputs:
         """Read a feature directory.
 
@@ -94,10 +108,14 @@ class Inputs:
             compared: see the class.
             data: the data directory of the log.
             definitions: see the class.
+            engine: see the class.
+            scratch: see the class.
 
         Raises:
-            DataError: the log has no row of the period.
+            DataError: the log has no row of the period, or ``data`` is no data directory.
         """
+        if data is not None and not (data / _EVENTS_FILE).is_file():
+            raise DataError(f"{data}: expected a data directory, with {_EVENTS_FILE}, found none.")
         log = features.event_log
         period = period or Period(first_day=log.first_day, last_day=log.last_day)
         if period.last_day < log.first_day or period.first_day > log.last_day:
@@ -115,6 +133,9 @@ class Inputs:
             data=data,
             shop=features.shop,
             definitions=definitions or {},
+            consents=ConsentBook.load(features.directory / CONSENTS_FILE),
+            engine=engine,
+            scratch=scratch,
         )
 
     @property
@@ -138,7 +159,8 @@ class Inputs:
         """Return a table of the contract, such as ``coupons``; nothing where the shop has none, or it is empty.
 
         Rows of customers are theirs by the log's ids, and only of those of whom the log has rows that may serve
-        analytics.
+        analytics; a row with an instant counts if consent held by then. An id that the log gives to several
+        customers is nobody's, and neither are its rows.
         """
         assert name in TABLES, name
         path = None if self.data is None else self.data / f"{name}.parquet"
@@ -146,12 +168,17 @@ class Inputs:
             return None
         rows = self.connection.read_parquet(str(path))
         if c.USER_ID in rows.columns:
-            others = ", ".join(f"t.{sql_name(column)}" for column in rows.columns if column != c.USER_ID)
-            rows = run(
-                f"SELECT k.user_id, {others} FROM {{rows}} t JOIN {{known}} k ON t.user_id = k.source_user_id",
-                rows=rows, known=self._known,
-            )  # fmt: skip
+            rows = self._of_customers(rows, at=_INSTANTS.get(name))
         return rows if rows.limit(1).select("1").fetchall() else None
+
+    def _of_customers(self, rows: duckdb.DuckDBPyRelation, *, at: str | None) -> duckdb.DuckDBPyRelation:
+        """Return a table's rows under their customers, of whom consents held ``at`` a row's instant."""
+        others = ", ".join(f"t.{sql_name(column)}" for column in rows.columns if column != c.USER_ID)
+        held = f"epoch_us(t.{at}) >= k.from_us" if at else "true"
+        return run(
+            f"SELECT k.user_id, {others} FROM {{rows}} t JOIN {{known}} k ON t.user_id = k.source_user_id WHERE {held}",
+            rows=rows, known=self._known,
+        )  # fmt: skip
 
     def titles(self, item_ids: Iterable[str]) -> dict[str, str]:
         """Return what items are called: title and id; those without a title are left out."""
@@ -163,9 +190,19 @@ class Inputs:
 
     @cached_property
     def _known(self) -> duckdb.DuckDBPyRelation:
-        """Each id that the log's rows arrived under, and whose it is."""
-        pairs = self.log.select(f"coalesce({c.SOURCE_USER_ID}, {c.USER_ID}) AS {c.SOURCE_USER_ID}, {c.USER_ID}")
-        return self.connection.from_arrow(pairs.distinct().to_arrow_table())
+        """Each id that the log's rows arrived under and that is one customer's: whose, and since when consent holds."""
+        arrived = f"coalesce({c.SOURCE_USER_ID}, {c.USER_ID})"
+        pairs = self.log.aggregate(
+            f"{arrived} AS {c.SOURCE_USER_ID}, min({c.USER_ID}) AS {c.USER_ID}, max({c.USER_ID}) AS other", arrived
+        )
+        book = self.consents or ConsentBook.of_default(granted=True)
+        known = run(
+            f"""
+            SELECT p.{c.SOURCE_USER_ID}, p.{c.USER_ID}, coalesce(s.from_us, {ALWAYS if book.otherwise else NEVER}) AS from_us
+            FROM {{pairs}} p LEFT JOIN {{since}} s ON s.{c.USER_ID} = p.{c.USER_ID} WHERE p.{c.USER_ID} = p.other""",
+            pairs=pairs, since=self.connection.from_arrow(book.since(c.ANALYTICS)),
+        )  # fmt: skip
+        return self.connection.from_arrow(known.to_arrow_table())
 
     @property
     def minimum(self) -> int:

@@ -258,6 +258,11 @@ class ConsentBook:
         held[rows >= 0] = since[rows[rows >= 0]] <= at_us
         return held
 
+    def since(self, purpose: str) -> pa.Table:
+        """Return user_id and from_us, since when consent of each user who is named holds: int64, ``NEVER``, ``ALWAYS``."""
+        since = self.instants[:, _COLUMNS.index(f"{purpose}_from")]
+        return pa.table({c.USER_ID: pa.array(self.users.ids, pa.string()), "from_us": pa.array(since, pa.int64())})
+
     def without(self, forgotten: Container[str]) -> ConsentBook:
         """Return the book without some users' rows."""
         kept = np.array([user not in forgotten for user in self.users.ids], dtype=bool)

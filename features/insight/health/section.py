@@ -24,7 +24,8 @@ def sections(inputs: Inputs, words: Words) -> list[Section]:
     if inputs.data is None:
         raise NothingToShow(words("health.no_data"))
     settings = HealthSettings.parse(inputs.definitions.get("health"), where="health")
-    return [health_section(check_health(inputs.data, settings=settings), settings, words)]
+    report = check_health(inputs.data, settings=settings, scratch=inputs.scratch, engine=inputs.engine)
+    return [health_section(report, settings, words)]
 
 
 def health_section(report: HealthReport, settings: HealthSettings, words: Words) -> Section:

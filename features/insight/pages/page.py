@@ -83,8 +83,9 @@ def write_insight_page(kind: Kind, features: Path, out: Path, page: InsightPage 
     missing: list[str] = []
     with private_connection(page.engine, beside=Path(out).parent) as connection:
         inputs = Inputs.open(
-            opened, connection, period=period, compared=compared, data=page.data, definitions=definitions
-        )
+            opened, connection, period=period, compared=compared, data=page.data, definitions=definitions,
+            engine=page.engine, scratch=Path(out).parent,
+        )  # fmt: skip
         for subject in subjects:
             try:
                 found += importlib.import_module(f"features.insight.{subject}.section").sections(inputs, words)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -15,9 +17,11 @@ import pytest
 
 from features.commands.check import check
 from features.errors import ConfigError, DataError
-from features.insight.health import Finding, HealthReport, HealthSettings, check_health
+from features.insight.health import Finding, HealthReport, HealthSettings, check_health, section
 from features.insight.health.clocks import shifted_days
-from features.settings import EngineSettings
+from features.insight.inputs import Inputs, Period
+from features.report.words import Words
+from features.settings import EngineSettings, ShopSettings
 from tests.features.tiny_shop import event, utc, write_shop
 
 FIRST = utc("2024-04-01 00:00")
@@ -204,6 +208,25 @@ def test_command_when_strict_then_refuses_after_it_has_told_all(
 def test_settings_when_a_limit_is_no_span_of_time_then_refused(limit: object) -> None:
     with pytest.raises(ConfigError, match=r"limits\.session_hours: expected a number from 0 to 1000000, found "):
         HealthSettings.parse({"session_hours": limit}, where="limits")
+
+
+def test_section_when_drawn_then_computed_as_the_page_says_and_nothing_is_written_beside_the_data(
+    tmp_path: Path,
+) -> None:
+    data = write_shop(tmp_path / "in" / "shop", events=shop_rows()[:50])
+    (tmp_path / "in" / "spill").mkdir()
+    told, words = data.parent.stat().st_mtime_ns, Words.load("en", Path(section.__file__).parent)
+    connection = duckdb.connect()
+    empty = connection.sql("SELECT 1 AS one")
+    inputs = Inputs(
+        connection=connection, log=empty, items=empty, shop=ShopSettings(), last_at_us=0, data=data, engine=ENGINE,
+        period=Period(first_day=FIRST.date(), last_day=FIRST.date()), scratch=tmp_path / "in" / "spill",
+    )  # fmt: skip
+    (drawn,) = section.sections(inputs, words)
+    assert "also of customers who did not consent to analytics" in drawn.text
+    assert data.parent.stat().st_mtime_ns == told
+    with pytest.raises(ConfigError, match="memory_limit: expected a size such as '4GB'"):
+        section.sections(replace(inputs, engine=EngineSettings(memory_limit="much")), words)
 
 
 def test_command_when_limits_are_misspelt_then_says_what_was_meant(tmp_path: Path) -> None:

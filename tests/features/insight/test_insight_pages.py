@@ -123,6 +123,7 @@ def test_page_when_opened_in_a_browser_then_nothing_runs_over_the_side(
             DataError,
             "expected days from 2024-02-05",
         ),
+        ({"data": Path("nowhere")}, DataError, r"nowhere: expected a data directory, with events\.parquet, found none"),
         ({"compare": True}, ConfigError, r"expected days before 2024-02-05 in the log, found none.*--since"),
     ],
 )
