@@ -41,6 +41,7 @@ def first_view_waits(
     by: By = "shop",
     items: IntoFrameT | None = None,
     horizon_days: int = 30,
+    since: dt.datetime | None = None,
 ) -> IntoFrameT:
     """Return how many looks (first views of an item by a customer) were bought after how many minutes, or not.
 
@@ -50,12 +51,14 @@ def first_view_waits(
         by: shop, category (the top-level one) or item.
         items: item_id and category, for categories.
         horizon_days: looks are watched no longer than this.
+        since: of looks, and purchases without one, from this instant on; earlier rows tell which looks are the first.
 
     Returns:
         value, minutes (whole, rounded down), came (bought then), gone (watched for so long, not bought), unseen
         (pairs of a customer and an item that were bought before any look).
     """
     end, horizon = int(last_at.timestamp() * 1_000_000), horizon_days * _DAY_MINUTES
+    begin = 0 if since is None else int(since.timestamp() * 1_000_000)
     view = f"CASE WHEN {c.EVENT_TYPE} = '{c.VIEW}' THEN unix_micros({c.TS}) END"
     text = f"""
         WITH rows_of_both AS (
@@ -77,8 +80,10 @@ def first_view_waits(
         ),
         looks AS (
             SELECT value, viewed_us, CASE WHEN bought_us >= viewed_us THEN bought_us ELSE again_us END AS bought_us,
-                   CASE WHEN bought_us < viewed_us OR viewed_us IS NULL THEN 1 ELSE 0 END AS unseen
+                   CASE WHEN bought_us >= {begin} AND (bought_us < viewed_us OR viewed_us IS NULL) THEN 1 ELSE 0 END
+                   AS unseen
             FROM pairs LEFT JOIN again USING (user_id, {c.ITEM_ID})
+            WHERE coalesce(pairs.viewed_us, pairs.bought_us) >= {begin}
         ),
         waits AS (
             SELECT value, unseen, viewed_us IS NOT NULL AS looked, bought_us IS NOT NULL AS bought,
@@ -99,7 +104,13 @@ def first_view_waits(
 
 
 def time_to_purchase(
-    events: Any, *, last_at: dt.datetime, by: By = "shop", items: Any = None, horizon_days: int = 30
+    events: Any,
+    *,
+    last_at: dt.datetime,
+    by: By = "shop",
+    items: Any = None,
+    horizon_days: int = 30,
+    since: dt.datetime | None = None,
 ) -> pd.DataFrame:
     """Return how long customers think before they buy, a row a category.
 
@@ -109,6 +120,7 @@ def time_to_purchase(
         by: shop, category (the top-level one) or item.
         items: item_id and category, of the same engine, for categories.
         horizon_days: of those who buy within so many days.
+        since: of first views from this instant on; the log before it tells which are the first.
 
     Returns:
         value, looks, bought (within the horizon), censored (watched for less than the horizon and not bought so far),
@@ -122,9 +134,12 @@ def time_to_purchase(
     """
     check_choice("by", by, BYS)
     check_whole("horizon_days", horizon_days, least=1)
-    if last_at.tzinfo is None:
-        raise ConfigError(f"last_at: expected an instant with its zone, found {last_at!r}.")
-    counts = collected(first_view_waits(events, last_at=last_at, by=by, items=items, horizon_days=horizon_days))
+    for name, at in (("last_at", last_at), ("since", since)):
+        if at is not None and at.tzinfo is None:
+            raise ConfigError(f"{name}: expected an instant with its zone, found {at!r}.")
+    counts = collected(
+        first_view_waits(events, last_at=last_at, by=by, items=items, horizon_days=horizon_days, since=since)
+    )
     rows = [_row(value, part, horizon_days * _DAY_MINUTES) for value, part in counts.groupby("value")]
     return (
         pd.DataFrame(rows).sort_values("looks", ascending=False, ignore_index=True, kind="stable") if rows else counts

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from features import columns as c
 from features.insight.heat.movers import MoversDefinition, movers
 from features.insight.heat.popular import HeatDefinition, heat
 from features.insight.heat.price_bands import price_band_shares
+from features.insight.heat.wishes import HeatWishes, Past
 from features.insight.inputs import Inputs
 from features.privacy.small_groups import suppress_small_groups
 from features.report.charts import bars, lines
@@ -20,58 +20,96 @@ from features.report.words import Words
 
 _MOST_ROWS = 20
 _BARS = 12
+_LETTERS, _FEW_LETTERS = 32, 12  # of a name beside a bar, and of its part before a long id
 
 
 def movers_section(inputs: Inputs, words: Words) -> Section | None:
-    """Return what is hot, and what rises and falls by more than chance; nothing where there is too little of it."""
-    wishes: Any = inputs.definitions.get("heat") or {}
-    moving = MoversDefinition.parse(wishes.get("movers"), where="heat.movers")
-    hot = HeatDefinition.parse(wishes.get("hot"), where="heat.hot")
-    as_of = inputs.period.last_day - dt.timedelta(days=1)  # the last day is not over
-    table = movers(inputs.rows, moving, as_of=as_of, items=inputs.items)
-    table = table[table["num_customers"] >= inputs.minimum]
-    warm = heat(inputs.rows, hot, as_of=as_of, items=inputs.items)
-    warm = warm[warm["num_customers"] >= inputs.minimum]
-    if table.empty or warm.empty:
+    """Return what is hot, and what rises and falls by more than chance; nothing where there is too little of it.
+
+    Both look back beyond the period's first day: a period of four weeks is held against the four before it.
+    """
+    wishes = HeatWishes.parse(inputs.definitions.get("heat"), where="heat")
+    past = Past.of(inputs)
+    if past is None:
         return None
-    titles = _titles(inputs)
+    moving, warm = wishes.movers, _warm(past, wishes.hot, inputs)
+    table = _moving(past, moving, inputs)
+    if warm.empty or (table is not None and table.empty):
+        return None
+    told: dict[str, Any] = {"days": moving.period_days, "needed": 2 * moving.period_days}
+    defined = [Definition(name=words("heat.heat"), text=words("heat.heat_text", days=wishes.hot.half_life_days))]
+    names = _names(inputs, warm, wishes.hot.by)
+    hottest, hot = _hottest(warm, names, words), _hot(warm, names, words)
+    if table is None:
+        return Section(
+            name="movers",
+            title=words("heat.movers_short", **told),
+            text=words("heat.movers_short_text", **told),
+            drawn=[hottest],
+            listed=[hot],
+            defined=defined,
+            tables={"hot": warm},
+        )
     rising, falling = (table[table["verdict"] == name] for name in ("mover", "faller"))
-    told = {"rising": len(rising), "falling": len(falling), "number": len(table), "days": moving.period_days}
+    told |= {"rising": len(rising), "falling": len(falling), "number": len(table)}
     moved = table[table["verdict"] != ""]
     return Section(
         name="movers",
         title=words("heat.movers_title" if len(moved) else "heat.movers_none", **told),
         text=words("heat.movers_text", **told),
         finding=words("heat.movers_finding", **told),
-        drawn=[_hottest(warm, titles, words)],
-        listed=[_moved(moved, titles, words), _hot(warm, titles, words)] if len(moved) else [_hot(warm, titles, words)],
+        drawn=[hottest],
+        listed=[_moved(moved, _names(inputs, moved, moving.by), words), hot] if len(moved) else [hot],
         defined=[
             Definition(name=words("heat.chance"), text=words("heat.chance_text", level=percent(moving.level, 0)),
                        source="Robinson, Smyth 2008; Lund et al. 2012; Benjamini, Hochberg 1995"),
-            Definition(name=words("heat.heat"), text=words("heat.heat_text", days=hot.half_life_days)),
+            *defined,
         ],
         tables={"movers": table, "hot": warm},
     )  # fmt: skip
 
 
-def _titles(inputs: Inputs) -> dict[str, str]:
-    rows = collected_titles(inputs)
-    return {item: title for item, title in rows if title}
+def _moving(past: Past, definition: MoversDefinition, inputs: Inputs) -> pd.DataFrame | None:
+    """Return what rises and falls; nothing at all where the log begins within the earlier of the two periods."""
+    if not past.has(2 * definition.period_days):
+        return None
+    table = movers(past.rows, definition, as_of=past.as_of, items=inputs.items)
+    return table[table["num_customers"] >= inputs.minimum]
 
 
-def collected_titles(inputs: Inputs) -> list[tuple[str, str]]:
-    """Return ids and titles of the items."""
-    if c.TITLE not in inputs.items.columns:
-        return []
-    return [(str(item), str(title or "")) for item, title in inputs.items.select(f"{c.ITEM_ID}, {c.TITLE}").fetchall()]
+def _warm(past: Past, definition: HeatDefinition, inputs: Inputs) -> pd.DataFrame:
+    """Return what is hot, without trends where the log begins within the days that they are held against."""
+    table = heat(past.rows, definition, as_of=past.as_of, items=inputs.items)
+    if not past.has(2 * definition.trend_days):
+        table = table.assign(change=np.nan, low=np.nan, high=np.nan, trend="")
+    return table[table["num_customers"] >= inputs.minimum]
+
+
+def _names(inputs: Inputs, table: pd.DataFrame, by: str) -> dict[str, str]:
+    """Return what items are called; nothing for categories, which are their own names."""
+    return inputs.titles(table["value"].head(_MOST_ROWS)) if by == "item" else {}
 
 
 def _hottest(warm: pd.DataFrame, titles: dict[str, str], words: Words) -> Drawn:
     top = warm.head(_BARS)
-    names = [titles.get(value, value)[:32] for value in top["value"]]
-    svg = bars(names, top["heat"], [words(f"heat.trend_{trend}") for trend in top["trend"]], title=words("heat.figure_hot"),
-               description=words("heat.figure_hot"))  # fmt: skip
+    names = [_short(titles.get(value, value), value) for value in top["value"]]
+    trends = [words(f"heat.trend_{trend}") if trend else "" for trend in top["trend"]]
+    svg = bars(names, top["heat"], trends, title=words("heat.figure_hot"), description=words("heat.figure_hot"))
     return Drawn(svg=svg, caption=words("heat.figure_hot"))
+
+
+def _short(name: str, value: str) -> str:
+    """Return a name with its id, cut before the id: many items are called alike.
+
+    >>> _short("Assorted soft drinks of the season (i1)", "i1")
+    'Assorted soft drinks of… (i1)'
+    """
+    end = f" ({value})"
+    title = name.removesuffix(end)
+    if title == name:
+        return name[:_LETTERS]
+    room = max(_LETTERS - len(end), _FEW_LETTERS)
+    return f"{title if len(title) <= room else title[: room - 1].rstrip() + '…'}{end}"
 
 
 def _moved(moved: pd.DataFrame, titles: dict[str, str], words: Words) -> Listed:
@@ -100,7 +138,7 @@ def _hot(warm: pd.DataFrame, titles: dict[str, str], words: Words) -> Listed:
             decimal(row.heat, 1),
             "" if pd.isna(row.change) else f"×{row.change:.2f}",
             "" if pd.isna(row.low) else words("heat.range", low=f"{row.low:.2f}", high=f"{row.high:.2f}"),
-            words(f"heat.trend_{row.trend}"),
+            words(f"heat.trend_{row.trend}") if row.trend else "",
         ]
         for row in records(warm.head(_MOST_ROWS))
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 
+from features import columns as c
 from features.insight.heat.first_view import time_to_purchase
 from features.insight.inputs import Inputs
 from features.report.charts import bars
@@ -20,12 +21,14 @@ _HEADS = ("of", "looks", "bought_looks", "censored", "unseen", "share", "quarter
 
 def waits_section(inputs: Inputs, words: Words) -> Section | None:
     """Return the time from first view to purchase; nothing where too few views were bought."""
-    last_at = dt.datetime.fromtimestamp(min(inputs.last_at_us, inputs.instants(inputs.period)[1]) / 1e6, dt.UTC)
-    shop = time_to_purchase(inputs.rows, last_at=last_at, horizon_days=_HORIZON_DAYS)
+    begins, ends = inputs.instants(inputs.period)
+    since, last_at = (dt.datetime.fromtimestamp(at / 1e6, dt.UTC) for at in (begins, min(inputs.last_at_us, ends)))
+    rows_so_far = inputs.log.filter(f"{c.LOCAL_DAY} <= DATE '{inputs.period.last_day}'")  # a first view may be earlier
+    shop = time_to_purchase(rows_so_far, last_at=last_at, since=since, horizon_days=_HORIZON_DAYS)
     if shop.empty or int(shop["bought"].iloc[0]) < inputs.minimum:
         return None
     table = time_to_purchase(
-        inputs.rows, last_at=last_at, by="category", items=inputs.items, horizon_days=_HORIZON_DAYS
+        rows_so_far, last_at=last_at, since=since, by="category", items=inputs.items, horizon_days=_HORIZON_DAYS
     )
     shown = table[table["bought"] >= inputs.minimum].reset_index(drop=True)
     all_of_it = records(shop)[0]

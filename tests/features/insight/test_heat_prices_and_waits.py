@@ -97,6 +97,13 @@ def test_time_to_purchase_when_worked_out_by_hand_then_waits_and_what_is_censore
     assert (row["minutes_50_low"], row["minutes_50_high"]) == (2 * DAY + 30, 5 * DAY)
 
 
+def test_time_to_purchase_when_asked_since_an_instant_then_earlier_rows_only_tell_which_looks_are_first() -> None:
+    since = dt.datetime.combine(day(2), dt.time(), dt.UTC)
+    row = time_to_purchase(WAITS, last_at=LAST, horizon_days=7, since=since).iloc[0]
+    # ann and eve looked before; bob and dan look since. What cho and dan bought unseen was earlier.
+    assert row[["looks", "bought", "censored", "unseen"]].tolist() == [2, 1, 1, 0]
+
+
 def test_time_to_purchase_when_nothing_is_bought_then_no_quantiles() -> None:
     row = time_to_purchase(WAITS[WAITS["user_id"] == "bob"], last_at=LAST).iloc[0]
     assert (row["looks"], row["bought"], row["share"]) == (1, 0, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import random
 from pathlib import Path
@@ -86,11 +87,32 @@ def test_heat_sections_when_dear_is_looked_at_and_cheap_is_bought_then_titles_sa
     found = _made(heat_section, _inputs(connection, _rows(), definitions=alone))
     assert list(found) == ["hours", "movers", "prices", "waits"]
     assert found["movers"].title == "1 rise and 0 fall by more than chance"
-    assert found["movers"].listed[0].rows[0][:2] == ["Rug", "rises"]
+    assert found["movers"].listed[0].rows[0][:2] == ["Rug (i2)", "rises"]
     # 330 visits with three looks at the vase and one at the cup, 120 of them with one at the rug: 990 of 1,440 looks.
     assert found["prices"].title == "Price band 3 of 3 is 68.8% of browsing, but only 0.0% of buying"
     assert found["waits"].title == "Half of what is bought within 30 days of a first look is bought within 27 min"
     assert [row[0] for row in found["waits"].listed[0].rows] == ["The shop", "home"]
+
+
+def test_heat_sections_when_the_period_begins_within_the_log_then_what_came_before_counts(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    rows = [(f"u{n:02}", kind, at, 0, item) for n in range(20) for at, kind, item in [
+        *[(week * 7, "purchase", RISING) for week in range(8)], (20, "view", DEAR), (40, "view", DEAR), (41, "purchase", DEAR),
+    ]]  # fmt: skip
+    late = dataclasses.replace(_inputs(connection, rows), period=Period(first_day=day(28), last_day=day(55)))
+    found = _made(heat_section, late)
+    # The log goes on, so that the last day is over; the rug is bought as often in the four weeks before.
+    assert found["movers"].tables["movers"].set_index("value").loc[RISING, ["before", "now"]].tolist() == [80, 80]
+    # The vase was first looked at before the period; the rug is bought unseen, but not for the first time.
+    assert "waits" not in found
+    # Fifty-five days are not two periods of four weeks; nor is a log that ends with the period over on its last day.
+    early = dataclasses.replace(late, period=Period(first_day=day(28), last_day=day(54)))
+    ended = dataclasses.replace(late, last_at_us=late.instants(late.period)[1] - 1)
+    for short in (early, ended):
+        movers = _made(heat_section, short)["movers"]
+        assert movers.title == "Nothing to compare yet: what rises and falls shows in 56 whole days"
+        assert list(movers.tables) == ["hot"]
 
 
 @pytest.mark.parametrize("module", [retention_section, heat_section])
@@ -124,3 +146,5 @@ def test_sections_when_the_shop_asks_wrongly_then_says_where(connection: duckdb.
     asked = _inputs(connection, _rows(), definitions={"heat": {"movers": {"by": "brand"}}})
     with pytest.raises(ConfigError, match=r"heat\.movers\.by: expected one of"):
         _made(heat_section, asked)
+    with pytest.raises(ConfigError, match="heat: expected a mapping of movers, hot, found list"):
+        _made(heat_section, _inputs(connection, _rows(), definitions={"heat": [1]}))
