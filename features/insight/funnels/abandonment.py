@@ -4,7 +4,8 @@ cart       what a customer put in during one visit (a ``session_id``; the local 
 abandoned  nothing of it was bought within the window; judged once the window has passed
 value      price x quantity of what was put in, of lines neither bought nor taken out again
 
-A line is an item in a cart.
+A line is an item in a cart. Events of one instant are taken in this order: put in, taken out, checkout, bought; those of
+one kind in the order of their ids.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ NONE: Final = "(none)"
 _DEVICE: Final = "device"  # of the users table
 _AFTER: Final = "ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING"
 _DEVICES: Final = f"SELECT {c.USER_ID}, max({_DEVICE}) AS {_DEVICE} FROM {{users}} GROUP BY {c.USER_ID}"
+_PLACE: Final = f"CASE {c.EVENT_TYPE} WHEN '{c.CART}' THEN 0 WHEN '{c.REMOVE_FROM_CART}' THEN 1 WHEN '{c.CHECKOUT}' THEN 2 ELSE 3 END"
 _MICROS: Final = f"unix_micros({c.TS})"
 
 
@@ -99,14 +101,14 @@ def _visits_sql(of: Of, by: Sequence[str], window_us: int) -> str:
     visit = f"coalesce({c.SESSION_ID}, concat('day ', CAST(CAST({c.LOCAL_DAY} AS DATE) AS STRING)))"
     did = f"""
     did AS (
-        SELECT {c.USER_ID}, {c.ITEM_ID}, {c.EVENT_ID}, {c.EVENT_TYPE}, {visit} AS visit, {_MICROS} AS us,
+        SELECT {c.USER_ID}, {c.ITEM_ID}, {c.EVENT_ID}, {c.EVENT_TYPE}, {visit} AS visit, {_MICROS} AS us, {_PLACE} AS place,
                coalesce({c.QUANTITY}, 1) * coalesce({c.PRICE}, 0) AS worth{groups} FROM {{rows}})"""
     visits = _cart_visits_sql if of == c.CART else _checkout_visits_sql
     return f"WITH {did}, {_carts_sql(window_us)}, {visits([f'by_{n}' for n in range(len(by))], window_us)}"
 
 
 def _carts_sql(window_us: int) -> str:
-    way = f"PARTITION BY {c.USER_ID}, {c.ITEM_ID} ORDER BY us, {c.EVENT_ID} {_AFTER}"
+    way = f"PARTITION BY {c.USER_ID}, {c.ITEM_ID} ORDER BY us, place, {c.EVENT_ID} {_AFTER}"
     never = window_us + 1
     return f"""
     next AS (
@@ -134,7 +136,7 @@ def _cart_visits_sql(by: Sequence[str], window_us: int) -> str:  # noqa: ARG001 
 
 
 def _checkout_visits_sql(by: Sequence[str], window_us: int) -> str:
-    way = f"PARTITION BY {c.USER_ID} ORDER BY us, {c.EVENT_ID} {_AFTER}"
+    way = f"PARTITION BY {c.USER_ID} ORDER BY us, place, {c.EVENT_ID} {_AFTER}"
     return f"""
     paid AS (
         SELECT *, {_first_us(c.PURCHASE)} OVER way AS bought_us

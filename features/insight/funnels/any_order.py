@@ -8,7 +8,7 @@ that it is.
 from __future__ import annotations
 
 from features.insight.funnels.definition import FunnelDefinition
-from features.insight.funnels.rows import MOMENT, columns_sql, step_column, within
+from features.insight.funnels.rows import columns_sql, moment, step_column, within
 
 
 def any_order_sql(definition: FunnelDefinition) -> str:
@@ -23,7 +23,7 @@ def any_order_sql(definition: FunnelDefinition) -> str:
     times = ", ".join(f"min(CASE WHEN place = {n} THEN moment END) AS t_{n}" for n in numbers)
     return f"""
     WITH done AS (
-        SELECT {keys}, event_id, {MOMENT} AS moment, CASE {is_step} END AS step FROM {{rows}}
+        SELECT {keys}, event_id, {moment(definition)} AS moment, CASE {is_step} END AS step FROM {{rows}}
         WHERE {" OR ".join(step_column(n - 1) for n in numbers)}),
     counted AS (
         SELECT {keys}, moment, {count} AS reached, {start} AS starts FROM (

@@ -1,7 +1,8 @@
 """How far each unit got: its best attempt.
 
-An attempt is a chain of a unit's events, one a step, each later than the one before in the order (ts, event_id), from
-the first event to the last within the window. The best attempt of a unit is
+An attempt is a chain of a unit's events, one a step, each later than the one before, from the first event to the last
+within the window; events of one instant are taken in the order of the steps (``features.insight.funnels.rows``). The best
+attempt of a unit is
 
     the deepest;                                     A1 B2 A5 B6 C7 -> A5 B6 C7
     of these the one that got there first;           A1 B2 C3 A5 B6 C7 -> A1 B2 C3

@@ -13,15 +13,14 @@ Attempts are met in the order of each of their steps at once, so that the least 
 from __future__ import annotations
 
 from features.insight.funnels.definition import FunnelDefinition
-from features.insight.funnels.rows import MOMENT, columns_sql, step_column, within
+from features.insight.funnels.rows import columns_sql, moment, step_column, within
 
 
 def ordered_sql(definition: FunnelDefinition) -> str:
     """Return SQL of a table of each unit's first attempt that got to each step: keys, reached, t_1, t_2, ... (moments)."""
-    keys = columns_sql(definition.keys)
     num_steps = len(definition.steps)
     stages = [_second(definition), *(_next(definition, number) for number in range(3, num_steps + 1))]
-    firsts = [_first(keys, number, num_steps) for number in range(1, num_steps + 1)]
+    firsts = [_first(definition, number) for number in range(1, num_steps + 1)]
     return f"WITH {', '.join(stages)} {' UNION ALL '.join(firsts)}"
 
 
@@ -32,7 +31,7 @@ def _second(definition: FunnelDefinition) -> str:
     got_2 AS (
         SELECT {keys}, event_id, t_1, moment AS t_2 FROM (
             SELECT {keys}, event_id, moment, step_2, lag(moment) OVER way AS t_1, lag(step_1) OVER way AS begins
-            FROM (SELECT {keys}, event_id, step_1, step_2, {MOMENT} AS moment FROM {{rows}} WHERE step_1 OR step_2)
+            FROM (SELECT {keys}, event_id, step_1, step_2, {moment(definition)} AS moment FROM {{rows}} WHERE step_1 OR step_2)
             WINDOW way AS (PARTITION BY {keys} ORDER BY moment, event_id))
         WHERE step_2 AND begins AND {within("moment", "t_1", definition.window_us)})"""
 
@@ -51,14 +50,18 @@ def _next(definition: FunnelDefinition, number: int) -> str:
             SELECT {keys}, event_id, moment, comes, {before}
             FROM (SELECT {keys}, event_id, t_{number - 1} AS moment, 0 AS comes, {times} FROM got_{number - 1}
                   UNION ALL
-                  SELECT {keys}, event_id, {MOMENT}, 1, {missing} FROM {{rows}} WHERE {flag})
+                  SELECT {keys}, event_id, {moment(definition)}, 1, {missing} FROM {{rows}} WHERE {flag})
             WINDOW way AS (PARTITION BY {keys} ORDER BY moment, event_id, comes DESC))
         WHERE comes = 1 AND t_1 IS NOT NULL AND {within("moment", "t_1", definition.window_us)})"""
 
 
-def _first(keys: str, number: int, num_steps: int) -> str:
+def _first(definition: FunnelDefinition, number: int) -> str:
+    keys, num_steps = columns_sql(definition.keys), len(definition.steps)
     if number == 1:
-        found, rows = "min(moment) AS t_1", f"(SELECT {keys}, {MOMENT} AS moment FROM {{rows}} WHERE step_1)"
+        found, rows = (
+            "min(moment) AS t_1",
+            f"(SELECT {keys}, {moment(definition)} AS moment FROM {{rows}} WHERE step_1)",
+        )
     else:
         found, rows = ", ".join(f"min(t_{n}) AS t_{n}" for n in range(1, number + 1)), f"got_{number}"
     rest = "".join(f", CAST(NULL AS BIGINT) AS t_{n}" for n in range(number + 1, num_steps + 1))

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from features.insight.funnels.definition import FunnelDefinition, covers
-from features.insight.funnels.rows import MOMENT, columns_sql, excluded_column, step_column, within
+from features.insight.funnels.rows import columns_sql, excluded_column, moment, step_column, within
 from features.rules.conditions import DAY_US
 
 
@@ -58,9 +58,10 @@ class PacedQuery:
         self._columns += new
 
     def _number_rows(self) -> None:
+        at = moment(self._definition)
         self._add(
-            f"{', '.join(self._flags)}, {MOMENT} AS moment, "
-            f"row_number() OVER (PARTITION BY {self._keys} ORDER BY {MOMENT}, event_id) AS pos",
+            f"{', '.join(self._flags)}, {at} AS moment, "
+            f"row_number() OVER (PARTITION BY {self._keys} ORDER BY {at}, event_id) AS pos",
             *(*self._flags, "moment", "pos"),
             rows="{rows}",
             where=" OR ".join(self._flags),

@@ -1,12 +1,17 @@
 """The rows that a funnel reads: which steps each event is, whose, and when.
 
 user_id  ts     event_type  ->  user_id  step_1  step_2  moment
-ann      10:00  view            ann      true    false   13716460800000001
+ann      10:00  view            ann      true    false   438926745600000001
 
-A **moment** is an instant and its local day in one whole number, ordered as instants are: the least of several
-moments is the first instant together with the local day that it fell on.
+Logs often tell time by the second, so that several events share one instant. They are taken in the order of the steps:
+an event may follow whatever step comes before it, as if the customer had gone the way that the funnel asks about.
+What is no step comes last; events of one step are taken in the order of their ids.
 
-    moment = 8 x (microseconds since 1970, UTC) + 1 + (local day - UTC day)
+A **moment** is an instant, the place of its event among those of the instant, and the local day, in one whole number:
+the least of several moments is the first instant together with the local day that it fell on.
+
+    moment = 256 x (microseconds since 1970, UTC) + 8 x (number of the first step that the event is, from 0) + 1
+             + (local day - UTC day)
 """
 
 from __future__ import annotations
@@ -25,12 +30,11 @@ from features.rules.comparisons import fields_pass
 from features.tables.expressions import frame_of, is_type
 from features.tables.sessions import VISIT_EVENTS, session_events
 
-MOMENT: Final = (
-    f"unix_micros({c.TS}) * 8 + 1 + unix_date(CAST({c.LOCAL_DAY} AS DATE)) "
-    f"- CAST(floor(unix_micros({c.TS}) / 86400000000.0) AS BIGINT)"
+_PER_US: Final = 256
+_US_BITS: Final = 8
+_SLACK: Final = (
+    127  # two moments differ by 256 x microseconds, and by less than this for their steps (at most 13) and days
 )
-_PER_US: Final = 8
-_SLACK: Final = 2  # two moments differ by 8 x microseconds, and by at most 2 more for their days
 OWN_COLUMNS: Final = (c.EVENT_ID, c.TS, c.LOCAL_DAY)
 FrameT = TypeVar("FrameT")
 
@@ -70,6 +74,15 @@ def step_rows(
     return rows.select(*dict.fromkeys([*definition.keys, *OWN_COLUMNS, *flags, *keep])).to_native()
 
 
+def moment(definition: FunnelDefinition) -> str:
+    """Return SQL of a row's moment, from its instant, its local day and its flags."""
+    places = " ".join(f"WHEN {step_column(n)} THEN {8 * n}" for n in range(len(definition.steps)))
+    return (
+        f"unix_micros({c.TS}) * {_PER_US} + CASE {places} ELSE {8 * len(definition.steps)} END + 1 "
+        f"+ unix_date(CAST({c.LOCAL_DAY} AS DATE)) - CAST(floor(unix_micros({c.TS}) / 86400000000.0) AS BIGINT)"
+    )
+
+
 def step_column(position: int) -> str:
     """Return the name of the flag of a step, by its position from 0.
 
@@ -91,13 +104,13 @@ def within(later: str, earlier: str, window_us: int) -> str:
 
 def instant_us(moment: str) -> str:
     """Return SQL of a moment's instant, UTC microseconds."""
-    return f"shiftright({moment}, 3)"
+    return f"shiftright({moment}, {_US_BITS})"
 
 
 def local_day(moment: str) -> str:
     """Return SQL of a moment's local day."""
     utc_day = f"CAST(floor({instant_us(moment)} / 86400000000.0) AS BIGINT)"
-    shift = f"({moment} - {instant_us(moment)} * 8 - 1)"
+    shift = f"({moment} - shiftright({moment}, 3) * 8 - 1)"
     return f"date_from_unix_date(CAST({utc_day} + {shift} AS INT))"
 
 

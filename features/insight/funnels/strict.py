@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from features.insight.funnels.definition import FunnelDefinition
-from features.insight.funnels.rows import MOMENT, columns_sql, step_column, within
+from features.insight.funnels.rows import columns_sql, moment, step_column, within
 from features.rules.conditions import DAY_US
 
 
@@ -22,7 +22,7 @@ def strict_sql(definition: FunnelDefinition) -> str:
     return f"""
     WITH looked AS (
         SELECT {keys}, moment, moment AS ago_0, {", ".join(flags)}, {", ".join([*back, *was])}
-        FROM (SELECT {keys}, event_id, {", ".join(flags)}, {MOMENT} AS moment FROM {{rows}})
+        FROM (SELECT {keys}, event_id, {", ".join(flags)}, {moment(definition)} AS moment FROM {{rows}})
         WINDOW way AS (PARTITION BY {keys} ORDER BY moment, event_id))
     {" UNION ALL ".join(firsts)}"""
 

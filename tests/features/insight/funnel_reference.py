@@ -17,7 +17,7 @@ LETTERS = {
 
 @dataclass(frozen=True)
 class Event:
-    """One event of one unit; lists of them are in the order (at_us, event_id)."""
+    """One event of one unit; lists of them are in the order of their ids."""
 
     kind: str
     at_us: int
@@ -38,7 +38,12 @@ class Best:
 def best_attempt(events: Sequence[Event], definition: FunnelDefinition) -> Best | None:
     """The best attempt of one unit, or nothing where it never entered."""
     find = {"ordered": _ordered, "strict": _strict, "any": _any}[definition.mode]
-    return find(list(events), definition)
+    return find(sorted(events, key=lambda event: (event.at_us, _place(event, definition))), definition)
+
+
+def _place(event: Event, definition: FunnelDefinition) -> int:
+    """Of one instant, events come in the order of the steps, what is none last."""
+    return min((n for n, step in enumerate(definition.steps) if _is(event, step)), default=len(definition.steps))
 
 
 def _is(event: Event, one: Step | Exclusion) -> bool:

@@ -35,7 +35,9 @@ ORDERED = {
     "A0 A10 B11 C30": "10 11 30",  # the later A's window reaches further
     "A0 B1 A10 C30": "0 1 -",
     "A0 B0 C0": "0 0 0",  # at one instant, ids in order
-    "B0 A0 C0": "0 - -",
+    "B0 A0 C0": "0 0 0",  # or in any other: the steps' own order counts
+    "C0 B0 A0 A1": "0 0 0",
+    "B1 A1 A0 C2": "1 1 2",
     "B C D": None,
 }
 STRICT = {
@@ -47,6 +49,7 @@ STRICT = {
     "A A B C": "1 2 3",
     "A B S A B C": "3 4 5",
     "A0 B1 C30": "0 1 -",
+    "C0 B0 A0": "0 0 0",
 }
 ANY = {
     "C B A": "0 1 2",

@@ -174,6 +174,21 @@ def test_abandonment_when_counted_by_hand_then_rate_and_value_left(shop: pd.Data
     assert again["num_carts"].tolist() == [1, 1]
 
 
+def test_abandonment_when_put_in_and_bought_at_one_instant_then_it_is_not_left() -> None:
+    rows = [
+        event("ann", "cart", "2024-05-01 10:00", "tea", price=300, event_id="y"),
+        event("ann", "checkout", "2024-05-01 10:00", event_id="x"),
+        event("ann", "purchase", "2024-05-01 10:00", "tea", price=300, event_id="w"),
+    ]
+    at = pa.array([row["ts"].date() for row in rows], pa.date32())
+    shop = arrow_table(EVENTS, rows).append_column(c.LOCAL_DAY, at).to_pandas(date_as_object=False)
+    for of in ("cart", "checkout"):
+        assert abandonment(shop, last_at_us=LAST_AT_US, of=of).iloc[0][[f"num_{of}s", "num_abandoned"]].tolist() == [
+            1,
+            0,
+        ]
+
+
 PACED = FunnelDefinition(
     steps=(
         Step(name="view", events=("view",)),
