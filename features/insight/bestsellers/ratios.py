@@ -27,18 +27,21 @@ def sign_ratios(signs: pd.DataFrame, definition: BestsellerDefinition) -> tuple[
 
     Returns:
         By item: item_id, sign, section, customers, with_sign, rate_with, rate_without, ratio, low, high (95%), chance,
-        is_listed (Benjamini and Hochberg). Together: sign, section, customers, items, with_sign, ratio, low, high,
+        is_listed (Benjamini and Hochberg). Together: sign, section, customers (with the sign at any bestseller, each
+        once), items, with_sign, ratio, low, high,
         chance, is_listed; from the largest ratio on.
 
     Source: Katz et al. 1978 (interval of a ratio); Greenland and Robins 1985 (of Mantel and Haenszel's).
     """
     without = signs["visits"] - signs["with_sign"]
     enough = (signs["with_sign"] >= definition.min_visits) & (without >= definition.min_visits) & (signs["buyers"] > 0)
-    kept = signs[enough].reset_index(drop=True)
-    kept["section"] = kept["section"].fillna("")
+    signs = signs.assign(section=signs["section"].fillna(""))
+    of_all = signs["item_id"].isna()
+    once = signs[of_all].set_index(["sign", "section"])["customers"].to_dict()
+    kept = signs[enough & ~of_all].reset_index(drop=True)
     one = kept[["item_id", "sign", "section", "customers", "with_sign"]].assign(**_ratio(kept))
     groups = [
-        {"sign": sign, "section": section, "customers": int(rows["customers"].sum()), "items": len(rows),
+        {"sign": sign, "section": section, "customers": once.get((sign, section)), "items": len(rows),
          "with_sign": int(rows["with_sign"].sum()), **_together(rows)}
         for (sign, section), rows in kept.groupby(["sign", "section"], sort=True)
     ]  # fmt: skip
@@ -81,7 +84,7 @@ def _together(rows: pd.DataFrame) -> dict[str, float]:
 
 def _ends(ratio: Floats, error: Floats) -> tuple[Floats, Floats, Floats]:
     chance = 2 * norm.sf(np.abs(np.log(ratio)) / error)
-    unknown = ~np.isfinite(error)
+    unknown = ~(np.isfinite(error) & (error > 0))  # such as where each visit bought
     low, high = ratio * np.exp(-_Z * error), ratio * np.exp(_Z * error)
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high), np.where(unknown, 1.0, chance)
 

@@ -32,14 +32,15 @@ def visit_signs(events: Any, definition: BestsellerDefinition) -> Any:
     Returns:
         item_id, sign (``price_low``: viewed at a price so far below its median; ``seen_before``: viewed in an earlier
         visit too; ``searched``: the visit searched; ``section``: it saw a section), section (its name), visits (with a
-        view of the item), buyers (visits that bought it), with_sign, bought_with_sign, customers (with the sign).
+        view of the item), buyers (visits that bought it), with_sign, bought_with_sign, customers (with the sign). Without
+        an item_id all items together: a visit counts for each of them that it looks at, a customer once.
     """
     kept = session_events(events, gap_minutes=definition.gap_minutes, keep=_KEPT)
     order = f"coalesce({c.ORDER_ID}, concat({c.USER_ID}, ' day ', CAST({c.LOCAL_DAY} AS STRING)))"
     text = f"""
         WITH top AS (
-            SELECT item_id, count(DISTINCT {order}) AS n FROM {{rows}} WHERE event_type = 'purchase'
-            GROUP BY item_id ORDER BY n DESC, item_id LIMIT {definition.top}),
+            SELECT item_id, count(DISTINCT {order}) AS n FROM {{rows}}
+            WHERE event_type = 'purchase' AND item_id IS NOT NULL GROUP BY item_id ORDER BY n DESC, item_id LIMIT {definition.top}),
         of_top AS (
             SELECT r.* FROM {{rows}} r JOIN top USING (item_id) WHERE r.event_type IN ('view', 'purchase')),
         usual AS (SELECT item_id, median(price) AS price FROM of_top WHERE event_type = 'view' GROUP BY item_id),
@@ -70,14 +71,15 @@ def visit_signs(events: Any, definition: BestsellerDefinition) -> Any:
             SELECT DISTINCT v.item_id, v.user_id, v.{VISIT_ID}, v.bought, '{SECTION}', s.section
             FROM visits v JOIN seen s ON s.user_id = v.user_id AND s.{VISIT_ID} = v.{VISIT_ID}
                 AND (s.item_id IS NULL OR s.item_id = v.item_id)),
-        totals AS (SELECT item_id, count(*) AS visits, sum(bought) AS buyers FROM visits GROUP BY item_id),
+        totals AS (SELECT item_id, count(*) AS visits, sum(bought) AS buyers FROM visits
+            GROUP BY GROUPING SETS ((item_id), ())),
         counted AS (
             SELECT item_id, sign, section, count(*) AS with_sign, sum(bought) AS bought_with_sign,
                 count(DISTINCT user_id) AS customers
-            FROM signs GROUP BY item_id, sign, section)
+            FROM signs GROUP BY GROUPING SETS ((item_id, sign, section), (sign, section)))
         SELECT k.item_id, k.sign, k.section, CAST(t.visits AS BIGINT) AS visits, CAST(t.buyers AS BIGINT) AS buyers,
             CAST(k.with_sign AS BIGINT) AS with_sign, CAST(k.bought_with_sign AS BIGINT) AS bought_with_sign,
             CAST(k.customers AS BIGINT) AS customers
-        FROM counted k JOIN totals t USING (item_id)
+        FROM counted k JOIN totals t ON k.item_id IS NOT DISTINCT FROM t.item_id
     """
     return run(text, rows=kept)

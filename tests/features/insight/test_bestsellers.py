@@ -34,8 +34,8 @@ ROWS = [
 ]
 
 
-def events() -> pd.DataFrame:
-    frame = pd.DataFrame(ROWS, columns=["user_id", "session_id", "event_type", "item_id", "section", "price"])
+def events(rows: list[tuple[Any, ...]] = ROWS) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["user_id", "session_id", "event_type", "item_id", "section", "price"])
     at = pd.Timestamp("2026-03-02T10:00Z") + pd.to_timedelta(range(len(frame)), unit="min")
     return frame.assign(
         ts=pd.DatetimeIndex(at).as_unit("us"),
@@ -48,7 +48,7 @@ def events() -> pd.DataFrame:
 
 def canonical_signs(native: Any) -> pd.DataFrame:
     frame = canonical(native, KEYS)
-    return frame.assign(section=frame["section"].astype("str").fillna(""))
+    return frame.assign(**{name: frame[name].astype("str").fillna("") for name in ("item_id", "section")})
 
 
 def test_signs_when_worked_by_hand_then_equal() -> None:
@@ -59,7 +59,29 @@ def test_signs_when_worked_by_hand_then_equal() -> None:
         ("i", "searched", ""): [4, 2, 1, 1, 1],
         ("i", "section", "reviews"): [4, 2, 2, 1, 2],
         ("i", "seen_before", ""): [4, 2, 1, 1, 1],
+        ("", "price_low", ""): [4, 2, 1, 1, 1],  # all items: there is but one
+        ("", "searched", ""): [4, 2, 1, 1, 1],
+        ("", "section", "reviews"): [4, 2, 2, 1, 2],
+        ("", "seen_before", ""): [4, 2, 1, 1, 1],
     }
+
+
+def test_together_when_customers_look_at_several_items_then_each_counts_once() -> None:
+    rows = [  # each of 3 customers looks at i and j in a visit with a search, buys both, and again looks in one without
+        (user, f"{user}{visit}", kind, item, None, 100)
+        for user in "abc"
+        for visit in (1, 2)
+        for kind, item in [("view", "i"), ("view", "j"), *[("search", None)] * (visit == 1), ("purchase", "i"),
+                           ("purchase", "j")]
+    ]  # fmt: skip
+    definition = BestsellerDefinition(min_visits=3)
+    found = visit_signs(events(rows), definition)
+    assert (
+        found.loc[found["item_id"].isna() & (found["sign"] == "searched"), "visits"].item() == 12
+    )  # of 6, of two items
+    _, together = sign_ratios(found, definition)
+    searched = together.set_index("sign").loc["searched"]
+    assert searched[["customers", "items", "with_sign"]].tolist() == [3, 2, 6]
 
 
 @pytest.mark.xdist_group("spark")
