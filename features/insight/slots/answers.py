@@ -4,7 +4,8 @@
     shown       clicked (1)     bought (1)      revenue (price times units)
 
 A view answers the last time that the item was shown in its slot; where views that name no slot count, one of these
-answers the last time that the item was shown anywhere. One that comes too late is no click.
+answers the last time that the item was shown anywhere. One that comes too late is no click. What is bought after several
+clicks came of the last of them. Showing an item twice at one instant in one slot is showing it once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from features.tables.sql import run
 ITEM: Final = "item_id"
 # Of one instant: an item is shown first, then viewed, then bought.
 _STEPS: Final = """
-    SELECT user_id, item_id, slot, unix_micros(ts) AS us, 0 AS step, 0 AS amount, CAST(NULL AS STRING) AS id
+    SELECT DISTINCT user_id, item_id, slot, unix_micros(ts) AS us, 0 AS step, 0 AS amount, CAST(NULL AS STRING) AS id
     FROM {shown} WHERE {wanted}
     UNION ALL
     SELECT user_id, item_id, slot, unix_micros(ts), 1, 0, event_id FROM {events} WHERE event_type = 'view'
@@ -47,7 +48,8 @@ def slot_answers(shown: Any, events: Any, definition: SlotDefinition) -> Any:
         definition: what counts as an answer.
 
     Returns:
-        slot, item_id, customers, shown, clicked, bought (clicks after which the item was bought), revenue.
+        slot, item_id, customers, shown, clicked, bought (clicks after which the item was bought, each order line
+        after its last click alone), revenue.
     """
     clicked = _CLICKED.replace("{minutes}", str(definition.click_minutes * MINUTE_US))
     text = f"""
@@ -55,10 +57,14 @@ def slot_answers(shown: Any, events: Any, definition: SlotDefinition) -> Any:
         in_slot AS ({_FOLLOWED.replace("{named}", "AND slot IS NOT NULL").replace("{slot}", ", slot")}),
         {_clicks(clicked, unnamed=definition.unnamed)},
         bought AS (
-            SELECT k.user_id, k.item_id, k.slot, k.us, sum(s.amount) AS revenue
-            FROM clicks k JOIN steps s ON s.user_id = k.user_id AND s.item_id = k.item_id AND s.step = 2
-                AND s.us >= k.clicked_us AND s.us <= k.clicked_us + {definition.purchase_days * DAY_US}
-            WHERE k.clicked_us IS NOT NULL GROUP BY k.user_id, k.item_id, k.slot, k.us)
+            SELECT user_id, item_id, slot, us, sum(amount) AS revenue
+            FROM (
+                SELECT k.user_id, k.item_id, k.slot, k.us, s.amount, row_number() OVER (
+                    PARTITION BY s.id ORDER BY k.clicked_us DESC, k.us DESC, k.slot DESC) AS place
+                FROM clicks k JOIN steps s ON s.user_id = k.user_id AND s.item_id = k.item_id AND s.step = 2
+                    AND s.us >= k.clicked_us AND s.us <= k.clicked_us + {definition.purchase_days * DAY_US}
+                WHERE k.clicked_us IS NOT NULL)
+            WHERE place = 1 GROUP BY user_id, item_id, slot, us)
         SELECT k.slot, k.{c.ITEM_ID}, CAST(count(DISTINCT k.user_id) AS BIGINT) AS customers,
             CAST(count(*) AS BIGINT) AS shown, CAST(count(k.clicked_us) AS BIGINT) AS clicked,
             CAST(count(b.us) AS BIGINT) AS bought, CAST(coalesce(sum(b.revenue), 0) AS BIGINT) AS revenue

@@ -78,6 +78,15 @@ def test_answers_when_worked_by_hand_then_equal() -> None:
     ]  # fmt: skip
 
 
+def test_answers_when_a_purchase_follows_several_clicks_then_it_is_counted_once_and_is_the_last_ones() -> None:
+    came = events()[:2].assign(slot=["home_1", None], ts=[at(1), at(61)])
+    again = came[:1].assign(slot="side", ts=at(30), event_id="e")
+    times = shown()[:1]
+    times = pd.concat([times, times, times.assign(slot="side", ts=at(29))])  # the first is logged twice
+    found = figures(slot_answers(times, pd.concat([came, again]), SlotDefinition()))
+    assert found == {("home_1", "i"): [1, 1, 1, 0, 0], ("side", "i"): [1, 1, 1, 1, 500]}
+
+
 def test_answers_when_a_slots_name_has_signs_of_sql_then_it_is_a_name() -> None:
     name = "h{1}'\\ü_1"
     renamed = [frame.assign(slot=frame["slot"].replace("home_1", name)) for frame in (shown(), events())]
