@@ -273,7 +273,7 @@ def test_outcomes_are_those_of_a_slow_reading_user_by_user(
         spans = {"": (at, at + 72), "__before": (at - 48, at)}
         for suffix, (first, end) in spans.items():
             inside = bought[(bought["hours"] >= first) & (bought["hours"] < end)]
-            keys = {row.order_id or row.local_day for row in inside.itertuples()}
+            keys = {row.local_day if pd.isna(row.order_id) else row.order_id for row in inside.itertuples()}
             days = inside["local_day"].nunique()
             assert found.loc[user, f"buys{suffix}"] == (days if suffix else int(len(inside) > 0))
             assert found.loc[user, f"paid{suffix}"] == 10 * inside["quantity"].sum()
