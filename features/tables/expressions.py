@@ -52,6 +52,21 @@ def order_key() -> nw.Expr:
     return nw.coalesce(nw.col(c.ORDER_ID), day)
 
 
+def order_sql(of: str = "", *, across_customers: bool = False) -> str:
+    """Return the SQL of an order's key, by the rule of ``order_key``, for ``features.tables.sql.run``.
+
+        >>> order_sql()
+        "coalesce(order_id, concat('day ', CAST(CAST(local_day AS DATE) AS STRING)))"
+
+    Args:
+        of: the rows' name in the query, with its dot: ``e.``.
+        across_customers: whether orders of several customers are told apart by it, even if they have one id by mistake;
+            otherwise the query itself keeps customers apart.
+    """
+    key = f"coalesce({of}{c.ORDER_ID}, concat('day ', CAST(CAST({of}{c.LOCAL_DAY} AS DATE) AS STRING)))"
+    return f"concat({of}{c.USER_ID}, ' ', {key})" if across_customers else key
+
+
 def top_category(category: str = c.CATEGORY) -> nw.Expr:
     """Return the first part of a category path: ``a`` of ``a/b/c``."""
     return nw.col(category).str.replace_all("/.*", "")

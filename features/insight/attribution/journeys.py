@@ -24,6 +24,7 @@ import narwhals as nw
 from features import columns as c
 from features.engine import sql_text
 from features.insight.attribution.definition import DEFAULT, DIRECT, AttributionDefinition
+from features.tables.expressions import order_sql
 from features.tables.sql import once, run
 
 DAY_US: Final = 86_400_000_000
@@ -156,13 +157,13 @@ def _touches(definition: AttributionDefinition) -> str:
 def _conversions(definition: AttributionDefinition) -> str:
     bought = definition.conversion == c.PURCHASE
     # Rows without an order: a day's purchases are one, other events are one each.
-    otherwise = "concat('day ', CAST(local_day AS STRING))" if bought else c.EVENT_ID
+    conversion = order_sql() if bought else f"coalesce({c.ORDER_ID}, {c.EVENT_ID})"
     revenue = "sum(coalesce(quantity, 1) * coalesce(price, 0))" if bought else "0"
     return f"""
     conversions AS (
-        SELECT user_id, coalesce(order_id, {otherwise}) AS conversion, unix_micros(min(ts)) AS at_us,
+        SELECT user_id, {conversion} AS conversion, unix_micros(min(ts)) AS at_us,
                CAST(min(local_day) AS DATE) AS day, CAST({revenue} AS BIGINT) AS revenue
-        FROM {{events}} WHERE event_type = {sql_text(definition.conversion)} GROUP BY user_id, coalesce(order_id, {otherwise})
+        FROM {{events}} WHERE event_type = {sql_text(definition.conversion)} GROUP BY user_id, {conversion}
     )"""
 
 

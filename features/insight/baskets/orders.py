@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from features.insight.baskets.definition import BasketDefinition, Of
+from features.tables.expressions import order_sql
 from features.tables.sql import run
 
 _THING: Final[dict[Of, str]] = {"item": "e.item_id", "category": "i.category", "brand": "i.brand"}
-# A customer's purchases of one day are one order where the log has no order_id.
-_ORDER: Final = "concat(e.user_id, ' ', coalesce(e.order_id, concat('day ', CAST(e.local_day AS STRING))))"
+_ORDER: Final = order_sql("e.", across_customers=True)
 
 
 def lines(events: Any, items: Any, definition: BasketDefinition) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from features import columns as c
 from features.insight.bestsellers.definition import BestsellerDefinition
+from features.tables.expressions import order_sql
 from features.tables.instants import EPOCH_US
 from features.tables.sessions import VISIT_ID, session_events
 from features.tables.sql import run
@@ -36,10 +37,9 @@ def visit_signs(events: Any, definition: BestsellerDefinition) -> Any:
         an item_id all items together: a visit counts for each of them that it looks at, a customer once.
     """
     kept = session_events(events, gap_minutes=definition.gap_minutes, keep=_KEPT)
-    order = f"coalesce({c.ORDER_ID}, concat({c.USER_ID}, ' day ', CAST({c.LOCAL_DAY} AS STRING)))"
     text = f"""
         WITH top AS (
-            SELECT item_id, count(DISTINCT {order}) AS n FROM {{rows}}
+            SELECT item_id, count(DISTINCT {order_sql(across_customers=True)}) AS n FROM {{rows}}
             WHERE event_type = 'purchase' AND item_id IS NOT NULL GROUP BY item_id ORDER BY n DESC, item_id LIMIT {definition.top}),
         of_top AS (
             SELECT r.* FROM {{rows}} r JOIN top USING (item_id) WHERE r.event_type IN ('view', 'purchase')),

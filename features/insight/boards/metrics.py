@@ -12,13 +12,12 @@ from typing import Final, Literal
 
 from features import columns as c
 from features.errors import ConfigError, did_you_mean
+from features.tables.expressions import order_sql
 from features.tables.visits import VISIT_EVENTS
 
 Unit = Literal["count", "share", "money", "number"]
 
 _AMOUNT: Final = "coalesce(quantity, 1) * coalesce(price, 0)"
-# A customer's purchases of one day are one order where the log has no order_id.
-_ORDER: Final = "coalesce(order_id, concat('day ', CAST(local_day AS STRING)))"
 _IN_SHOP: Final = ", ".join(f"'{name}'" for name in VISIT_EVENTS)
 
 
@@ -31,7 +30,7 @@ def _is(event_type: str) -> str:
 
 
 def _orders(condition: str = "true") -> str:
-    return f"count(DISTINCT CASE WHEN {_is(c.PURCHASE)} AND {condition} THEN {_ORDER} END)"
+    return f"count(DISTINCT CASE WHEN {_is(c.PURCHASE)} AND {condition} THEN {order_sql()} END)"
 
 
 def _sum(value: str, event_type: str) -> str:

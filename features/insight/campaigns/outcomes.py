@@ -15,6 +15,7 @@ from features.errors import DataError
 from features.insight.campaigns.windows import check_apart
 from features.insight.definitions import check_choice
 from features.insight.inputs import Period
+from features.tables.expressions import order_sql
 from features.tables.sql import run
 from features.tables.visits import VISIT_EVENTS
 
@@ -24,8 +25,7 @@ OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 UNITS: Final[tuple[Unit, ...]] = get_args(Unit)
 AMOUNT: Final = f"coalesce({c.QUANTITY}, 1) * coalesce({c.PRICE}, 0)"
 _BOUGHT: Final = f"{c.EVENT_TYPE} = '{c.PURCHASE}'"
-# An order without an id is a customer's purchases of a day, as in features.tables.
-ORDER: Final = f"coalesce({c.ORDER_ID}, concat({c.USER_ID}, ' ', CAST(unix_date({c.LOCAL_DAY}) AS STRING)))"
+ORDER: Final = order_sql(across_customers=True)
 _PERSON_DAY: Final = f"concat({c.USER_ID}, ' ', CAST(unix_date({c.LOCAL_DAY}) AS STRING))"
 _VALUES: Final[dict[Outcome, str]] = {
     "revenue": f"sum({AMOUNT})",

@@ -16,12 +16,12 @@ from features.errors import ConfigError
 from features.insight.experiments.assignments import ARM, ASSIGNED_US, NUM_ARMS, one_arm_each
 from features.insight.experiments.definition import ExperimentDefinition
 from features.insight.experiments.measure import Measure, Metric
+from features.tables.expressions import order_sql
 from features.tables.sql import run
 
 HAS_PAST: Final = "has_past"
 UNTIL_US: Final = "until_us"
 EXPOSED: Final = "exposed"
-_ORDER: Final = f"coalesce(e.{c.ORDER_ID}, concat('day ', CAST(CAST(e.{c.LOCAL_DAY} AS DATE) AS STRING)))"
 _UNITS: Final = f"coalesce(e.{c.QUANTITY}, 1)"
 _UNSAFE: Final = "{}\\"
 FrameT = TypeVar("FrameT")
@@ -113,7 +113,7 @@ def _aggregate(measure: Measure, span: str) -> str:
         "events": "1",
         "units": _UNITS,
         "revenue": f"{_UNITS} * coalesce(e.{c.PRICE}, 0)",
-        "orders": _ORDER,
+        "orders": order_sql("e."),
         "days": f"e.{c.LOCAL_DAY}",
     }[measure.count]
     if measure.count in ("orders", "days"):

@@ -12,6 +12,7 @@ from features.errors import ConfigError
 from features.insight.collecting import collected
 from features.insight.definitions import check_choice, check_event_types, check_whole, parsed
 from features.insight.intervals import ratio, wilson
+from features.tables.expressions import order_sql
 
 
 def test_wilson_when_shares_are_published_then_as_published() -> None:
@@ -65,3 +66,13 @@ def test_parsed_when_something_is_wrong_then_says_what_was_expected(mapping: obj
 def test_collected_when_a_relation_holds_days_then_datetimes() -> None:
     found = collected(duckdb.connect().sql("SELECT DATE '2024-02-29' AS local_day"))
     assert str(found["local_day"].iloc[0]) == "2024-02-29 00:00:00"
+
+
+def test_order_when_an_id_is_missing_or_of_two_customers_then_days_and_customers_tell_orders_apart() -> None:
+    rows = "('a', 'o', 1), ('a', 'o', 2), ('b', 'o', 1), ('a', NULL, 1), ('a', NULL, 1), ('a', NULL, 2), ('b', NULL, 2)"
+    log = duckdb.connect().sql(
+        f"SELECT user_id, order_id, DATE '2024-02-28' + day AS local_day FROM (VALUES {rows}) r(user_id, order_id, day)"
+    )
+    assert log.aggregate(f"count(DISTINCT {order_sql(across_customers=True)})").fetchone() == (5,)
+    each = log.aggregate(f"user_id, count(DISTINCT {order_sql()})", "user_id").fetchall()
+    assert sorted(each) == [("a", 3), ("b", 2)]
