@@ -17,8 +17,8 @@ from features.insight.experiments.definition import ExperimentDefinition
 from features.insight.experiments.dilution import dilution
 from features.insight.experiments.outcomes import HAS_PAST, outcomes
 from features.insight.experiments.participants import Participants
-from features.insight.experiments.planning import plan_table
-from features.insight.experiments.results import arm_means, lifts, looks_so_far
+from features.insight.experiments.planning import Plan, plan_table
+from features.insight.experiments.results import arm_means, capped_at, lifts, looks_so_far
 from features.insight.experiments.segments import heterogeneity, lifts_by_segment
 from features.tables.sql import run
 
@@ -30,7 +30,7 @@ class Alarm:
     """Something that stands against trusting a test.
 
     Args:
-        name: ``sample_ratio``, ``crossed``, ``no_outcome``, ``no_past`` or ``one_look``.
+        name: ``sample_ratio``, ``crossed``, ``no_outcome``, ``uncapped``, ``no_past`` or ``one_look``.
         text: a sentence with its figures.
     """
 
@@ -109,7 +109,7 @@ def analyse_experiment(
         balance=sizes,
         means=arm_means(participants),
         lifts=lifts(participants),
-        plan=plan_table(participants, newcomers=newcomers),
+        plan=plan_table(participants, plan=Plan(alpha=definition.alpha), newcomers=newcomers),
         looks=None if definition.looks is None else looks_so_far(participants),
         exposure=None if definition.exposure is None else dilution(participants),
         segments=by_segment,
@@ -153,7 +153,11 @@ def _alarms(participants: Participants, sizes: Balance) -> list[Alarm]:
     ]
     for metric in participants.definition.metrics:
         nobody = not participants.frame[metric.name].any()
+        rare = metric.winsorise is not None and not nobody and capped_at(participants, metric) is None
         texts.append(("no_outcome", nobody, f"{metric.name}: nobody has an outcome, in any arm; nothing can be said."))
+        texts.append(
+            ("uncapped", rare, f"{metric.name}: too few have any for a cap at {metric.winsorise}; none is set.")
+        )
     if any(metric.covariate_us for metric in participants.definition.metrics):
         newcomers = not participants.frame[HAS_PAST].any()
         texts.append(("no_past", newcomers, "Nobody has a past to adjust for: the adjusted lifts are the plain ones."))

@@ -16,6 +16,7 @@ experiments:
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -65,7 +66,7 @@ class ExperimentDefinition:
         looks: the schedule of looks, if the test may be stopped early.
         exposure: an event that shows that a user met what was tried (a message delivered, an impression); tells how
             far users who did not meet it dilute the effect.
-        level: of the intervals.
+        level: of the intervals; read from a mapping, the looks' intervals hold together at it too.
         tag: column of the users table that says who was dealt which arm; the exposures say it where left out.
         assigned_at: instant from which on a tag's arms differ, with its zone; the first message of the campaign that the
             tag is named after (``tag_c001``: c001) where left out.
@@ -98,16 +99,16 @@ class ExperimentDefinition:
                 f"found {self.assigned_at.isoformat()}."
             )
         for arm, weight in self.weights.items():
-            if not weight > 0:
+            if not 0 < weight < math.inf:
                 raise ConfigError(
-                    f"experiment {self.name!r}: expected weights above 0, found {weight!r} for {arm!r}; leave out an "
+                    f"experiment {self.name!r}: expected finite weights above 0, found {weight!r} for {arm!r}; leave out an "
                     "arm that nobody was dealt."
                 )
 
     @property
     def alpha(self) -> float:
         """1 - level: of two-sided tests."""
-        return 1 - self.level
+        return round(1 - self.level, 12)
 
     @classmethod
     def parse(cls, name: str, values: Any, *, where: str) -> ExperimentDefinition:
@@ -135,16 +136,17 @@ class ExperimentDefinition:
             for metric, one in listed.items()
         )
         exposure = keys.get("exposure")
+        level = number(keys.get("level", 0.95), place.at("level"), least=0.5, most=0.9999)
         return cls(
             name=name,
             metrics=metrics or with_windows(READY_METRICS, **defaults),
             control=text(keys.get("control", ""), place.at("control")),
             weights=_weights(keys.get("weights") or {}, place.at("weights")),
-            looks=None if keys.get("looks") is None else _looks(keys["looks"], place.at("looks")),
+            looks=None if keys.get("looks") is None else _looks(keys["looks"], place.at("looks"), level),
             exposure=None if exposure is None else Measure.parse(exposure, place.at("exposure")),
             tag=text(keys.get("tag", ""), place.at("tag")),
             assigned_at=_instant(keys.get("assigned_at"), place.at("assigned_at")),
-            level=number(keys.get("level", 0.95), place.at("level"), least=0.5, most=0.9999),
+            level=level,
         )
 
 
@@ -175,7 +177,7 @@ def _instant(value: Any, place: Place) -> dt.datetime | None:
         raise place.error("an instant such as 2026-03-01T09:00:00+01:00", value) from None
 
 
-def _looks(values: Any, place: Place) -> Looks:
+def _looks(values: Any, place: Place, level: float) -> Looks:
     keys = mapping(values, place)
     only(keys, _LOOK_KEYS, place)
     for key in ("number", "users"):
@@ -184,4 +186,4 @@ def _looks(values: Any, place: Place) -> Looks:
         if not isinstance(keys[key], int) or isinstance(keys[key], bool):
             raise place.at(key).error("a whole number", keys[key])
     spending = choice(keys.get("spending", SPENDINGS[0]), SPENDINGS, place.at("spending"))
-    return Looks(number=keys["number"], users=keys["users"], spending=spending)
+    return Looks(number=keys["number"], users=keys["users"], spending=spending, alpha=round(1 - level, 12))

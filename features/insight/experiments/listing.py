@@ -123,7 +123,7 @@ def definitions_of(analysis: ExperimentAnalysis, words: Words) -> list[Definitio
     values: Mapping[str, Any] = {}
     if definition.looks is not None:
         names.append("looks")
-        values = {"number": definition.looks.number}
+        values = {"number": definition.looks.number, "error": f"{100 * definition.looks.alpha:g}%"}
     return [
         Definition(
             name=words(f"experiments.defined.{name}"),

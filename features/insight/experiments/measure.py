@@ -20,6 +20,7 @@ from features.rules.place import Place, choice, event_types, mapping, number, on
 Count = Literal["users", "events", "orders", "units", "revenue", "days"]
 COUNTS: Final[tuple[Count, ...]] = get_args(Count)
 DAY_US: Final = 86_400_000_000
+_MOST_DAYS: Final = 36_525  # a century
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _TEXTS: Final = tuple(
     column.name for column in EVENTS.columns if column.kind in ("text", "id") and column.name != c.USER_ID
@@ -86,8 +87,9 @@ class Metric:
         window_days: what counts is what happens so many days from the instant of assignment; a user whose window has
             not ended is left out and counted. Nothing: all that the log holds after it.
         winsorise: a user's value above this quantile of all users of the test, zeros included and arms pooled, is taken
-            down to it (0.999 caps one in a thousand); parts of a ratio one by one. Nothing caps nothing. The effect is
-            then one on the capped metric.
+            down to it (0.999 caps one in a thousand); parts of a ratio one by one. Nothing caps nothing, and neither does
+            a quantile below the least value above 0, as where fewer than one in a thousand bought: it would take all down.
+            The effect is then one on the capped metric.
         covariate_days: days before the assignment of which the same metric explains what a user does anyway (CUPED); of a
             conversion, the days with such an event. 0 for no adjustment.
     """
@@ -102,14 +104,14 @@ class Metric:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigError(f"metric {self.name!r}: expected lower-case letters, digits and underscores in its name.")
-        if self.window_days is not None and not self.window_days > 0:
+        if self.window_days is not None and not 0 < self.window_days <= _MOST_DAYS:
             raise ConfigError(
-                f"metric {self.name!r}: expected window_days above 0, found {self.window_days!r}; leave it out to count "
-                "all that the log holds."
+                f"metric {self.name!r}: expected window_days above 0 up to {_MOST_DAYS:,}, found {self.window_days!r}; "
+                "leave it out to count all that the log holds."
             )
-        if not self.covariate_days >= 0:
+        if not 0 <= self.covariate_days <= _MOST_DAYS:
             raise ConfigError(
-                f"metric {self.name!r}: expected covariate_days of 0 or more, found {self.covariate_days!r}."
+                f"metric {self.name!r}: expected covariate_days from 0 to {_MOST_DAYS:,}, found {self.covariate_days!r}."
             )
         if self.winsorise is not None and not 0.5 < self.winsorise < 1:
             raise ConfigError(

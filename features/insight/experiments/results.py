@@ -12,7 +12,7 @@ from features.insight.experiments.corrections import benjamini_hochberg, holm
 from features.insight.experiments.estimates import ArmMean, effect
 from features.insight.experiments.measure import Metric
 from features.insight.experiments.participants import Participants
-from features.insight.experiments.samples import Adjusted, Sample, adjusted_means, plain_means
+from features.insight.experiments.samples import Adjusted, Sample, adjusted_means, cap, plain_means
 
 Method = Literal["plain", "cuped"]
 PLAIN: Final[Method] = "plain"
@@ -24,6 +24,11 @@ _LOOK_COLUMNS: Final = ("metric", "arm", "look", "num_users", "fraction", "reach
 def capped(sample: Sample, metric: Metric) -> Sample:
     """Return the sample as the metric wants it: with large values taken down."""
     return sample if metric.winsorise is None else sample.winsorised(metric.winsorise)
+
+
+def capped_at(participants: Participants, metric: Metric) -> float | None:
+    """Return what a metric's values are taken down to; nothing where they are not."""
+    return None if metric.winsorise is None else cap(participants.sample(metric).value, metric.winsorise)
 
 
 def methods_of(metric: Metric) -> tuple[Method, ...]:
@@ -47,14 +52,13 @@ def arm_means(participants: Participants) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for metric in participants.definition.metrics:
-        raw = participants.sample(metric)
-        sample = capped(raw, metric)
-        cap = np.nan if metric.winsorise is None or not len(sample.value) else sample.value.max()
+        sample = capped(participants.sample(metric), metric)
+        at = capped_at(participants, metric)
         for arm, size, mean in zip(participants.arms, participants.counts, plain_means(sample), strict=True):
             low, high = mean.interval(participants.definition.level)
             rows.append(
                 {"metric": metric.name, "arm": arm, "num_users": mean.num_users, "num_open": int(size) - mean.num_users}
-                | {"capped_at": cap, "mean": mean.value, "low": low, "high": high}
+                | {"capped_at": np.nan if at is None else at, "mean": mean.value, "low": low, "high": high}
             )
     return pd.DataFrame(rows)
 

@@ -52,7 +52,7 @@ class Sample:
     def winsorised(self, at: float) -> Sample:
         """Return the sample with large values taken down to the quantile ``at`` of all users, arms pooled.
 
-        Each part is capped at a quantile of its own, and so is the past.
+        Each part is capped at a quantile of its own, and so is the past; one that has no ``cap`` stays.
         """
         parts = ("value", "per", "before", "per_before")
         found: dict[str, Any] = {
@@ -171,5 +171,18 @@ def _over(above: Floats, below: npt.NDArray[np.number]) -> Floats:
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
 
 
+def cap(values: Floats, at: float) -> float | None:
+    """Return the quantile that values are taken down to, nothing where it lies below the least of those above 0.
+
+    Of 1,000 users one spent 100: the quantile .999, drawn between neighbours, is 0.1, and would leave nothing to compare.
+    """
+    spent = values[values > 0]
+    if not len(spent):
+        return None
+    found = float(np.quantile(values, at))
+    return found if found >= spent.min() else None
+
+
 def _capped(values: Floats, at: float) -> Floats:
-    return np.minimum(values, np.quantile(values, at)) if len(values) else values
+    found = cap(values, at)
+    return values if found is None else np.minimum(values, found)

@@ -49,7 +49,7 @@ def sections(inputs: Inputs, words: Words) -> list[Section]:
     if own is not None:
         values = mapping(own, Place(file=SUBJECT))
         asked = [ExperimentDefinition.parse(str(n), one, where=f"{SUBJECT}.{n}") for n, one in values.items()]
-        return [experiment_section(analysed(inputs, one), inputs, words) for one in asked]
+        return _those_shown([analysed(inputs, one) for one in asked], inputs, words)
     found, names, reason = [], _ready(inputs), ""
     for definition in names:
         try:
@@ -65,6 +65,23 @@ def sections(inputs: Inputs, words: Words) -> list[Section]:
     return shown if len(found) <= _MOST else [*shown[:-1], _with_more(shown[-1], found[_MOST:], words)]
 
 
+def _those_shown(found: Sequence[ExperimentAnalysis], inputs: Inputs, words: Words) -> list[Section]:
+    """Return the sections of tests that are large enough to show; the last names those that are not."""
+    shown: list[Section] = []
+    reasons: list[str] = []
+    for one in found:
+        try:
+            shown.append(experiment_section(one, inputs, words))
+        except NothingToShow as error:
+            reasons.append(str(error))
+    if not shown:
+        raise NothingToShow("; ".join(reasons) or words("experiments.none"))
+    if reasons:
+        note = words("experiments.left_out", reasons="; ".join(reasons))
+        shown[-1] = replace(shown[-1], notes=[*shown[-1].notes, note])
+    return shown
+
+
 def analysed(
     inputs: Inputs, definition: ExperimentDefinition, *, exposures: duckdb.DuckDBPyRelation | None = None
 ) -> ExperimentAnalysis:
@@ -73,15 +90,15 @@ def analysed(
     Args:
         inputs: log, period, users.
         definition: of the test.
-        exposures: those of the data directory where left out.
+        exposures: by the ids that the log's rows arrived under; those of the data directory where left out.
     """
     users = inputs.table("users")
-    shown = inputs.table("exposures") if exposures is None else exposures
+    shown = inputs.table("exposures") if exposures is None else as_customers(exposures, inputs.log)
     definition = with_tag(definition, exposures=shown, users=users)
     dealt = assigned(definition, inputs.log, exposures=shown, users=users)
     end = dt.datetime.combine(inputs.period.last_day + dt.timedelta(days=1), dt.time(), inputs.shop.zone)
     until_us = min(int(end.timestamp() * 1_000_000), inputs.last_at_us + 1)
-    segments = None if users is None else _segments(users, inputs.log)
+    segments = None if users is None else _segments(users)
     return analyse_experiment(inputs.log, dealt, definition, segments=segments, until_us=until_us)
 
 
@@ -152,6 +169,7 @@ def _title(analysis: ExperimentAnalysis, answer: Any, writer: Writer) -> str:
 def _drawn_lifts(analysis: ExperimentAnalysis, writer: Writer) -> Drawn:
     table = analysis.lifts[analysis.lifts["primary"] & analysis.lifts["lift_low"].notna()]
     name, control = analysis.participants.definition.name, writer.arm(analysis.participants.arms[0])
+    level = f"{100 * analysis.participants.definition.level:g}%"
     table = table.assign(arm=table["arm"].map(writer.arm))
     texts = [
         writer.words(
@@ -167,7 +185,7 @@ def _drawn_lifts(analysis: ExperimentAnalysis, writer: Writer) -> Drawn:
         title=writer.words("experiments.figure.lifts", name=name),
         description="; ".join(texts),
     )
-    return Drawn(svg=svg, caption=writer.words("experiments.caption.lifts", control=control))
+    return Drawn(svg=svg, caption=writer.words("experiments.caption.lifts", control=control, level=level))
 
 
 def _ready(inputs: Inputs) -> list[ExperimentDefinition]:
@@ -180,14 +198,13 @@ def _ready(inputs: Inputs) -> list[ExperimentDefinition]:
     return [ExperimentDefinition(name=name, tag=tag, metrics=metrics) for name, tag in tests]
 
 
-def _segments(users: duckdb.DuckDBPyRelation, log: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation | None:
+def _segments(users: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation | None:
     """What the shop knew of its customers, one row each; nothing where it tells none from another."""
     told = [name for name in _SEGMENTS if name in users.columns]
     told = [name for name in told if len(users.aggregate(f"count(DISTINCT {name}) AS n").filter("n > 1").fetchall())]
     if not told:
         return None
-    rows = as_customers(users.project(", ".join([c.USER_ID, *told])), log)
-    return rows.aggregate(", ".join([c.USER_ID, *(f"min({name}) AS {name}" for name in told)]))
+    return users.aggregate(", ".join([c.USER_ID, *(f"min({name}) AS {name}" for name in told)]))
 
 
 def _with_more(section: Section, others: Sequence[ExperimentAnalysis], words: Words) -> Section:

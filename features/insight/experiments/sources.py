@@ -29,9 +29,9 @@ def assigned(
     Args:
         definition: with a tag, or the name of an experiment of the exposures; ``holdout`` stands for all of them against
             who is held out.
-        events: rows of the event log; say when a tagged campaign was sent, and which customer an id belongs to.
-        exposures: the contract's table, or the service's log.
-        users: the contract's table.
+        events: rows of the event log; say when a tagged campaign was sent.
+        exposures: the contract's table, or the service's log, of customers (``as_customers``; ``Inputs.table`` has done it).
+        users: the contract's table, of customers.
 
     Returns:
         user_id, arm, assigned_us.
@@ -46,7 +46,7 @@ def assigned(
                 f"{name}: expected a users table with {definition.tag!r}, found none; name the data directory."
             )
         at = definition.assigned_at or first_sent(events, definition.tag)
-        return as_customers(from_tags(users, column=definition.tag, assigned_at=at), events)
+        return from_tags(users, column=definition.tag, assigned_at=at)
     if exposures is None:
         raise DataError(f"{name}: expected exposures, found none; name the table or the store's log of them, or a tag.")
     known = experiments_in(exposures)
@@ -56,10 +56,9 @@ def assigned(
             f"{name}: expected an experiment of the exposures, found no {definition.name!r} among "
             f"{', '.join(known) or 'none at all'}.{hint}"
         )
-    found = (
-        from_holdout(exposures) if definition.name == HOLDOUT else from_exposures(exposures, experiment=definition.name)
-    )
-    return as_customers(found, events)
+    if definition.name == HOLDOUT:
+        return from_holdout(exposures)
+    return from_exposures(exposures, experiment=definition.name)
 
 
 def as_customers(rows: FrameT, events: FrameT) -> FrameT:

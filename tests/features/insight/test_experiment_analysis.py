@@ -7,16 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from features.errors import ConfigError, DataError
-from features.insight.experiments.analysis import analyse_experiment
-from features.insight.experiments.balance import sample_ratio_p
+from features.insight import experiments
+from features.insight.experiments.analysis import _alarms, analyse_experiment
+from features.insight.experiments.balance import balance, sample_ratio_p
 from features.insight.experiments.corrections import benjamini_hochberg, holm
 from features.insight.experiments.definition import ExperimentDefinition
+from features.insight.experiments.looks import Looks
 from features.insight.experiments.participants import Participants
 from features.insight.experiments.planning import (
     Baseline,
@@ -27,7 +30,13 @@ from features.insight.experiments.planning import (
     power_of,
     users_needed,
 )
+from features.insight.experiments.samples import cap
+from features.insight.experiments.section import _those_shown
 from features.insight.experiments.sources import as_customers, assigned, first_sent, tagged_tests
+from features.insight.inputs import Inputs, Period
+from features.report.sections import NothingToShow
+from features.report.words import Words
+from features.settings import ShopSettings
 
 NUM_USERS = 1200
 START_US = 1_772_000_000_000_000
@@ -118,8 +127,6 @@ def test_windows_when_they_have_not_ended_then_users_wait_and_are_counted() -> N
 
 
 def test_sample_ratio_is_scipys_chi_square_and_alarms_below_one_in_a_thousand() -> None:
-    from features.insight.experiments.balance import balance  # noqa: PLC0415
-
     counts, shares = [480, 1020, 500], [1, 2, 1]
     expected = stats.chisquare(counts, np.array(shares) * 500).pvalue
     assert sample_ratio_p(counts, shares) == pytest.approx(expected)
@@ -220,7 +227,7 @@ def test_tags_when_ids_are_one_customers_then_the_customer_is_dealt_and_the_mess
         [("a", "a1", "message_sent"), ("b", "b1", "view"), ("a", "shared", "view"), ("b", "shared", "view")]
     )
     definition = ExperimentDefinition(name="c001", tag="tag_c001")
-    found = assigned(definition, events, users=users).set_index("user_id")["arm"].to_dict()
+    found = assigned(definition, events, users=as_customers(users, events)).set_index("user_id")["arm"].to_dict()
     assert found == {"a": "treatment", "b": "holdout", "shared": "treatment", "new": "holdout"}
     assert first_sent(events, "tag_c001") == dt.datetime(2026, 3, 1, 8, tzinfo=dt.UTC)
     assert tagged_tests(users) == ["tag_c001"]
@@ -252,6 +259,78 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     generate(root / "data", num_users=150, num_items=40, num_days=28, seed=1)
     build_features(root / "data", root / "features", engine=EngineSettings(threads=1, memory_limit="500MB"))
     return root / "data", root / "features"
+
+
+def test_looks_when_the_level_is_said_then_they_err_no_more_often_together() -> None:
+    asked = {"number": 2, "users": 60}
+    assert made(looks=asked).looks == Looks(number=2, users=60, alpha=0.05)
+    assert made(looks=asked, level=0.99).looks == Looks(number=2, users=60, alpha=0.01)
+
+
+def test_cap_when_fewer_buy_than_it_takes_down_then_none_is_set_and_said() -> None:
+    from features.insight.experiments.results import arm_means  # noqa: PLC0415
+
+    spent = np.where(np.arange(NUM_USERS) < 5, 1000 * (1 + np.arange(NUM_USERS)), 0)
+    some = participants(a_frame().assign(revenue=spent))
+    means = arm_means(some).set_index("metric").loc["revenue"]
+    assert means["capped_at"].isna().all()  # 5 of 1,200 are fewer than 1 in 100
+    assert (means["mean"] * means["num_users"]).sum() == pytest.approx(15_000)
+    assert [alarm.name for alarm in _alarms(some, balance(some))] == ["uncapped", "no_outcome"]
+
+
+def test_cap_when_it_lies_between_nobody_and_the_least_then_none_is_set() -> None:
+    values = np.array([0.0] * 999 + [100.0])  # their quantile .999 is drawn between 0 and 100
+    assert cap(values, 0.999) is None
+    assert cap(np.array([0.0] * 997 + [50.0, 100.0, 5000.0]), 0.998) == pytest.approx(50.1)  # place 997.002 of 0 to 999
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"window_days": float("inf")},
+        {"covariate_days": float("inf")},
+        {"weights": {"control": float("inf"), "strict": 1}},
+        {"weights": [1, 2]},
+        {"looks": 5},
+        {"level": "95%"},
+        {"control": 5},
+        {"tag": 5},
+        {"assigned_at": dt.date(2026, 3, 1)},
+        {"metrics": {"orders": {"count": ["orders"]}}},
+        {"metrics": {"orders": {"count": "orders", "of": [5]}}},
+        {"metrics": {"orders": {"count": "orders", "where": {"slot": 5}}}},
+    ],
+)
+def test_definition_when_a_value_is_of_another_kind_then_says_what_was_expected(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        ExperimentDefinition.parse("home", values, where="experiments.home")
+
+
+def test_sections_when_one_defined_test_is_small_then_the_others_stand() -> None:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    log = connection.sql(
+        "SELECT 'e' || i AS event_id, 'u' || (i % 60) AS user_id, 'u' || (i % 60) AS source_user_id, 'purchase' AS event_type,"
+        " TIMESTAMPTZ '2026-03-01 08:00Z' + to_hours(CAST(i % 97 AS INT)) AS ts, DATE '2026-03-01' AS local_day, 1 AS quantity,"
+        " CAST(i % 7 AS BIGINT) AS price, CAST(NULL AS VARCHAR) AS order_id FROM range(600) r(i)"
+    )
+    day = dt.date(2026, 3, 5)
+    inputs = Inputs(
+        connection=connection, log=log, period=Period(first_day=day, last_day=day), items=log, shop=ShopSettings(),
+        last_at_us=int(dt.datetime(2026, 3, 5, 12, tzinfo=dt.UTC).timestamp() * 1e6),
+    )  # fmt: skip
+    found = []
+    for name, users in (("wide", 60), ("narrow", 8)):
+        dealt = pd.DataFrame({"user_id": [f"u{number}" for number in range(users)]})
+        dealt["arm"], dealt["assigned_us"] = np.where(np.arange(users) % 2, "strict", "control"), 1_772_352_000_000_000
+        definition = ExperimentDefinition.parse(name, {"metrics": {"revenue": {"count": "revenue"}}}, where=name)
+        found.append(analyse_experiment(log, connection.from_df(dealt), definition))
+    words = Words.load("en", Path(experiments.__file__).parent)
+    shown = _those_shown(found, inputs, words)
+    assert [section.name for section in shown] == ["experiments_wide"]
+    assert shown[0].notes[-1] == "Not shown: narrow, as one of its arms has fewer than 10 customers."
+    with pytest.raises(NothingToShow, match="narrow, as one of its arms"):
+        _those_shown(found[1:], inputs, words)
 
 
 def test_report_when_a_campaign_was_randomised_then_page_tables_and_figures_agree(
