@@ -73,6 +73,6 @@ def test_order_when_an_id_is_missing_or_of_two_customers_then_days_and_customers
     log = duckdb.connect().sql(
         f"SELECT user_id, order_id, DATE '2024-02-28' + day AS local_day FROM (VALUES {rows}) r(user_id, order_id, day)"
     )
-    assert log.aggregate(f"count(DISTINCT {order_sql(across_customers=True)})").fetchone() == (5,)
+    assert log.aggregate(f"count(DISTINCT {order_sql(across_customers=True)})").fetchall() == [(5,)]
     each = log.aggregate(f"user_id, count(DISTINCT {order_sql()})", "user_id").fetchall()
     assert sorted(each) == [("a", 3), ("b", 2)]
