@@ -7,8 +7,8 @@ import itertools
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from features.contract.tables import EVENTS
 from features.errors import ConfigError
+from features.insight.cuts import CUTS
 from features.insight.definitions import check_choice, check_event_types, check_whole, parsed
 from features.insight.retention.periods import COHORTS, PERIODS, Cohorts, Period, checked_day
 from features.tables.visits import VISIT_EVENTS
@@ -25,14 +25,15 @@ class RetentionDefinition:
         start: event types whose first occurrence makes a customer a member of a cohort; left out, anything that a
             customer does in the shop.
         returns: event types that count as coming back; left out, the same.
-        mode: ``bracket``: came in the period. ``unbounded``: in the period or later. ``rolling``: in it and in every
-            period before it.
+        mode: ``bracket``: came in the period. ``unbounded``: in the period or later, up to the end of ``num_periods`` or
+            of the last bracket. ``rolling``: in it and in every period before it.
         period: calendar periods, weeks from Monday; period k is the k-th after that of the first event.
         brackets: instead of calendar periods, the days after each customer's own first day on which brackets begin,
             and at last the day on which the last has ended: (1, 3, 7) is days 1 to 2, and 3 to 6.
         cohorts: what cohorts are by; left out, by the period (by week with brackets). ``all`` is one cohort.
-        by: a column of the log that splits cohorts by its value on the first event, such as ``channel``.
-        num_periods: the most periods that are counted; 0 is all.
+        by: a column of the log that splits cohorts by its value on the first event, such as ``channel``: of ``CUTS``.
+        num_periods: the most periods that are counted; 0 is all. Under ``unbounded`` it is how long everyone is followed;
+            with 0 old cohorts are followed for longer than young ones, and no cell is ever complete.
         since: cohorts begin on this day; who was there before is left out.
     """
 
@@ -56,7 +57,7 @@ class RetentionDefinition:
         check_whole("num_periods", self.num_periods, least=0)
         _check_brackets(self.brackets)
         if self.by:
-            check_choice("by", self.by, EVENTS.column_names)
+            check_choice("by", self.by, CUTS)
         if self.since is not None:
             checked_day("since", self.since)
         if not self.brackets and self.cohorts not in (None, self.period, "all"):
@@ -78,6 +79,14 @@ class RetentionDefinition:
     def clock(self) -> Period:
         """What members of a cohort start on: its period, or the day where brackets count from it."""
         return "day" if self.brackets else self.period
+
+    @property
+    def follow_up(self) -> int:
+        """Under ``unbounded``: the period, or bracket, up to whose end returns count; 0 where it is the log's end."""
+        if self.mode != "unbounded":
+            return 0
+        brackets = len(self.brackets) - 1 if self.brackets else 0
+        return min(brackets, self.num_periods or brackets) if brackets else self.num_periods
 
     @property
     def cohort_period(self) -> Cohorts:

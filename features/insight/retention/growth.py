@@ -73,7 +73,12 @@ def growth_counts(events: IntoFrameT, *, period: Period, event_types: tuple[str,
 
 
 def growth(
-    events: Any, *, period: Period, last_day: dt.date, event_types: tuple[str, ...] = VISIT_EVENTS
+    events: Any,
+    *,
+    period: Period,
+    last_day: dt.date,
+    event_types: tuple[str, ...] = VISIT_EVENTS,
+    is_over: bool = False,
 ) -> pd.DataFrame:
     """Return growth accounting: a row a period from the first to the last, quiet ones included.
 
@@ -82,6 +87,7 @@ def growth(
         period: day, week (from Monday) or month.
         last_day: the last local day of the log.
         event_types: what counts as being active.
+        is_over: whether the last day is over, since the log goes on after it.
 
     Returns:
         period (its first day), active, new, returning, resurrected, dormant (active in the period before, not in this
@@ -106,5 +112,6 @@ def growth(
     table["silent"] = table[NEW].cumsum() - table["active"]
     table["change"] = table["active"].diff().fillna(table["active"]).astype(np.int64)
     table["quick_ratio"] = ratio(table[NEW] + table[RESURRECTED], table[DORMANT])
-    table["complete"] = first_days(period, wide.index.to_numpy() + 1) <= np.datetime64(last_day)
+    ends = first_days(period, wide.index.to_numpy() + 1)
+    table["complete"] = ends <= np.datetime64(last_day + dt.timedelta(days=int(is_over)))
     return table

@@ -12,11 +12,21 @@ import pandas as pd
 from features.insight.inputs import Inputs, Period
 from features.insight.retention.repurchase import RepurchaseDefinition, repurchase
 from features.insight.retention.survival import quantile, share_within
-from features.insight.retention.wishes import until
+from features.insight.retention.wishes import until, watched
 from features.privacy.small_groups import suppress_small_groups
 from features.report.charts import lines
 from features.report.page import percent, points
-from features.report.sections import Definition, Drawn, Listed, Section, capital, hidden_note, share_text, whole
+from features.report.sections import (
+    Definition,
+    Drawn,
+    Listed,
+    Section,
+    capital,
+    hidden_note,
+    records,
+    share_text,
+    whole,
+)
 from features.report.words import Words
 
 _WITHIN_DAYS: Final = (7, 30, 60, 90)
@@ -25,7 +35,7 @@ _WITHIN_DAYS: Final = (7, 30, 60, 90)
 def repurchase_section(inputs: Inputs, definition: RepurchaseDefinition, words: Words) -> Section | None:
     """Return who bought again by when; nothing where too few bought."""
     curve = _curve_of(inputs, definition, inputs.period)
-    if curve.empty or int(curve["customers"].iloc[0]) < inputs.minimum:
+    if curve.empty:
         return None
     by_category = _curve_of(inputs, dataclasses.replace(definition, of="category"), inputs.period)
     reached = [days for days in _WITHIN_DAYS if days <= curve["t"].max()] or [int(curve["t"].max())]
@@ -39,7 +49,7 @@ def repurchase_section(inputs: Inputs, definition: RepurchaseDefinition, words: 
     if not math.isnan(half):
         title = words("retention.again_half", days=int(half))
     before = None if inputs.compared is None else _curve_of(inputs, definition, inputs.compared)
-    figure, compared = _figure(curve, before, words), _compared(at, before, day, words)
+    figure, compared = _figure(curve, before, inputs.minimum, words), _compared(at, before, day, words)
     safe, note = _category_shares(by_category, reached, inputs, words)
     heads = [
         words("retention.category"),
@@ -59,25 +69,50 @@ def repurchase_section(inputs: Inputs, definition: RepurchaseDefinition, words: 
         notes=[*compared, *note],
         defined=[Definition(name=words("retention.again"), text=words("retention.again_defined"),
                             source="Kaplan, Meier 1958; Greenwood 1926; Kalbfleisch, Prentice 1980")],
-        tables={"curve": curve, "categories": safe},
+        tables={"curve": _coarse(curve, inputs.minimum), "categories": safe},
     )  # fmt: skip
 
 
 def _curve_of(inputs: Inputs, definition: RepurchaseDefinition, period: Period) -> pd.DataFrame:
-    """Return the curve of those who bought the nth time in a period, watched to its end."""
+    """Return curves of those who bought the nth time in a period, watched to its end, while enough are watched."""
     items = inputs.items if definition.of == "category" else None
     asked = dataclasses.replace(
         definition, cohorts="all", since=max(definition.since or period.first_day, period.first_day)
     )
-    return repurchase(until(inputs, period), asked, last_day=period.last_day, items=items)
+    last_day, _ = watched(inputs, period)
+    curves = repurchase(until(inputs, period), asked, last_day=last_day, items=items)
+    return curves[curves["at_risk"] >= inputs.minimum].reset_index(drop=True)
 
 
-def _figure(curve: pd.DataFrame, before: pd.DataFrame | None, words: Words) -> Any:
-    now = _day_by_day(curve, int(curve["t"].max()))
+def _coarse(curve: pd.DataFrame, minimum: int) -> pd.DataFrame:
+    """Return a curve at those of its days by which enough came since the one before; one step would show one customer.
+
+    Args:
+        curve: of ``_curve_of``, of one value.
+        minimum: the fewest customers who came by a row since the one before it.
+
+    Returns:
+        Its columns; came and left are of all since the row before.
+    """
+    kept, came, left = [], 0, 0
+    for place, row in enumerate(records(curve)):
+        came, left = came + row.came, left + row.left
+        if came >= minimum:
+            kept.append((place, came, left))
+            came, left = 0, 0
+    places = [place for place, _, _ in kept]
+    return (
+        curve.iloc[places].assign(came=[one[1] for one in kept], left=[one[2] for one in kept]).reset_index(drop=True)
+    )
+
+
+def _figure(curve: pd.DataFrame, before: pd.DataFrame | None, minimum: int, words: Words) -> Any:
+    last = int(curve["t"].max())
+    now = _day_by_day(_coarse(curve, minimum), last)
     if before is None or before.empty:
         series = {words("retention.again"): now}
     else:
-        series = {words("retention.now"): now, words("retention.before"): _day_by_day(before, int(curve["t"].max()))}
+        series = {words("retention.now"): now, words("retention.before"): _day_by_day(_coarse(before, minimum), last)}
     return lines([str(t) for t in now.index], {name: days["share"] for name, days in series.items()}, as_share=True,
                  bands={name: (days["low"], days["high"]) for name, days in series.items()},
                  title=words("retention.figure_again"), description=words("retention.figure_again"))  # fmt: skip

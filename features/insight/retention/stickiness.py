@@ -56,13 +56,16 @@ def stickiness_changes(events: IntoFrameT, *, event_types: tuple[str, ...] = VIS
     return run(text, events=events)
 
 
-def stickiness(events: Any, *, last_day: dt.date, event_types: tuple[str, ...] = VISIT_EVENTS) -> pd.DataFrame:
+def stickiness(
+    events: Any, *, last_day: dt.date, event_types: tuple[str, ...] = VISIT_EVENTS, is_over: bool = False
+) -> pd.DataFrame:
     """Return daily, weekly (7 days) and monthly (30 days) active customers and their ratios, a row a day.
 
     Args:
         events: as of ``stickiness_changes``, of any engine.
-        last_day: the last local day of the log; itself it is not over.
+        last_day: the last local day of the log.
         event_types: what counts as being active.
+        is_over: whether that day is over, since the log goes on after it.
 
     Returns:
         day, dau, wau, mau, and for each of dau_wau, dau_mau and wau_mau the ratio with _low and _high (Wilson, 95%:
@@ -84,7 +87,7 @@ def stickiness(events: Any, *, last_day: dt.date, event_types: tuple[str, ...] =
         table[f"{name}_low"], table[f"{name}_high"] = wilson(table[part], table[whole])
     age = np.arange(len(table)) + 1
     table["whole_week"], table["whole_month"] = age >= WEEK_DAYS, age >= MONTH_DAYS
-    table["complete"] = wide.index.to_numpy() < last
+    table["complete"] = wide.index.to_numpy() < last + is_over
     return table
 
 

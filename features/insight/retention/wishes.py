@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,3 +52,9 @@ class RetentionWishes:
 def until(inputs: Inputs, period: Period) -> Any:
     """Return rows up to the period's end: whether someone came before it is known from those before it."""
     return inputs.log.filter(f"{c.LOCAL_DAY} <= DATE '{period.last_day}'")
+
+
+def watched(inputs: Inputs, period: Period) -> tuple[dt.date, bool]:
+    """Return the last day of a period that the log has, and whether it is over: the log's own last day is not."""
+    last_day = dt.datetime.fromtimestamp(inputs.last_at_us / 1e6, inputs.shop.zone).date()
+    return min(period.last_day, last_day), period.last_day < last_day

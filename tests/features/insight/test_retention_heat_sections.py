@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -18,7 +19,7 @@ from features.insight.inputs import Inputs, Period
 from features.insight.retention import section as retention_section
 from features.report.sections import NothingToShow, Section
 from features.report.words import Words
-from features.settings import ShopSettings
+from features.settings import PrivacySettings, ShopSettings
 from tests.features.insight.insight_events import day, log
 
 CHEAP, DEAR, RISING = "i0", "i1", "i2"
@@ -130,6 +131,59 @@ def test_sections_when_groups_are_small_then_their_figures_are_hidden(connection
     cohorts = found["retention"].tables["cohorts"].set_index("cohort")
     assert cohorts.loc[[day(14).isoformat()], "returned"].isna().all()  # a cohort of one
     assert cohorts["customers"].isna().all()  # and the other, which the total would give away with it
+
+
+def test_retention_sections_when_few_are_behind_a_figure_then_it_is_not_told(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    # Four from the first week, eight from the fourth, three from the eighth; each comes in each of its weeks.
+    weeks = {f"u{n:02}": range(0 if n < 4 else 3, 8) for n in range(12)} | {f"v{n}": range(7, 9) for n in range(3)}
+    kinds = ("view", "purchase")
+    rows = [(user, kind, week * 7, 0, CHEAP) for user, of in weeks.items() for week in of for kind in kinds]
+    rows += [("v0", "purchase", 50, 0, CHEAP), ("u00", "purchase", 1, 0, CHEAP)]
+    rows += [("w0", "view", 30, 0, CHEAP)]  # alone on its day, and no buyer
+    inputs = dataclasses.replace(_inputs(connection, rows), shop=ShopSettings(privacy=PrivacySettings(minimum_group=5)))
+    found = _made(retention_section, inputs)
+    curve = found["retention"].tables["curve"]
+    assert curve["observed"].fillna(0).tolist() == [16, 13, 13, 13, 12, 0, 0, 0, 0]  # then four
+    sticky = found["growth"].tables["stickiness"].set_index("day")
+    assert pd.isna(sticky.loc[day(30).isoformat(), ["dau", "dau_wau", "dau_mau_high"]]).all()
+    assert sticky.loc[day(28).isoformat(), "dau"] == 12
+    again = found["repurchase"].tables["curve"]
+    assert again[["t", "came"]].to_numpy().tolist() == [[7, 15]]  # not the one or two who bought on the next day
+
+
+def test_retention_sections_when_cut_by_channel_then_small_ones_are_not_named(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    rows = _rows()
+    channels = {"u00": "secret", "u01": "mine", **{f"u{n:02}": "web" for n in range(2, 60)}}
+    asked = {"retention": {"table": {"by": "channel", "cohorts": "all"}}}
+    inputs = _inputs(connection, rows, definitions=asked)
+    log_of = inputs.log.to_arrow_table().append_column("channel", pa.array([channels[row[0]] for row in rows]))
+    found = _made(retention_section, dataclasses.replace(inputs, log=connection.from_arrow(log_of)))
+    cohorts = found["retention"].tables["cohorts"]
+    assert sorted(set(cohorts["value"])) == ["(other)", "web"]
+    assert cohorts["customers"].isna().all()  # two are few, and the total would give them away
+
+
+def test_retention_sections_when_the_log_goes_on_then_the_last_week_of_the_period_is_over(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    early = dataclasses.replace(_inputs(connection, _rows()), period=Period(first_day=day(0), last_day=day(13)))
+    found = _made(retention_section, early)
+    assert found["retention"].tables["cohorts"]["observed"].tolist() == [60]
+    assert found["growth"].tables["growth"]["complete"].tolist() == [True, True]
+    assert found["growth"].tables["stickiness"]["complete"].all()
+
+
+def test_retention_sections_when_unbounded_then_all_cohorts_are_followed_for_as_long(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    asked = {"retention": {"table": {"mode": "unbounded"}}}
+    found = _made(retention_section, _inputs(connection, _rows(), definitions=asked))["retention"]
+    assert found.tables["cohorts"]["period"].max() == 4  # half of the nine weeks after the first
+    assert "Returns count to the end of period 4 after the first, for all alike" in found.notes[0]
 
 
 def test_sections_when_there_is_nothing_then_the_reason_is_given(connection: duckdb.DuckDBPyConnection) -> None:

@@ -38,6 +38,10 @@ ITEMS = pa.table(
 _BRACKETS = RetentionDefinition(brackets=(1, 3, 7, 14), by="channel", start=("purchase",))
 TABLES: dict[str, tuple[Callable[[Any, Any], Any], list[str]]] = {
     "brackets": (lambda events, items: retention_counts(events, _BRACKETS), ["value", "start", "period"]),
+    "unbounded weeks": (
+        lambda events, items: retention_counts(events, RetentionDefinition(mode="unbounded", num_periods=4)),
+        ["value", "start", "period"],
+    ),
     "rolling weeks": (
         lambda events, items: retention_counts(events, RetentionDefinition(mode="rolling")),
         ["value", "start", "period"],

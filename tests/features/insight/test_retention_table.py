@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import random
 from typing import Any
 
 import duckdb
@@ -56,7 +57,10 @@ def test_retention_when_counted_by_week_then_as_worked_out(mode: str, first_coho
         (week1, 2, 1, 0 if mode == "rolling" else 1),
         (week1, 3, 1, 0),
     ]
-    assert table["complete"].tolist() == [True, True, True, False, True, True, False]  # day 28 begins the fifth week
+    over = [True, True, True, False, True, True, False]  # day 28 begins the fifth week
+    assert table["complete"].tolist() == (
+        [False] * 7 if mode == "unbounded" else over
+    )  # without an end, it may still rise
     assert table["rate"].tolist()[:2] == [first_cohort[0] / 3, first_cohort[1] / 3]
 
 
@@ -80,9 +84,43 @@ def test_retention_when_brackets_count_from_the_own_first_day_then_as_worked_out
     earlier = retention(EVENTS, definition, last_day=day(20))  # cho's day 13 is the last: hers has not ended
     assert earlier["observed"].tolist() == [4, 4, 3, 0]
     unbounded = retention(
-        EVENTS, RetentionDefinition(brackets=(1, 3, 7), mode="unbounded", cohorts="all", **VIEWS), last_day=day(40)
+        EVENTS, RetentionDefinition(brackets=(1, 3, 7, 15), mode="unbounded", cohorts="all", **VIEWS), last_day=day(21)
     )
-    assert unbounded["returned"].tolist() == [3, 3]
+    # By day 14: ann +8, bob +2, cho +14; cho's day 14 is the last of the log and so not over.
+    assert unbounded["so_far"].tolist() == [3, 2, 2]
+    assert unbounded["returned"].tolist() == [2, 1, 1]
+    assert unbounded["observed"].tolist() == [3, 3, 3]
+
+
+def test_retention_when_unbounded_is_followed_for_some_periods_then_old_cohorts_look_no_better() -> None:
+    """Each customer comes back in each week with the same chance; twelve cohorts of thirty, the log twelve weeks."""
+    draw = random.Random(5)
+    rows = [
+        (f"u{first}-{number}", "view", 7 * week)
+        for first in range(12)
+        for number in range(30)
+        for week in range(first, 12)
+        if week == first or draw.random() < 0.1
+    ]
+    events = in_pandas(log(rows))
+    followed = retention(events, RetentionDefinition(mode="unbounded", num_periods=4), last_day=day(83), is_over=True)
+    complete = followed[followed["complete"] & (followed["period"] == 1)]
+    assert complete["cohort"].dt.date.tolist() == [
+        day(7 * week) for week in range(8)
+    ]  # the others had less than 4 weeks
+    expected = [sum(any((f"u{first}-{n}", "view", 7 * week) in rows for week in range(first + 1, first + 5))
+                    for n in range(30)) for first in range(8)]  # fmt: skip
+    assert complete["returned"].tolist() == expected
+    endless = retention(events, RetentionDefinition(mode="unbounded"), last_day=day(83), is_over=True)
+    assert endless["returned"].iloc[0] > expected[0]  # twelve weeks of the oldest
+    assert not endless["complete"].any()
+
+
+def test_retention_when_the_log_goes_on_then_the_last_day_is_over() -> None:
+    for is_over, observed in ((False, 0), (True, 3)):
+        table = retention(EVENTS, RetentionDefinition(**VIEWS), last_day=day(20), is_over=is_over)
+        assert table.loc[table["period"] == 2, "observed"].tolist() == [observed]
+        assert table["period"].max() == 2  # and no period is begun that is none of the days looked at
 
 
 def test_retention_when_split_by_first_channel_then_the_first_event_decides() -> None:
@@ -121,6 +159,8 @@ def test_retention_when_nobody_started_then_empty() -> None:
         ({"brackets": [1, 7, 3]}, "boards.weekly.brackets: expected two or more rising days"),
         ({"brackets": [0, 7]}, "boards.weekly.brackets: expected a whole number of 1 or more, found 0"),
         ({"by": "chanel"}, "boards.weekly.by: .* Did you mean 'channel'"),
+        ({"by": "user_id"}, "boards.weekly.by: expected one of event_type, channel, .*, found 'user_id'"),
+        ({"by": "order_id"}, "boards.weekly.by: expected one of event_type, channel, .*, found 'order_id'"),
         ({"period": "week", "cohorts": "month"}, "boards.weekly.cohorts: expected week or all with periods of a week"),
         ({"since": "2024"}, "boards.weekly.since: expected a day such as 2024-05-01, found '2024'"),
     ],
@@ -135,30 +175,36 @@ def test_retention_when_the_last_day_is_an_instant_then_refused() -> None:
         retention(EVENTS, RetentionDefinition(), last_day=dt.datetime(2024, 1, 1, tzinfo=dt.UTC))
 
 
-def _spans(start: dt.date, clock: Any, last: dt.date) -> list[tuple[dt.date, dt.date]]:
-    """First day of each period after the start that had begun, and the first day after it."""
+def _spans(start: dt.date, clock: Any) -> list[tuple[dt.date, dt.date]]:
+    """First day of each period after the start, and the first day after it."""
     if isinstance(clock, tuple):
         edges = [start + dt.timedelta(days=number) for number in clock]
     else:
-        calendar = [start + dt.timedelta(days=number) for number in range((last - start).days + 70)]
+        calendar = [start + dt.timedelta(days=number) for number in range(250)]
         begins = {"day": lambda at: True, "week": lambda at: at.weekday() == 0, "month": lambda at: at.day == 1}[clock]
         edges = [at for at in calendar[1:] if begins(at)]
-    return [(one, other) for one, other in itertools.pairwise(edges) if one <= last]
+    return list(itertools.pairwise(edges))
 
 
-def _slow(rows: list[tuple[str, str, int]], mode: str, clock: Any, last: dt.date) -> dict[Any, Any]:
+def _slow(rows: list[tuple[str, str, int]], mode: str, clock: Any, most: int, last: dt.date) -> dict[Any, Any]:
     """Customer by customer and period by period, from the definitions alone."""
     found: dict[Any, tuple[int, int, int]] = {}
     for user in {user for user, kind, _ in rows if kind == "view"}:
         start = min(day(n) for u, kind, n in rows if u == user and kind == "view")
         bought = [day(n) for u, kind, n in rows if u == user and kind == "purchase"]
         came_in_all = True
-        for k, (begin, end) in enumerate(_spans(start, clock, last), start=1):
+        spans = _spans(start, clock)
+        # Where "or later" ends, everyone is followed to that day: the end of the last bracket, or of the last period.
+        until = spans[min(most or 999, len(spans)) - 1][1] if most or isinstance(clock, tuple) else None
+        for k, (begin, end) in enumerate(spans[: most or None], start=1):
+            if begin > last:
+                break
             came = any(begin <= at < end for at in bought)
             came_in_all &= came
-            back = {"bracket": came, "unbounded": any(at >= begin for at in bought), "rolling": came_in_all}[mode]
+            later = any(at >= begin and (until is None or at < until) for at in bought)
+            back = {"bracket": came, "unbounded": later, "rolling": came_in_all}[mode]
             cell = found.get((_cohort(start, clock), k), (0, 0, 0))
-            ended = end <= last
+            ended = (until or end) <= last if mode == "unbounded" else end <= last
             found[_cohort(start, clock), k] = (cell[0] + ended, cell[1] + (ended and back), cell[2] + back)
     return found
 
@@ -178,12 +224,13 @@ def _cohort(start: dt.date, clock: Any) -> dt.date:
     ),
     mode=st.sampled_from(["bracket", "unbounded", "rolling"]),
     clock=st.sampled_from(["day", "week", "month", (1, 3, 7, 14), (2, 5)]),
+    most=st.sampled_from([0, 0, 1, 2]),
 )
 def test_retention_when_compared_with_a_slow_reference_then_equal(
-    rows: Any, mode: Any, clock: Any, connection: duckdb.DuckDBPyConnection
+    rows: Any, mode: Any, clock: Any, most: int, connection: duckdb.DuckDBPyConnection
 ) -> None:
     kind = {"brackets": clock} if isinstance(clock, tuple) else {"period": clock}
-    definition = RetentionDefinition(start=("view",), returns=("purchase",), mode=mode, **kind)
+    definition = RetentionDefinition(start=("view",), returns=("purchase",), mode=mode, num_periods=most, **kind)
     table = retention(connection.from_arrow(log(rows)), definition, last_day=day(70))
     cells = {(row.cohort.date(), row.period): (row.observed, row.returned, row.so_far) for row in table.itertuples()}
-    assert cells == _slow(rows, mode, clock, day(70))
+    assert cells == _slow(rows, mode, clock, most, day(70))
