@@ -38,6 +38,60 @@ def wilson(came: npt.ArrayLike, of: npt.ArrayLike, *, level: float = LEVEL) -> t
     return np.where(known, np.maximum(low, 0.0), np.nan), np.where(known, np.minimum(high, 1.0), np.nan)
 
 
+def effective_number(
+    came: npt.ArrayLike,
+    of: npt.ArrayLike,
+    *,
+    came_sq: npt.ArrayLike,
+    came_of: npt.ArrayLike,
+    of_sq: npt.ArrayLike,
+    customers: npt.ArrayLike,
+) -> Floats:
+    """Return how many independent cases a share of cases is worth, where one customer has many.
+
+    Cases of one customer are alike, so that counting them as independent makes intervals too narrow. The variance of a
+    share p = sum x / sum n over customers is
+
+        sum (x_u - p n_u)^2 / (sum n_u)^2  =  (sum x_u^2 - 2 p sum x_u n_u + p^2 sum n_u^2) / (sum n_u)^2
+
+    and the share is worth as many independent cases as would give that variance, p (1 - p) / variance, and at most the
+    cases there are. Where p is 0 or 1 there is no variance to see, and it is the number of customers.
+
+    Args:
+        came: sum of x_u, the cases of a customer that came.
+        of: sum of n_u, all cases of a customer.
+        came_sq: sum of squares of x_u.
+        came_of: sum of x_u n_u.
+        of_sq: sum of squares of n_u.
+        customers: how many there are with n_u > 0.
+
+    Source: the linearised variance of a ratio over clusters (Cochran 1977, "Sampling Techniques", section 11.8).
+    """
+    x, n, xx, xn, nn, most = (np.asarray(one, np.float64) for one in (came, of, came_sq, came_of, of_sq, customers))
+    p = ratio(x, n)
+    variance = ratio(xx - 2 * p * xn + p**2 * nn, n**2)
+    seen = (p > 0) & (p < 1) & (variance > 0)
+    worth = np.divide(p * (1 - p), variance, out=np.broadcast_to(most, p.shape).copy(), where=seen)
+    return np.minimum(worth, n)
+
+
+def clustered(
+    came: npt.ArrayLike, of: npt.ArrayLike, worth: npt.ArrayLike, *, level: float = LEVEL
+) -> tuple[Floats, Floats]:
+    """Return the ends of the interval of a share of cases that is worth fewer independent ones.
+
+    Args:
+        came: how many of them.
+        of: how many there were.
+        worth: from ``effective_number``.
+        level: how often such intervals hold what is true.
+
+    Source: the effective sample size within Wilson's interval as in Korn and Graubard 1998 and Dean and Pagano 2015.
+    """
+    number = np.asarray(worth, np.float64)
+    return wilson(ratio(came, of) * number, number, level=level)
+
+
 def ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Any:
     """Return ``part / whole`` as floats, missing where ``whole`` is 0."""
     below = np.asarray(whole, np.float64)

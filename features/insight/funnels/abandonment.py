@@ -22,7 +22,7 @@ from features.insight.collecting import collected
 from features.insight.definitions import check_choice
 from features.insight.funnels.rows import columns_sql
 from features.insight.funnels.steps import check_days
-from features.insight.intervals import LEVEL, ratio, wilson
+from features.insight.intervals import LEVEL, clustered, effective_number, ratio
 from features.rules.conditions import DAY_US
 from features.tables.expressions import frame_of, is_type
 from features.tables.sql import run
@@ -31,6 +31,13 @@ Of = Literal["cart", "checkout"]
 NONE: Final = "(none)"
 _DEVICE: Final = "device"  # of the users table
 _AFTER: Final = "ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING"
+LOCAL_WEEK: Final = "local_week"  # its Monday
+# Sums over customers, of whose carts some were left.
+_SQUARES: Final = {
+    "came_sq": ("num_abandoned", "num_abandoned"),
+    "came_of": ("num_abandoned", "num_carts"),
+    "of_sq": ("num_carts", "num_carts"),
+}
 _DEVICES: Final = f"SELECT {c.USER_ID}, max({_DEVICE}) AS {_DEVICE} FROM {{users}} GROUP BY {c.USER_ID}"
 _PLACE: Final = f"CASE {c.EVENT_TYPE} WHEN '{c.CART}' THEN 0 WHEN '{c.REMOVE_FROM_CART}' THEN 1 WHEN '{c.CHECKOUT}' THEN 2 ELSE 3 END"
 _MICROS: Final = f"unix_micros({c.TS})"
@@ -56,17 +63,19 @@ def abandonment(
         last_at_us: the log's last instant, UTC microseconds.
         of: ``cart``: visits in which something was put in the cart. ``checkout``: visits with a checkout; abandoned if
             the customer bought nothing at all within the window after the first of them.
-        by: text columns of events, ``local_day``, or ``device`` with ``users``; as the first event of the cart or
-            checkout has it, ``(none)`` where it has none.
+        by: text columns of events, ``local_day``, ``local_week`` (its Monday), or ``device`` with ``users``; as the first
+            event of the cart or checkout has it, ``(none)`` where it has none.
         window_days: how long after it was last put in a line may still be bought.
         users: the contract's users; their ``device`` is joined where ``by`` names it. A customer of several rows, as one
             has who came under several ids, counts once.
         level: of the intervals.
 
     Returns:
-        ``by``; num_carts (or num_checkouts) that are judged, num_abandoned, rate, rate_low, rate_high (Wilson);
+        ``by``; num_carts (or num_checkouts) that are judged, num_abandoned, rate, rate_low, rate_high (Wilson's, for
+        as many independent carts as they are worth: a customer's are alike);
         num_left (lines) and value_left (minor units) of the abandoned; num_open: their window is not over, and they are
-        not judged, whether bought or not: else the last days would hold the bought ones alone.
+        not judged, whether bought or not: else the last days would hold the bought ones alone; num_customers whose
+        carts are judged; worth (``features.insight.intervals.effective_number``).
 
     Raises:
         ConfigError: a column is unknown, or the window is not positive.
@@ -86,7 +95,7 @@ def abandonment(
 
 def _check_by(by: Sequence[str], users: object | None) -> None:
     texts = [column.name for column in EVENTS.columns if column.kind == "text" and column.name != c.EVENT_TYPE]
-    known = [c.LOCAL_DAY, _DEVICE, *texts]
+    known = [c.LOCAL_DAY, LOCAL_WEEK, _DEVICE, *texts]
     assert _DEVICE in USERS.column_names
     for name in by:
         if name not in known:
@@ -131,7 +140,7 @@ def _cart_visits_sql(by: Sequence[str], window_us: int) -> str:  # noqa: ARG001 
     starts AS (
         SELECT {c.USER_ID}, visit{_of_first(by)} FROM did WHERE {c.EVENT_TYPE} = '{c.CART}' GROUP BY {c.USER_ID}, visit),
     visits AS (
-        SELECT {columns_sql(["last_us", "done", "num_left", "value_left"], "carts")}{_more(by)}
+        SELECT {columns_sql([c.USER_ID, "last_us", "done", "num_left", "value_left"], "carts")}{_more(by)}
         FROM carts JOIN starts ON carts.{c.USER_ID} = starts.{c.USER_ID} AND carts.visit = starts.visit)"""
 
 
@@ -146,7 +155,7 @@ def _checkout_visits_sql(by: Sequence[str], window_us: int) -> str:
                min_by(CASE WHEN bought_us - us <= {window_us} THEN 1 ELSE 0 END, struct(us, {c.EVENT_ID})) AS done
         FROM paid WHERE {c.EVENT_TYPE} = '{c.CHECKOUT}' GROUP BY {c.USER_ID}, visit),
     visits AS (
-        SELECT starts.last_us, starts.done, coalesce(carts.num_left, 0) AS num_left,
+        SELECT starts.{c.USER_ID}, starts.last_us, starts.done, coalesce(carts.num_left, 0) AS num_left,
                coalesce(carts.value_left, 0) AS value_left{_more(by)}
         FROM starts LEFT JOIN carts ON carts.{c.USER_ID} = starts.{c.USER_ID} AND carts.visit = starts.visit)"""
 
@@ -164,7 +173,8 @@ def _more(by: Sequence[str]) -> str:
 
 
 def _text(name: str) -> str:
-    column = f"CAST({name} AS DATE)" if name == c.LOCAL_DAY else name
+    days = {c.LOCAL_DAY: c.LOCAL_DAY, LOCAL_WEEK: f"date_trunc('week', {c.LOCAL_DAY})"}
+    column = f"CAST({days[name]} AS DATE)" if name in days else name
     return f"coalesce(CAST({column} AS STRING), '{NONE}')"
 
 
@@ -179,16 +189,24 @@ def _summary_sql(by: Sequence[str], settled_us: int) -> str:
         "value_left": f"CASE WHEN {left} THEN value_left ELSE 0 END",
         "num_open": f"CASE WHEN NOT {settled} THEN 1 ELSE 0 END",
     }
-    each = ", ".join(f"CAST(coalesce(sum({one}), 0) AS BIGINT) AS {name}" for name, one in sums.items())
-    return f"SELECT {names}{names and ', '}{each} FROM visits{f' GROUP BY {names}' if by else ''}"
+    each = ", ".join(f"sum({one}) AS {name}" for name, one in sums.items())
+    whole = {name: name for name in sums} | {name: f"{a} * {b}" for name, (a, b) in _SQUARES.items()}
+    whole["num_customers"] = "CASE WHEN num_carts > 0 THEN 1 ELSE 0 END"
+    of_all = ", ".join(f"CAST(coalesce(sum({one}), 0) AS BIGINT) AS {name}" for name, one in whole.items())
+    grouped = f"{names}{names and ', '}"
+    return f"""
+        SELECT {grouped}{of_all} FROM (SELECT {grouped}{each} FROM visits GROUP BY {grouped}{c.USER_ID})
+        {f"GROUP BY {names}" if by else ""}"""
 
 
 def _with_rates(table: pd.DataFrame, of: Of, by: Sequence[str], level: float) -> pd.DataFrame:
     table = table.rename(columns={f"by_{n}": name for n, name in enumerate(by)} | {"num_carts": f"num_{of}s"})
-    if c.LOCAL_DAY in by:
-        table[c.LOCAL_DAY] = pd.to_datetime(table[c.LOCAL_DAY])
+    for name in {c.LOCAL_DAY, LOCAL_WEEK}.intersection(by):
+        table[name] = pd.to_datetime(table[name])
     number, left = table[f"num_{of}s"], table["num_abandoned"]
-    low, high = wilson(left, number, level=level)
+    squares = {name: table.pop(name) for name in _SQUARES}
+    table["worth"] = effective_number(left, number, customers=table["num_customers"], **squares)
+    low, high = clustered(left, number, table["worth"], level=level)
     place = len(by) + 2
     for name, values in (("rate_high", high), ("rate_low", low), ("rate", ratio(left, number))):
         table.insert(place, name, values)

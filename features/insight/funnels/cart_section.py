@@ -7,10 +7,10 @@ from typing import Any, Final
 import pandas as pd
 
 from features import columns as c
-from features.insight.funnels.abandonment import NONE, Of, abandonment
+from features.insight.funnels.abandonment import LOCAL_WEEK, NONE, Of, abandonment
 from features.insight.funnels.wording import interval_text
 from features.insight.inputs import Inputs
-from features.insight.intervals import difference_of_shares, ratio, wilson
+from features.insight.intervals import difference_of_shares
 from features.privacy.small_groups import suppress_small_groups
 from features.report.charts import lines
 from features.report.page import percent, points
@@ -30,24 +30,24 @@ from features.report.sections import (
 )
 from features.report.words import Words
 
-_COUNTS: Final = ("num_abandoned", "num_left", "value_left", "num_open")
+_COUNTS: Final = ("num_carts", "num_abandoned", "num_left", "value_left", "num_open")
 _RATES: Final = ("rate", "rate_low", "rate_high")
+_MEASURES: Final = (*_COUNTS, *_RATES, "worth")
 _DEVICE: Final = "device"
 _WEEKLY_DAYS: Final = 60  # longer periods are drawn by week
 
 
 def cart_section(inputs: Inputs, words: Words) -> Section | None:
-    """Return how many carts and checkouts were left, when and where, and what was in them; nothing of too few carts."""
+    """Return how many carts and checkouts were left, when and where, and what was in them; nothing of too few customers'."""
     total = _total(inputs, "cart")
-    if int(total["num_carts"]) < max(inputs.minimum, 1):
+    if _is_small(total, inputs):
         return None
-    by_period = _by_period(inputs)
     days = suppress_small_groups(
-        by_period, counts="num_carts", minimum=inputs.minimum, measures=[*_COUNTS, *_RATES], within=[c.LOCAL_DAY]
-    )
+        _by_period(inputs), counts="num_customers", minimum=inputs.minimum, measures=_MEASURES
+    )  # their total is shown
     places = _by_place(inputs)
     shown = suppress_small_groups(
-        places, counts="num_carts", minimum=inputs.minimum, measures=[*_COUNTS, *_RATES], within=["by"]
+        places, counts="num_customers", minimum=inputs.minimum, measures=_MEASURES, within=["by"]
     )
     share, money = words.fraction(float(total["rate"])), inputs.money
     return Section(
@@ -81,18 +81,17 @@ def _total(inputs: Inputs, of: Of) -> pd.Series:
     return abandonment(inputs.rows, last_at_us=_last_at_us(inputs), of=of).iloc[0]
 
 
+def _is_small(total: pd.Series, inputs: Inputs) -> bool:
+    return int(total["num_customers"]) < max(inputs.minimum, 1)
+
+
 def _last_at_us(inputs: Inputs) -> int:
     return min(inputs.instants(inputs.period)[1] - 1, inputs.last_at_us)
 
 
 def _by_period(inputs: Inputs) -> pd.DataFrame:
-    days = abandonment(inputs.rows, last_at_us=_last_at_us(inputs), by=[c.LOCAL_DAY])
-    if inputs.period.num_days > _WEEKLY_DAYS:
-        days[c.LOCAL_DAY] = days[c.LOCAL_DAY].dt.to_period("W-SUN").dt.start_time
-    table = days.groupby(c.LOCAL_DAY)[["num_carts", *_COUNTS]].sum().reset_index()
-    table["rate"] = ratio(table["num_abandoned"], table["num_carts"])
-    table["rate_low"], table["rate_high"] = wilson(table["num_abandoned"], table["num_carts"])
-    return table
+    by = LOCAL_WEEK if inputs.period.num_days > _WEEKLY_DAYS else c.LOCAL_DAY
+    return abandonment(inputs.rows, last_at_us=_last_at_us(inputs), by=[by]).rename(columns={by: c.LOCAL_DAY})
 
 
 def _by_place(inputs: Inputs) -> pd.DataFrame:
@@ -105,7 +104,7 @@ def _by_place(inputs: Inputs) -> pd.DataFrame:
         table = abandonment(inputs.rows, last_at_us=_last_at_us(inputs), by=[by], users=users)
         if table[by].ne(NONE).sum() > 1:
             found.append(table.rename(columns={by: "name"}).assign(by=by))
-    columns = ["by", "name", "num_carts", *_COUNTS, *_RATES]
+    columns = ["by", "name", "num_customers", *_MEASURES]
     return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
 
 
@@ -120,7 +119,7 @@ def _cards(total: pd.Series, inputs: Inputs, words: Words) -> list[Card]:
         Card(value=amount(total["value_left"], inputs.money), name=words("funnels.value_left")),
     ]
     checkouts = _total(inputs, "checkout")
-    if int(checkouts["num_checkouts"]) >= max(inputs.minimum, 1):
+    if not _is_small(checkouts, inputs):
         low, high = percent(float(checkouts["rate_low"])), percent(float(checkouts["rate_high"]))
         note = words("funnels.range", low=low, high=high)
         cards.append(Card(value=percent(float(checkouts["rate"])), name=words("funnels.checkout_left"), note=note))
@@ -132,10 +131,10 @@ def _change(total: pd.Series, inputs: Inputs, words: Words) -> str:
         return ""
     last_at_us = min(inputs.instants(inputs.compared)[1] - 1, inputs.last_at_us)
     before = abandonment(inputs.rows_of(inputs.compared), last_at_us=last_at_us).iloc[0]
-    if int(before["num_carts"]) < max(inputs.minimum, 1):
+    if _is_small(before, inputs):
         return ""
     low, high = difference_of_shares(
-        total["num_abandoned"], total["num_carts"], before["num_abandoned"], before["num_carts"]
+        total["rate"] * total["worth"], total["worth"], before["rate"] * before["worth"], before["worth"]
     )
     change = points(float(total["rate"] - before["rate"]))
     return words("funnels.change", points=change, low=points(float(low)), high=points(float(high)))

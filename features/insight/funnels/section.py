@@ -45,7 +45,16 @@ from features.report.words import Words
 
 _SHOPPING: Final = (c.VIEW, c.CART, c.CHECKOUT, c.PURCHASE)
 _MEASURES: Final = (
-    *("num_open", "num_excluded", "step_rate", "step_rate_low", "step_rate_high"),
+    *(
+        "num_base",
+        "step_worth",
+        "overall_worth",
+        "num_open",
+        "num_excluded",
+        "step_rate",
+        "step_rate_low",
+        "step_rate_high",
+    ),
     *("overall_rate", "overall_rate_low", "overall_rate_high"),
 )
 _numbers: Final = itertools.count()

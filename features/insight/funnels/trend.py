@@ -19,12 +19,17 @@ from features.insight.definitions import check_choice
 from features.insight.funnels.attempts import ENTERED_DAY, attempts_sql, funnel, step_us
 from features.insight.funnels.definition import FunnelDefinition
 from features.insight.funnels.rows import columns_sql, excluded_column, step_column, step_rows
-from features.insight.intervals import LEVEL, ratio, wilson
+from features.insight.intervals import LEVEL, clustered, effective_number, ratio
 from features.tables.sql import run
 
 Every = Literal["day", "week", "month"]
 EVERY: Final[tuple[Every, ...]] = get_args(Every)
-_PERIODS: Final[dict[Every, str]] = {"day": "D", "week": "W-SUN", "month": "M"}
+# Sums over customers, of whose units some got there.
+_SQUARES: Final = {
+    "came_sq": ("num_reached", "num_reached"),
+    "came_of": ("num_reached", "num_entered"),
+    "of_sq": ("num_entered", "num_entered"),
+}
 PERIOD_DAY: Final = "period_day"
 FrameT = TypeVar("FrameT")
 
@@ -63,7 +68,7 @@ def trend(
         level: of the intervals.
 
     Returns:
-        period_day (its first), num_entered, num_reached, rate, rate_low, rate_high (Wilson), num_open (did not get there
+        period_day (its first), num_entered, num_reached, rate, rate_low, rate_high (as of ``step_table``), num_open (did not get there
         and may yet), immature (whether any unit entered later than ``last_at_us`` less the window: the rate may
         still rise).
 
@@ -75,13 +80,14 @@ def trend(
     attempts = (
         funnel(events, definition, items) if definition.mode == "any" else _cohorts(events, definition, items, every)
     )
-    days = collected(run(_days_sql(number, last_at_us - definition.window_us), attempts=attempts))
-    names = ["num_entered", "num_reached", "num_open", "num_late"]
-    start = pd.to_datetime(days[ENTERED_DAY]).dt.to_period(_PERIODS[every]).dt.start_time
-    table = days[names].groupby(start.rename(PERIOD_DAY)).sum().reset_index()
+    table = collected(run(_periods_sql(number, last_at_us - definition.window_us, every), attempts=attempts))
+    table[PERIOD_DAY] = pd.to_datetime(table[PERIOD_DAY])
+    table = table.sort_values(PERIOD_DAY).reset_index(drop=True)
     reached, entered = table["num_reached"], table["num_entered"]
+    squares = {name: table.pop(name) for name in _SQUARES}
+    worth = effective_number(reached, entered, customers=table.pop("num_customers"), **squares)
     table["rate"] = ratio(reached, entered)
-    table["rate_low"], table["rate_high"] = wilson(reached, entered, level=level)
+    table["rate_low"], table["rate_high"] = clustered(reached, entered, worth, level=level)
     table["immature"] = table.pop("num_late") > 0
     return table
 
@@ -111,7 +117,7 @@ def _repeated_sql(definition: FunnelDefinition, every: Every) -> str:
          AND unix_micros(did.{c.TS}) >= since_us AND unix_micros(did.{c.TS}) <= until_us"""
 
 
-def _days_sql(number: int, settled_from: int) -> str:
+def _periods_sql(number: int, settled_from: int, every: Every) -> str:
     there, late = step_us(number), f"step_1_us > {settled_from}"
     counts = {
         "num_entered": "TRUE",
@@ -119,7 +125,10 @@ def _days_sql(number: int, settled_from: int) -> str:
         "num_open": f"{there} IS NULL AND {late} AND excluded = 0",
         "num_late": late,
     }
-    sums = ", ".join(
-        f"CAST(sum(CASE WHEN {one} THEN 1 ELSE 0 END) AS BIGINT) AS {name}" for name, one in counts.items()
-    )
-    return f"SELECT {ENTERED_DAY}, {sums} FROM {{attempts}} GROUP BY {ENTERED_DAY}"
+    sums = ", ".join(f"sum(CASE WHEN {one} THEN 1 ELSE 0 END) AS {name}" for name, one in counts.items())
+    whole = {name: name for name in counts} | {name: f"{a} * {b}" for name, (a, b) in _SQUARES.items()}
+    of_all = ", ".join(f"CAST(sum({one}) AS BIGINT) AS {name}" for name, one in whole.items())
+    return f"""
+        SELECT {PERIOD_DAY}, {of_all}, count(*) AS num_customers FROM (
+            SELECT CAST(date_trunc('{every}', {ENTERED_DAY}) AS DATE) AS {PERIOD_DAY}, {c.USER_ID}, {sums}
+            FROM {{attempts}} GROUP BY 1, 2) GROUP BY {PERIOD_DAY}"""

@@ -49,7 +49,9 @@ def change_text(now: Any, before: Any, rate: str, words: Words) -> list[str]:
     """Return the earlier rate of a step, and the difference in points with its interval."""
     if pd.isna(getattr(now, rate)) or pd.isna(before[rate]):
         return [HIDDEN, HIDDEN]
-    low, high = difference_of_shares(now.num_units, now.num_base, before["num_units"], before["num_base"])
+    low, high = difference_of_shares(
+        now.step_rate * now.step_worth, now.step_worth, before["step_rate"] * before["step_worth"], before["step_worth"]
+    )
     text = words(
         "funnels.change",
         points=points(getattr(now, rate) - before[rate]),

@@ -1,16 +1,8 @@
 """Shares of visits with their intervals, where one customer makes many visits.
 
-Visits of one customer are alike, so that counting them as independent makes intervals too narrow. The variance of a share
-p = sum x / sum n over customers is
-
-    sum (x_u - p n_u)^2 / (sum n_u)^2  =  (sum x_u^2 - 2 p sum x_u n_u + p^2 sum n_u^2) / (sum n_u)^2
-
-and the interval is Wilson's for as many independent visits as would give that variance, n' = p (1 - p) / variance, and at
-most the visits there are. Where p is 0 or 1 there is no variance to see, and n' is the number of customers.
-
-Source: the linearised variance of a ratio over clusters (Cochran 1977, "Sampling Techniques", section 11.8); the effective
-sample size within Wilson's interval as in Korn and Graubard 1998 and Dean and Pagano 2015. The difference of two shares:
-Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10.
+Visits of one customer are alike: the interval is Wilson's for as many independent visits as the share is worth
+(``features.insight.intervals.effective_number``). The difference of two shares: Newcombe 1998, "Interval estimation for the
+difference between independent proportions", method 10.
 """
 
 from __future__ import annotations
@@ -22,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from features.errors import DataError
-from features.insight.intervals import LEVEL, Floats, difference_of_shares, ratio, wilson
+from features.insight.intervals import LEVEL, Floats, clustered, difference_of_shares, effective_number, ratio
 from features.insight.paths.steps import AUDIENCE
 
 # Sums over customers u with x_u of n_u visits: x, n, x^2, x n, n^2, and how many customers.
@@ -36,11 +28,7 @@ def effective_visits(counts: pd.DataFrame) -> Floats:
         counts: columns of ``SUMS``.
     """
     x, n, xx, xn, nn, users = (counts[name].to_numpy(np.float64) for name in SUMS)
-    p = ratio(x, n)
-    variance = ratio(xx - 2 * p * xn + p**2 * nn, n**2)
-    seen = (p > 0) & (p < 1) & (variance > 0)
-    worth = np.divide(p * (1 - p), variance, out=users.copy(), where=seen)
-    return np.minimum(worth, n)
+    return effective_number(x, n, came_sq=xx, came_of=xn, of_sq=nn, customers=users)
 
 
 def shares(counts: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
@@ -54,7 +42,7 @@ def shares(counts: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     worth = effective_visits(counts)
     found["worth"] = worth  # independent visits
     found["share"] = ratio(counts["visits"], counts["base"])
-    found["low"], found["high"] = wilson(found["share"].to_numpy() * worth, worth, level=level)
+    found["low"], found["high"] = clustered(counts["visits"], counts["base"], worth, level=level)
     return found
 
 

@@ -84,6 +84,23 @@ def test_sections_when_groups_are_small_then_hidden_in_tables_too(connection: du
     assert funnel.tables["steps"]["overall_rate"].isna().tolist() == [False, False, True]
 
 
+def test_carts_when_a_day_has_few_customers_then_it_is_hidden_and_so_is_another_as_the_total_is_shown(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    inputs = _inputs(connection, minimum=4)
+    again = "* REPLACE (concat(event_id, '-', n) AS event_id, concat(session_id, '-', n) AS session_id)"
+    # Of the last day's four customers one has left and the others have ten carts each.
+    few = inputs.log.filter("NOT (user_id = 'u1-4' AND event_type <> 'view')").select("*, 0 AS n")
+    many = few.union(
+        few.filter("user_id IN ('u1-9', 'u1-14', 'u1-19')").select("* REPLACE (unnest(range(1, 10)) AS n)")
+    )
+    found = section.sections(dataclasses.replace(inputs, log=many.select(again)), _words("en"))
+    (carts,) = (one for one in found if one.name == "carts")
+    days = carts.tables["periods"]
+    assert days["num_customers"].isna().sum() == 2
+    assert days.loc[days["num_customers"].isna(), ["num_carts", "num_abandoned", "rate", "worth"]].isna().all(axis=None)
+
+
 def test_sections_when_one_funnel_has_too_few_then_the_others_stand_and_a_note_tells(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:

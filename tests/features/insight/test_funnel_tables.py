@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import itertools
 from typing import Any
 
 import duckdb
@@ -187,6 +189,32 @@ def test_abandonment_when_put_in_and_bought_at_one_instant_then_it_is_not_left()
             1,
             0,
         ]
+
+
+def test_intervals_when_customers_repeat_themselves_then_five_visits_of_one_are_worth_one() -> None:
+    """Ten of twenty customers fill a cart in each of five visits, and five of these buy each time; the others never."""
+    rows = []
+    for user, day, (n, kind) in itertools.product(range(20), range(5), enumerate(["view", "cart", "purchase"])):
+        if user < (20, 10, 5)[n]:
+            at, visit = utc("2024-05-06 10:00") + dt.timedelta(days=day, minutes=n), f"{user}-{day}"
+            rows.append(event(f"u{user:02}", kind, at, "tea", session_id=visit, channel="web", event_id=f"{visit}-{n}"))
+    days = pa.array([row["ts"].date() for row in rows], pa.date32())
+    shop = arrow_table(EVENTS, rows).append_column(c.LOCAL_DAY, days).to_pandas(date_as_object=False)
+    definition = dataclasses.replace(SHOPPING, unit="session")
+    of_carts, of_orders = [float(end) for end in wilson(10, 20)], [float(end) for end in wilson(5, 10)]
+    last_at_us = LAST_AT_US + 5 * 24 * 3600 * 1_000_000
+    attempts = funnel(shop, definition)
+    for by in ([], ["entered_day"]):
+        steps = step_table(attempts, definition, last_at_us=last_at_us, by=by)
+        assert steps["num_units"].sum() == 100 + 50 + 25
+        last = steps[steps["step"] == 3].iloc[-1]
+        assert last[["step_rate_low", "step_rate_high"]].tolist() == pytest.approx(of_orders)
+    carts = trend(shop, definition, last_at_us=last_at_us, every="week", to="B").iloc[0]
+    assert carts[["num_entered", "num_reached"]].tolist() == [100, 50]
+    assert carts[["rate_low", "rate_high"]].tolist() == pytest.approx(of_carts)
+    left = abandonment(shop, last_at_us=last_at_us, by=["local_week"]).iloc[0]
+    assert left[["num_carts", "num_abandoned", "num_customers", "worth"]].tolist() == pytest.approx([50, 25, 10, 10])
+    assert left[["rate_low", "rate_high"]].tolist() == pytest.approx(of_orders)
 
 
 PACED = FunnelDefinition(
