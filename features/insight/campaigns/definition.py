@@ -55,9 +55,13 @@ class CampaignsDefinition:
         for name in ("days", "days_before", "block_days", "within_days"):
             check_whole(name, getattr(self, name), least=1, most=731)
         check_choice("outcome", self.outcome, OUTCOMES)
-        if not isinstance(self.only, tuple):
-            raise ConfigError(f"only: expected a list of campaign ids, found {self.only!r}.")
-        if not 0 < self.margin <= 1:
+        if not isinstance(self.only, tuple) or not all(isinstance(name, str) for name in self.only):
+            raise ConfigError(f"only: expected a list of campaign ids, found {self.only!r}. Put ids in quotes.")
+        for name in ("holdout", "treated", "held_out"):
+            if not isinstance(getattr(self, name), str):
+                raise ConfigError(f"{name}: expected a text, found {getattr(self, name)!r}. Put it in quotes.")
+        is_number = isinstance(self.margin, int | float) and not isinstance(self.margin, bool)
+        if not is_number or not 0 < self.margin <= 1:
             raise ConfigError(f"margin: expected a share above 0 up to 1, found {self.margin!r}.")
         if self.days_before < self.block_days:
             raise ConfigError(

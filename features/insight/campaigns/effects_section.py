@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import pandas as pd
 
 from features import columns as c
+from features.insight.campaigns.before_after import CAUSES
 from features.insight.campaigns.judge import Judgements, judged_table
 from features.insight.experiments.chart import forest
 from features.insight.inputs import Inputs
-from features.privacy.small_groups import suppress_small_groups
+from features.privacy.small_groups import Suppressed, suppress_small_groups
 from features.report.page import signed
 from features.report.sections import (
     HIDDEN,
@@ -32,11 +34,12 @@ _IN_FIGURE: Final = 12
 _BY_CHANCE: Final = 0.05
 _MEASURES: Final = (
     "compared", "p", "q", "lift", "low", "high", "revenue", "revenue_low", "revenue_high", "on_spend", "on_spend_low",
-    "on_spend_high", "trend_p", "trend_bias", "change", "change_low", "change_high", "others_change", "overlap",
+    "on_spend_high", "trend_p", "trend_bias", "change", "change_low", "change_high", "overlap", "others", "written",
+    "trend_alike", *(f"{cause}_{part}" for cause in CAUSES for part in ("change", "low", "high")),
 )  # fmt: skip
 _BROUGHT: Final = ("campaign", "first_day", "written", "claim", "lift", "revenue", "on_spend")
-_BESIDE: Final = ("campaign", "trend", "change", "others", "overlap")
-_DEFINED: Final = ("holdout", "differences", "before_after", "trend_check", "on_spend", "chance")
+_BESIDE: Final = ("campaign", "trend", "overlap", "change", *(f"cause_{cause}" for cause in CAUSES))
+_DEFINED: Final = ("holdout", "differences", "before_after", "causes", "trend_check", "on_spend", "chance")
 
 
 def effects_section(judged: Judgements, inputs: Inputs, words: Words) -> Section | None:
@@ -44,8 +47,9 @@ def effects_section(judged: Judgements, inputs: Inputs, words: Words) -> Section
     table = judged_table(judged.campaigns)
     if table.empty:
         return None
-    hidden = suppress_small_groups(
-        table, counts="written", minimum=inputs.minimum, measures=_MEASURES, within=[c.CAMPAIGN_ID]
+    hidden = _suppressed(table, minimum=inputs.minimum)
+    left_out = suppress_small_groups(
+        judged.left_out, counts="customers", minimum=inputs.minimum, within=[c.CAMPAIGN_ID]
     )
     told = table[~hidden.hidden & table["lift"].notna()].sort_values("lift", ascending=False, kind="stable")
     return Section(
@@ -64,8 +68,18 @@ def effects_section(judged: Judgements, inputs: Inputs, words: Words) -> Section
             )
             for name in _DEFINED
         ],
-        tables={"effects": hidden.frame, "left_out": judged.left_out},
+        tables={"effects": hidden.frame, "left_out": left_out.frame},
     )
+
+
+def _suppressed(table: pd.DataFrame, *, minimum: int) -> Suppressed:
+    """Return the table without figures that rest on few: written to, or compared, or beside whom these were held."""
+    groups = table[["written", "compared", "others"]].astype(float)
+    counted = table.assign(smallest=groups.where(groups > 0).min(axis=1).fillna(0).astype(int))
+    found = suppress_small_groups(
+        counted, counts="smallest", minimum=minimum, measures=_MEASURES, within=[c.CAMPAIGN_ID]
+    )
+    return replace(found, frame=found.frame.drop(columns="smallest"))
 
 
 def _beyond_chance(told: pd.DataFrame) -> pd.DataFrame:
@@ -150,13 +164,16 @@ def _brought(row: Any, inputs: Inputs, words: Words) -> Sequence[str]:
 
 
 def _beside(row: Any, words: Words) -> Sequence[str]:
-    known = row.trend_alike is not None and pd.notna(row.trend_p)
+    known = pd.notna(row.trend_alike) and pd.notna(row.trend_p)
     return [
         str(row.campaign_id),
         words(f"campaigns.alike_{bool(row.trend_alike)}".lower()) if known else HIDDEN,
-        _range(_signed_share(row.change), _signed_share(row.change_low), _signed_share(row.change_high), words),
-        _signed_share(row.others_change),
         share_text(row.overlap, 0),
+        _range(_signed_share(row.change), _signed_share(row.change_low), _signed_share(row.change_high), words),
+        *(
+            _range(*(_signed_share(getattr(row, f"{cause}_{part}")) for part in ("change", "low", "high")), words)
+            for cause in CAUSES
+        ),
     ]
 
 

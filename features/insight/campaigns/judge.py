@@ -31,6 +31,7 @@ from features.insight.campaigns.sends import audiences, campaigns_sent, first_da
 from features.insight.campaigns.windows import Windows
 from features.insight.collecting import collected
 from features.insight.experiments.corrections import benjamini_hochberg
+from features.insight.inputs import Period
 
 LEAST_CUSTOMERS: Final = 2
 _DEFAULT: Final = CampaignsDefinition()
@@ -48,6 +49,7 @@ class Judged:
         change: before and after, of those it reached.
         differences: beside others; nothing where all were written to.
         overlap: share of the reached that other campaigns wrote to in its days.
+        num_others: customers beside whom the treated were held; 0 where there is no comparison.
     """
 
     campaign_id: str
@@ -57,6 +59,7 @@ class Judged:
     change: BeforeAfter
     differences: DifferenceInDifferences | None
     overlap: float
+    num_others: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,7 +112,11 @@ def judge_campaigns(
         assert windows is not None
         assert groups is not None
         cost = (costs or {}).get(campaign_id, math.nan)
-        found.append(_judged(events, people, windows, groups, num_written=int(customers), cost=cost))
+        known_since = windows.a_year_before[0].first_day >= first_day
+        earlier = _panel(events, windows.a_year_before, groups, definition) if known_since else None
+        found.append(
+            _judged(events, people, windows, groups, num_written=int(customers), cost=cost, year_before=earlier)
+        )
     columns = [c.CAMPAIGN_ID, "first_day", "customers", "reason"]
     return Judgements(campaigns=tuple(found), left_out=pd.DataFrame(left_out, columns=columns))
 
@@ -128,10 +135,12 @@ def judged_table(judged: tuple[Judged, ...]) -> pd.DataFrame:
     """Return one row a campaign.
 
     Returns:
-        campaign_id, first_day, last_day, written, compared (customers treated and in the comparison), claim, p, q (p with
+        campaign_id, first_day, last_day, written, compared (customers treated and in the comparison), others
+        (customers beside them; 0 where nothing is compared), claim, p, q (p with
         false discoveries among the campaigns held down, Benjamini and Hochberg), lift, low, high, revenue, revenue_low,
         revenue_high, cost, on_spend, on_spend_low, on_spend_high, trend_alike, trend_p, trend_bias (a customer and
-        day), change, change_low, change_high (before and after), others_change, overlap.
+        day), change, change_low, change_high (before and after), overlap; what would have changed it anyway, each with _low
+        and _high: others_change, year_before_change, trend_change, regression_change.
     """
     found = pd.DataFrame([_row(one) for one in judged])
     return found.assign(q=benjamini_hochberg(found["p"])) if len(found) else found
@@ -140,13 +149,13 @@ def judged_table(judged: tuple[Judged, ...]) -> pd.DataFrame:
 def _row(one: Judged) -> dict[str, Any]:
     result, trend = one.result, one.differences.trend if one.differences else None
     on_spend = dict(zip(("on_spend", "on_spend_low", "on_spend_high"), result.on_spend, strict=True))
-    others = one.change.causes.set_index("cause")["lift"]["others"]
     return {
         c.CAMPAIGN_ID: one.campaign_id,
         "first_day": one.windows.during.first_day,
         "last_day": one.windows.during.last_day,
         "written": one.num_written,
         "compared": result.num_customers,
+        "others": one.num_others,
         "claim": result.claim,
         "p": result.p, "q": math.nan,
         "lift": result.lift, "low": result.lift_low, "high": result.lift_high,
@@ -156,9 +165,16 @@ def _row(one: Judged) -> dict[str, Any]:
         "trend_p": trend.p if trend else math.nan,
         "trend_bias": trend.bias if trend else math.nan,
         "change": one.change.lift, "change_low": one.change.lift_low, "change_high": one.change.lift_high,
-        "others_change": others,
         "overlap": one.overlap,
+        **_causes(one.change.causes),
     }  # fmt: skip
+
+
+def _causes(causes: pd.DataFrame) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for cause, *values in causes.itertuples(index=False):
+        found |= dict(zip((f"{cause}_change", f"{cause}_low", f"{cause}_high"), values, strict=True))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -214,10 +230,16 @@ class _People:
 
 
 def _judged(
-    events: object, people: _People, windows: Windows, groups: _Groups, *, num_written: int, cost: float
+    events: object,
+    people: _People,
+    windows: Windows,
+    groups: _Groups,
+    *,
+    num_written: int,
+    cost: float,
+    year_before: Panel | None,
 ) -> Judged:
-    rows = collected(outcomes(events, periods=windows.periods, outcome=people.definition.outcome))
-    panel = Panel.of(rows, periods=windows.periods, units=groups.units)
+    panel = _panel(events, windows.periods, groups, people.definition)
     both = int((~groups.treated).sum()) >= LEAST_CUSTOMERS
     differences = difference_in_differences(panel, groups.treated) if both else None
     margin = people.definition.margin
@@ -234,10 +256,16 @@ def _judged(
         windows=windows,
         num_written=num_written,
         result=result,
-        change=before_after(panel, groups.treated),
+        change=before_after(panel, groups.treated, year_before=year_before),
         differences=differences,
         overlap=people.overlap(windows),
+        num_others=int((~groups.treated).sum()) if both else 0,
     )
+
+
+def _panel(events: object, periods: tuple[Period, ...], groups: _Groups, definition: CampaignsDefinition) -> Panel:
+    rows = collected(outcomes(events, periods=periods, outcome=definition.outcome))
+    return Panel.of(rows, periods=periods, units=groups.units)
 
 
 def _sent(events: object, definition: CampaignsDefinition) -> pd.DataFrame:

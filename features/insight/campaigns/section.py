@@ -14,7 +14,6 @@ from features.insight.campaigns.judge import judge_campaigns
 from features.insight.campaigns.messages_section import messages_section, reach_section
 from features.insight.campaigns.sends import campaign_costs, campaigns_sent
 from features.insight.collecting import collected
-from features.insight.experiments.sources import as_customers
 from features.insight.inputs import Inputs, Period
 from features.report.sections import NothingToShow, Section
 from features.report.words import Words
@@ -66,7 +65,7 @@ def _effects(inputs: Inputs, definition: CampaignsDefinition, words: Words) -> S
         definition,
         first_day=days.first_day,
         last_day=days.last_day,
-        users=None if users is None else collected(as_customers(users, inputs.log)).drop_duplicates(c.USER_ID),
+        users=None if users is None else collected(users).drop_duplicates(c.USER_ID),
         costs=None if costs is None else {str(name): float(cost) for name, cost in costs.items()},
     )
     return effects_section(judged, inputs, words)

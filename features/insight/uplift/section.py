@@ -14,7 +14,6 @@ from features.insight.campaigns.section import campaigns_of
 from features.insight.campaigns.sends import campaigns_sent
 from features.insight.campaigns.windows import Windows
 from features.insight.collecting import collected
-from features.insight.experiments.sources import as_customers
 from features.insight.inputs import Inputs
 from features.insight.uplift.campaign import CampaignTrial, campaign_trial
 from features.insight.uplift.curves import curve
@@ -97,7 +96,7 @@ def _largest(inputs: Inputs, definition: CampaignsDefinition) -> tuple[str, Camp
     users = inputs.table("users")
     if users is None:
         return None
-    table = collected(as_customers(users, inputs.log)).drop_duplicates(c.USER_ID)
+    table = collected(users).drop_duplicates(c.USER_ID)
     both = (definition.treated, definition.held_out)
     best: tuple[int, str, pd.Series] | None = None
     windows = _windows(inputs, definition)

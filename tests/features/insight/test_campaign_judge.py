@@ -77,6 +77,44 @@ def test_judge_when_campaigns_differ_then_each_by_what_it_has() -> None:
     assert table.loc["all", "change"] == pytest.approx(-0.2, abs=0.04)
 
 
+def test_judge_when_the_log_has_a_year_more_then_all_causes_stand_beside_the_change() -> None:
+    log, users = _log()
+    bought = log[log["event_type"] == "purchase"]
+    year = pd.Timedelta(days=364)
+    earlier = bought.assign(local_day=bought["local_day"] - year, ts=bought["ts"] - year, price=50)
+    definition = CampaignsDefinition(days=7, days_before=14, only=("some",))
+    last = FIRST + dt.timedelta(days=NUM_DAYS - 1)
+    found = judge_campaigns(
+        pd.concat([earlier, log]), definition, first_day=FIRST - dt.timedelta(days=364), last_day=last, users=users
+    )
+    causes = found.campaigns[0].change.causes.set_index("cause")
+    assert causes["lift"].notna().all()
+    panel = bought.assign(during=bought["local_day"] >= _day(21))[bought["local_day"].between(_day(7), _day(27))]
+    counts = panel["during"].value_counts()  # half the price a year before: the change is that of these days
+    row = judged_table(found.campaigns).iloc[0]
+    assert row["year_before_change"] == pytest.approx(counts[True] / 7 / (counts[False] / 14) - 1)
+    assert row["trend_low"] <= row["trend_change"] <= row["trend_high"]
+    assert row["regression_low"] <= row["regression_change"] <= row["regression_high"]
+    assert (row["compared"], row["others"]) == (100, 200)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"margin": "35%"},
+        {"margin": True},
+        {"holdout": 5},
+        {"treated": 5},
+        {"held_out": [1]},
+        {"only": [1]},
+        {"days": "7"},
+    ],
+)
+def test_definition_when_a_value_is_of_another_kind_then_says_what_was_expected(values: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=rf"campaigns\.{next(iter(values))}: expected"):
+        CampaignsDefinition.parse(values)
+
+
 def test_overlap_when_campaigns_write_to_the_same_customers_then_their_share() -> None:
     log, users = _log()
     twice = log[log["campaign_id"] == "some"].head(40).assign(campaign_id="more")

@@ -13,6 +13,8 @@ import pytest
 
 import features
 from features.contract.tables import COUPONS, EVENTS, SPEND, USERS
+from features.insight.campaigns.effects_section import effects_section
+from features.insight.campaigns.judge import judge_campaigns
 from features.insight.campaigns.section import sections
 from features.insight.inputs import Inputs, Period
 from features.report.sections import NothingToShow
@@ -106,6 +108,18 @@ def test_sections_when_groups_are_small_then_their_figures_are_hidden(shop: Path
     found = {section.name: section for section in sections(hidden, _words("en"))}
     assert pd.isna(found["campaigns"].tables["effects"]["revenue"].iloc[0])
     assert found["campaigns"].title == "No campaign moved what customers bought beyond chance"
+
+
+def test_effects_when_few_stand_on_one_side_then_hidden_though_many_were_written_to(shop: Path) -> None:
+    inputs = _inputs(shop)
+    table = pd.read_parquet(shop / "users.parquet")
+    table["tag_winter"] = np.where(table["user_id"] > "u012", None, np.where(table.index % 4, "treatment", "holdout"))
+    judged = judge_campaigns(inputs.log, first_day=FIRST, last_day=LAST, users=table)
+    effects = effects_section(judged, inputs, _words("en"))
+    assert effects is not None
+    row = effects.tables["effects"].iloc[0]
+    assert row[["revenue", "lift", "p", "compared", "others", "others_change", "regression_change"]].isna().all()
+    assert effects.listed[1].columns[-4:] == ["Others' change", "A year before", "Line before", "Back to usual"]
 
 
 def test_sections_when_nothing_was_sent_then_says_so(shop: Path) -> None:
