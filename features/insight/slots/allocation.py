@@ -68,7 +68,7 @@ def propose(
     for _ in range(_NUM_WORLDS):
         appeal = rng.gamma(found.answers + found.prior[0]) / (found.looked + found.prior[1])
         mean = counts.shown * found.look[counts.slot] * appeal[counts.item]
-        again = counts.estimate(rng.poisson(mean).astype(float), known=known, start=found.look)
+        again = counts.estimate(counts.draw(mean, model.spread, rng), known=known, start=found.look)
         promised = _Plan.of(again.look * known, again.appeal * worth, shown, offered)
         off.append(
             promised.gain(found.look, appeal * worth, shown) - promised.gain(again.look, again.appeal * worth, shown)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from features import columns as c
 from features.insight.slots.definition import DAY_US, MINUTE_US, SlotDefinition
+from features.insight.slots.repeats import repeats_sql
 from features.tables.sql import run
 
 ITEM: Final = "item_id"
@@ -51,9 +52,36 @@ def slot_answers(shown: Any, events: Any, definition: SlotDefinition) -> Any:
         slot, item_id, customers, shown, clicked, bought (clicks after which the item was bought, each order line
         after its last click alone), revenue.
     """
-    clicked = _CLICKED.replace("{minutes}", str(definition.click_minutes * MINUTE_US))
     text = f"""
-        WITH steps AS ({_STEPS.replace("{wanted}", _wanted(definition))}),
+        WITH {_told_sql(definition)}
+        SELECT slot, {c.ITEM_ID}, CAST(count(DISTINCT user_id) AS BIGINT) AS customers,
+            CAST(count(*) AS BIGINT) AS shown, CAST(sum(clicked) AS BIGINT) AS clicked,
+            CAST(sum(bought) AS BIGINT) AS bought, CAST(sum(revenue) AS BIGINT) AS revenue
+        FROM told GROUP BY slot, {c.ITEM_ID}
+    """
+    return run(text, shown=shown, events=events)
+
+
+def slot_repeats(shown: Any, events: Any, definition: SlotDefinition) -> Any:
+    """Return how often customers see and answer each slot, as sums of squares, on pandas, DuckDB and PySpark alike.
+
+    Args:
+        shown: as of ``slot_answers``.
+        events: as of ``slot_answers``.
+        definition: what counts as an answer.
+
+    Returns:
+        slot; shown_sq, clicked_sq, bought_sq (sums over customers of squares), clicked_shown, bought_clicked (of
+        products), shown_customers, clicked_customers (how many customers have any).
+    """
+    return run(f"WITH {_told_sql(definition)} {repeats_sql('told')}", shown=shown, events=events)
+
+
+def _told_sql(definition: SlotDefinition) -> str:
+    """Return common table expressions; the last, ``told``, has a row a time shown: what came of it."""
+    clicked = _CLICKED.replace("{minutes}", str(definition.click_minutes * MINUTE_US))
+    return f"""
+         steps AS ({_STEPS.replace("{wanted}", _wanted(definition))}),
         in_slot AS ({_FOLLOWED.replace("{named}", "AND slot IS NOT NULL").replace("{slot}", ", slot")}),
         {_clicks(clicked, unnamed=definition.unnamed)},
         bought AS (
@@ -64,14 +92,12 @@ def slot_answers(shown: Any, events: Any, definition: SlotDefinition) -> Any:
                 FROM clicks k JOIN steps s ON s.user_id = k.user_id AND s.item_id = k.item_id AND s.step = 2
                     AND s.us >= k.clicked_us AND s.us <= k.clicked_us + {definition.purchase_days * DAY_US}
                 WHERE k.clicked_us IS NOT NULL)
-            WHERE place = 1 GROUP BY user_id, item_id, slot, us)
-        SELECT k.slot, k.{c.ITEM_ID}, CAST(count(DISTINCT k.user_id) AS BIGINT) AS customers,
-            CAST(count(*) AS BIGINT) AS shown, CAST(count(k.clicked_us) AS BIGINT) AS clicked,
-            CAST(count(b.us) AS BIGINT) AS bought, CAST(coalesce(sum(b.revenue), 0) AS BIGINT) AS revenue
-        FROM clicks k LEFT JOIN bought b ON b.user_id = k.user_id AND b.item_id = k.item_id AND b.slot = k.slot AND b.us = k.us
-        GROUP BY k.slot, k.item_id
-    """
-    return run(text, shown=shown, events=events)
+            WHERE place = 1 GROUP BY user_id, item_id, slot, us),
+        told AS (
+            SELECT k.user_id, k.item_id, k.slot, CASE WHEN k.clicked_us IS NULL THEN 0 ELSE 1 END AS clicked,
+                CASE WHEN b.us IS NULL THEN 0 ELSE 1 END AS bought, coalesce(b.revenue, 0) AS revenue
+            FROM clicks k LEFT JOIN bought b
+                ON b.user_id = k.user_id AND b.item_id = k.item_id AND b.slot = k.slot AND b.us = k.us)"""
 
 
 def _clicks(clicked: str, *, unnamed: bool) -> str:

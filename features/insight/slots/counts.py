@@ -114,6 +114,11 @@ class Counts:
         most = int(np.argmax(self.by_slot(came)))
         return np.asarray(part[: len(self.slots)] == part[most])
 
+    def draw(self, mean: Floats, spread: Floats, rng: np.random.Generator) -> Floats:
+        """Return answers drawn about a mean ``[N]``, whose variance is the mean times its slot's spread ``[S]``."""
+        times = spread[self.slot]
+        return rng.poisson(mean / times) * times
+
     def by_slot(self, values: Floats) -> Floats:
         """Return sums by slot, ``[S]``."""
         return np.bincount(self.slot, values, len(self.slots)).astype(np.float64)

@@ -10,6 +10,7 @@ Source: Richardson, Dominowska and Ragno 2007; Craswell et al. 2008 (the examina
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +32,7 @@ class PositionModel:
             as its slot is looked at).
         apart: slots that share no item with the best one, whose ``look`` cannot be told.
         counts: what it was fitted to.
+        spread: how many times wider each slot's answers spread than Poisson's, ``[S]`` of ``counts``.
         estimate: by slot and item of ``counts``.
     """
 
@@ -38,15 +40,20 @@ class PositionModel:
     items: pd.DataFrame
     apart: tuple[str, ...]
     counts: Counts
+    spread: Floats
     estimate: Estimate
 
 
-def position_model(answers: pd.DataFrame, *, answer: str = "clicked", seed: int = 0) -> PositionModel:
+def position_model(
+    answers: pd.DataFrame, *, answer: str = "clicked", spread: Mapping[str, float] | None = None, seed: int = 0
+) -> PositionModel:
     """Fit the model.
 
     Args:
         answers: slot, item_id, shown and a column of answers; from ``slot_answers``, in memory; at least one row.
         answer: the column: ``clicked`` or ``bought``.
+        spread: how many times wider each slot's answers spread than Poisson's, as those of the same customers are alike
+            (``features.insight.slots.repeats.spread_of``); 1 where left out.
         seed: of the draws that intervals come from: each draws answers anew from what was fitted (parametric bootstrap).
 
     Returns:
@@ -57,7 +64,8 @@ def position_model(answers: pd.DataFrame, *, answer: str = "clicked", seed: int 
     known = counts.together(came)
     found = counts.estimate(came, known=known)
     look = np.where(known, found.look, np.nan)
-    low, high = _interval(counts, came, int(np.nanargmax(look)), np.random.default_rng(seed))
+    wider = np.array([(spread or {}).get(str(name), 1.0) for name in counts.slots])
+    low, high = _interval(counts, came, int(np.nanargmax(look)), wider, np.random.default_rng(seed))
     slots = pd.DataFrame(
         {
             "slot": counts.slots,
@@ -83,15 +91,18 @@ def position_model(answers: pd.DataFrame, *, answer: str = "clicked", seed: int 
         items=items.sort_values(["appeal", "item_id"], ascending=[False, True], ignore_index=True),
         apart=tuple(map(str, counts.slots[~known])),
         counts=counts,
+        spread=wider,
         estimate=found,
     )
 
 
-def _interval(counts: Counts, came: Floats, best: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _interval(
+    counts: Counts, came: Floats, best: int, spread: Floats, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
     """Return the ends of looks' 95% intervals ``[S]``."""
     look, appeal = counts.fit(came)
     mean = counts.shown * look[counts.slot] * appeal[counts.item]
-    looks = np.array([counts.fit(rng.poisson(mean).astype(float), start=look)[0] for _ in range(_NUM_DRAWS)])
+    looks = np.array([counts.fit(counts.draw(mean, spread, rng), start=look)[0] for _ in range(_NUM_DRAWS)])
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = np.nanquantile(looks / looks[:, [best]], [0.025, 0.975], axis=0)
     return low, high

@@ -9,9 +9,10 @@ import pandas as pd
 from features.insight.collecting import collected
 from features.insight.inputs import Inputs, Period
 from features.insight.slots.allocation import Allocation, propose
-from features.insight.slots.answers import impressions, slot_answers
+from features.insight.slots.answers import impressions, slot_answers, slot_repeats
 from features.insight.slots.definition import SlotDefinition
 from features.insight.slots.position import PositionModel, position_model
+from features.insight.slots.repeats import spread_of
 from features.insight.slots.table import slot_table
 from features.report.charts import bars
 from features.report.page import number, percent
@@ -30,33 +31,37 @@ def sections(inputs: Inputs, words: Words) -> list[Section]:
         ConfigError: the shop's definition does not fit.
     """
     definition = SlotDefinition.parse(inputs.definitions.get("slots"), where="slots")
-    answers = _answers(inputs, inputs.period, definition)
+    answers, repeats = _answers(inputs, inputs.period, definition)
     if answers.empty:
         raise NothingToShow(words("slots.none_shown"))
     if not answers["clicked"].sum():
         raise NothingToShow(words("slots.none_clicked"))
-    model = position_model(answers)
-    found = [_earned(slot_table(answers, model), _before(inputs, definition), model, inputs, words)]
+    model = position_model(answers, spread=spread_of(answers, repeats))
+    found = [_earned(slot_table(answers, model, repeats), _before(inputs, definition), model, inputs, words)]
     proposal = propose(model, answers, definition)
     if proposal is not None:
         found.append(_proposed(proposal, definition, inputs, words))
     return found
 
 
-def _answers(inputs: Inputs, period: Period, definition: SlotDefinition) -> pd.DataFrame:
+def _answers(inputs: Inputs, period: Period, definition: SlotDefinition) -> tuple[pd.DataFrame, pd.DataFrame]:
     shown = inputs.table("exposures")
     if shown is None:
         shown = impressions(inputs.log)
     first, last = inputs.instants(period)
     within = shown.filter(f"epoch_us(ts) >= {first} AND epoch_us(ts) < {last}")
-    return collected(slot_answers(within, inputs.log, definition))
+    return collected(slot_answers(within, inputs.log, definition)), collected(
+        slot_repeats(within, inputs.log, definition)
+    )
 
 
 def _before(inputs: Inputs, definition: SlotDefinition) -> pd.DataFrame | None:
     if inputs.compared is None:
         return None
-    answers = _answers(inputs, inputs.compared, definition)
-    return None if answers.empty or not answers["clicked"].sum() else slot_table(answers, position_model(answers))
+    answers, repeats = _answers(inputs, inputs.compared, definition)
+    if answers.empty or not answers["clicked"].sum():
+        return None
+    return slot_table(answers, position_model(answers, spread=spread_of(answers, repeats)), repeats)
 
 
 def _earned(

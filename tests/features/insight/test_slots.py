@@ -12,10 +12,12 @@ import pytest
 from scipy.optimize import minimize
 
 from features.errors import ConfigError
+from features.insight.intervals import wilson
 from features.insight.slots.allocation import propose
-from features.insight.slots.answers import impressions, slot_answers
+from features.insight.slots.answers import impressions, slot_answers, slot_repeats
 from features.insight.slots.definition import SlotDefinition
 from features.insight.slots.position import position_model
+from features.insight.slots.repeats import spread_of
 from features.insight.slots.table import slot_table
 from tests.features.engines import assert_equal_tables, canonical
 
@@ -104,10 +106,34 @@ def test_answers_when_run_by_another_engine_then_equal_to_pandas(connection: Any
     definition = SlotDefinition(unnamed=unnamed)
     expected = canonical(slot_answers(shown(), events(), definition), KEYS)
     assert len(expected) == 3
+    sums = canonical(slot_repeats(shown(), events(), definition), ["slot"])
+    assert_equal_tables(
+        canonical(slot_repeats(connection.from_df(shown()), connection.from_df(events()), definition), ["slot"]), sums
+    )
     found = slot_answers(connection.from_df(shown()), connection.from_df(events()), definition)
     assert_equal_tables(canonical(found, KEYS), expected)
     made = [spark.createDataFrame(pa.Table.from_pandas(frame)) for frame in (shown(), events())]
     assert_equal_tables(canonical(slot_answers(*made, definition), KEYS), expected)
+    if not unnamed:
+        assert_equal_tables(canonical(slot_repeats(*made, definition), ["slot"]), sums)
+
+
+def test_intervals_when_customers_repeat_themselves_then_five_times_shown_to_one_are_worth_one() -> None:
+    times = [(f"u{n:02}", slot, 60 * 24 * day) for n in range(40) for slot in ("s0", "s1") for day in range(5)]
+    frame = pd.DataFrame(times, columns=["user_id", "slot", "minute"]).assign(item_id="i")
+    frame["ts"] = pd.DatetimeIndex([at(x) for x in frame["minute"]]).as_unit("us")
+    # Half of them click each time in s0, a quarter in s1.
+    clicks = frame[frame["user_id"].str[1:].astype(int) % 4 < frame["slot"].map({"s0": 2, "s1": 1})]
+    log = clicks.assign(event_type="view", event_id=[f"e{n}" for n in range(len(clicks))], price=1, quantity=1)
+    answers, repeats = (ask(frame, log, SlotDefinition()) for ask in (slot_answers, slot_repeats))
+    spread = spread_of(answers, repeats)
+    assert spread == pytest.approx({"s0": 5.0, "s1": 5.0})
+    model, narrow = position_model(answers, spread=spread), position_model(answers)
+    table = slot_table(answers, model, repeats).set_index("slot")
+    ends = [float(end) for end in wilson(20, 40)]
+    assert table.loc["s0", ["click_rate_low", "click_rate_high"]].tolist() == pytest.approx(ends)
+    wide, plain = (np.diff(np.log(one.slots[["low", "high"]].to_numpy()[1]))[0] for one in (model, narrow))
+    assert wide / plain == pytest.approx(5**0.5, rel=0.15)
 
 
 LOOK = np.array([1.0, 0.6, 0.4, 0.25])
