@@ -18,6 +18,7 @@ from features.report.page import percent
 from features.report.words import Money, Words
 
 HIDDEN: Final = "·"
+_FEW_LETTERS: Final = 12  # of a name that stay before a long id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,3 +171,18 @@ def capital(text: str) -> str:
     'A third'
     """
     return text[:1].upper() + text[1:]
+
+
+def short(name: str, *, letters: int, item_id: str = "") -> str:
+    """Return a name that fits beside a bar: cut where it is long, before the id that it ends in: many items are called alike.
+
+    >>> short("Assorted soft drinks of the season (i1)", letters=32, item_id="i1")
+    'Assorted soft drinks of th… (i1)'
+    >>> short("winter-2024-letter", letters=14)
+    'winter-2024-l…'
+    """
+    end = f" ({item_id})"
+    title = name.removesuffix(end)
+    end = "" if title == name else end
+    room = max(letters - len(end), _FEW_LETTERS)
+    return f"{title if len(title) <= room else title[: room - 1].rstrip() + '…'}{end}"

@@ -11,7 +11,7 @@ from features.insight.baskets.rules import basket_rules
 from features.insight.inputs import Inputs
 from features.report.charts import bars
 from features.report.page import number, percent
-from features.report.sections import Definition, Drawn, Listed, NothingToShow, Section, records
+from features.report.sections import Definition, Drawn, Listed, NothingToShow, Section, records, short
 from features.report.words import Words
 
 _IN_FIGURE, _IN_TABLE = 10, 50
@@ -66,7 +66,7 @@ def _each_once(rules: pd.DataFrame) -> pd.DataFrame:
 
 def _figure(top: pd.DataFrame, named: Any, words: Words) -> Drawn:
     title = words("baskets.figure")
-    labels = [f"{_short(named(row[0]))} →\n{_short(named(row[1]))}" for row in top[["if", "then"]].to_numpy()]
+    labels = [f"{_bare(named(row[0]))} →\n{_bare(named(row[1]))}" for row in top[["if", "then"]].to_numpy()]
     texts = [f"{row.lift:,.1f} ({row.lift_low:,.1f}–{row.lift_high:,.1f})" for row in records(top)]
     return Drawn(svg=bars(labels, top["lift"], texts, title=title, description=title), caption=title)
 
@@ -102,11 +102,10 @@ def _names(inputs: Inputs, definition: BasketDefinition, rules: pd.DataFrame, bu
     return lambda thing: titles.get(thing, thing)
 
 
-def _short(name: str) -> str:
-    """Return a name that fits beside a bar: without its id, cut where it is long.
+def _bare(name: str) -> str:
+    """Return a name without its id, cut so that two of them fit beside a bar.
 
-    >>> _short("Lindora bold rice M (i000397)")
+    >>> _bare("Lindora bold rice M (i000397)")
     'Lindora bol…'
     """
-    bare = name.split(" (", maxsplit=1)[0]
-    return bare if len(bare) <= _LETTERS else f"{bare[: _LETTERS - 1]}…"
+    return short(name.split(" (", maxsplit=1)[0], letters=_LETTERS)

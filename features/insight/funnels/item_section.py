@@ -7,19 +7,18 @@ from typing import Any, Final
 import pandas as pd
 
 from features import columns as c
-from features.insight.collecting import collected
 from features.insight.funnels.items import ITEM_FUNNEL, item_funnels
 from features.insight.funnels.wording import interval_text
 from features.insight.inputs import Inputs
 from features.privacy.small_groups import suppress_small_groups
 from features.report.charts import bars
 from features.report.page import percent
-from features.report.sections import Definition, Drawn, Listed, Section, numbers, records, share_text, whole
+from features.report.sections import Definition, Drawn, Listed, Section, numbers, records, share_text, short, whole
 from features.report.words import Words
 
 _DRAWN: Final = 8
 _LISTED: Final = 20
-_LETTERS: Final = 24  # of a title, in a figure
+_LETTERS: Final = 28  # of a name, in a figure
 
 
 def item_section(inputs: Inputs, words: Words) -> Section | None:
@@ -34,7 +33,8 @@ def item_section(inputs: Inputs, words: Words) -> Section | None:
         return None
     usual = known["num_purchase"].sum() / known["num_view"].sum()
     known["lost"] = known["num_view"] * (usual - known["overall_shrunk"])
-    known["title"] = _titles(known, inputs)
+    titles = inputs.titles(known[c.ITEM_ID])
+    known["title"] = [titles.get(item_id, item_id) for item_id in known[c.ITEM_ID]]
     shown = _hidden(known, inputs.minimum)
     told = known[shown["overall_rate"].notna()]  # a shrunk rate would give a hidden count away
     below = told[told["overall_rate_high"] < usual]
@@ -51,14 +51,6 @@ def item_section(inputs: Inputs, words: Words) -> Section | None:
         defined=_defined(words),
         tables={"funnels": shown},
     )
-
-
-def _titles(table: pd.DataFrame, inputs: Inputs) -> pd.Series:
-    items = collected(inputs.items.select(f"{c.ITEM_ID}, {c.TITLE}")).drop_duplicates(c.ITEM_ID).set_index(c.ITEM_ID)
-    title = table[c.ITEM_ID].map(items[c.TITLE])
-    named = title.fillna(table[c.ITEM_ID]).astype(str)
-    twice = named.duplicated(keep=False)
-    return named.where(~twice, named + " " + table[c.ITEM_ID].astype(str))
 
 
 def _hidden(table: pd.DataFrame, minimum: int) -> pd.DataFrame:
@@ -81,7 +73,7 @@ def _title(worst: pd.DataFrame, below: pd.DataFrame, words: Words) -> str:
 
 
 def _bars(worst: pd.DataFrame, usual: float, words: Words) -> Drawn:
-    names = [_short(str(title)) for title in worst["title"]]
+    names = [short(row.title, letters=_LETTERS, item_id=row.item_id) for row in records(worst)]
     texts = [
         words("funnels.items_bar", rate=share_text(row.overall_shrunk), viewers=int(row.num_view))
         for row in records(worst)
@@ -89,10 +81,6 @@ def _bars(worst: pd.DataFrame, usual: float, words: Words) -> Drawn:
     title = words("funnels.figure_items", rate=percent(usual))
     svg = bars(names, numbers(worst["overall_shrunk"]), texts, title=title, description=title, reference=usual)
     return Drawn(svg=svg, caption=title)
-
-
-def _short(title: str) -> str:
-    return title if len(title) <= _LETTERS else f"{title[: _LETTERS - 1]}…"
 
 
 def _listed(table: pd.DataFrame, words: Words) -> Listed:

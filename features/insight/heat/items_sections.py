@@ -15,12 +15,23 @@ from features.insight.inputs import Inputs
 from features.privacy.small_groups import suppress_small_groups
 from features.report.charts import bars, lines
 from features.report.page import percent, points
-from features.report.sections import Definition, Drawn, Listed, Section, decimal, numbers, records, share_text, whole
+from features.report.sections import (
+    Definition,
+    Drawn,
+    Listed,
+    Section,
+    decimal,
+    numbers,
+    records,
+    share_text,
+    short,
+    whole,
+)
 from features.report.words import Words
 
 _MOST_ROWS = 20
 _BARS = 12
-_LETTERS, _FEW_LETTERS = 32, 12  # of a name beside a bar, and of its part before a long id
+_LETTERS = 32  # of a name beside a bar
 
 
 def movers_section(inputs: Inputs, words: Words) -> Section | None:
@@ -92,24 +103,10 @@ def _names(inputs: Inputs, table: pd.DataFrame, by: str) -> dict[str, str]:
 
 def _hottest(warm: pd.DataFrame, titles: dict[str, str], words: Words) -> Drawn:
     top = warm.head(_BARS)
-    names = [_short(titles.get(value, value), value) for value in top["value"]]
+    names = [short(titles.get(value, value), letters=_LETTERS, item_id=value) for value in top["value"]]
     trends = [words(f"heat.trend_{trend}") if trend else "" for trend in top["trend"]]
     svg = bars(names, top["heat"], trends, title=words("heat.figure_hot"), description=words("heat.figure_hot"))
     return Drawn(svg=svg, caption=words("heat.figure_hot"))
-
-
-def _short(name: str, value: str) -> str:
-    """Return a name with its id, cut before the id: many items are called alike.
-
-    >>> _short("Assorted soft drinks of the season (i1)", "i1")
-    'Assorted soft drinks of… (i1)'
-    """
-    end = f" ({value})"
-    title = name.removesuffix(end)
-    if title == name:
-        return name[:_LETTERS]
-    room = max(_LETTERS - len(end), _FEW_LETTERS)
-    return f"{title if len(title) <= room else title[: room - 1].rstrip() + '…'}{end}"
 
 
 def _moved(moved: pd.DataFrame, titles: dict[str, str], words: Words) -> Listed:
