@@ -12,6 +12,18 @@ Floats = npt.NDArray[np.floating]
 LEVEL: Final = 0.95
 
 
+def z_of(level: float) -> float:
+    """Return within how many standard errors of the middle of a normal distribution a share of it lies.
+
+    >>> round(z_of(0.95), 4)
+    1.96
+    """
+    return float(norm.ppf(0.5 + level / 2))
+
+
+Z: Final = z_of(LEVEL)
+
+
 def wilson(came: npt.ArrayLike, of: npt.ArrayLike, *, level: float = LEVEL) -> tuple[Floats, Floats]:
     """Return the lower and upper end of the interval of a share; both are missing where nobody was there.
 
@@ -28,7 +40,7 @@ def wilson(came: npt.ArrayLike, of: npt.ArrayLike, *, level: float = LEVEL) -> t
     Newcombe's of 1998.
     """
     number = np.asarray(of, np.float64)
-    z = float(norm.ppf(0.5 + level / 2))
+    z = z_of(level)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.asarray(came, np.float64) / number
         center = (share + z**2 / (2 * number)) / (1 + z**2 / number)

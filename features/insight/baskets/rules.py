@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, hypergeom, norm
+from scipy.stats import false_discovery_control, hypergeom
 
 from features.insight.baskets import orders
 from features.insight.baskets.definition import BasketDefinition
 from features.insight.collecting import collected
+from features.insight.intervals import Z
 
-_Z: Final = float(norm.ppf(0.975))
 _MOST_PAIRS: Final = 2_000  # the surest, from which bundles are grown
 
 
@@ -55,7 +55,7 @@ def _rules(pairs: pd.DataFrame, alone: pd.Series, total: int, definition: Basket
     chance = hypergeom.sf(both - 1, total, a, b) if len(pairs) else np.array([])
     adjusted = false_discovery_control(chance) if len(pairs) else chance
     shared = pairs[["orders", "customers"]].assign(
-        support=both / total, lift=lift, lift_low=lift * np.exp(-_Z * error), lift_high=lift * np.exp(_Z * error),
+        support=both / total, lift=lift, lift_low=lift * np.exp(-Z * error), lift_high=lift * np.exp(Z * error),
         chance=chance, adjusted_chance=adjusted, is_listed=adjusted <= definition.false_share / 100,
     )  # fmt: skip
     ways = [

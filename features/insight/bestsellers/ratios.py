@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.stats import false_discovery_control, norm
 
 from features.insight.bestsellers.definition import BestsellerDefinition
+from features.insight.intervals import Z
 
-_Z: Final = float(norm.ppf(0.975))
 Floats = npt.NDArray[np.float64]
 
 
@@ -85,7 +83,7 @@ def _together(rows: pd.DataFrame) -> dict[str, float]:
 def _ends(ratio: Floats, error: Floats) -> tuple[Floats, Floats, Floats]:
     chance = 2 * norm.sf(np.abs(np.log(ratio)) / error)
     unknown = ~(np.isfinite(error) & (error > 0))  # such as where each visit bought
-    low, high = ratio * np.exp(-_Z * error), ratio * np.exp(_Z * error)
+    low, high = ratio * np.exp(-Z * error), ratio * np.exp(Z * error)
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high), np.where(unknown, 1.0, chance)
 
 

@@ -104,6 +104,26 @@ def coupon_campaigns(events: FrameT, coupons: FrameT) -> FrameT:
     return run(text, events=events, coupons=coupons)
 
 
+def coupon_customers(events: FrameT, coupons: FrameT) -> FrameT:
+    """Return how many customers stand behind a campaign's coupons, each once however many coupons it got.
+
+    Returns:
+        campaign_id (missing: of coupons that no campaign gave), holders (who got one), users (of them, who used one).
+    """
+    text = f"""
+        WITH given AS ({_GIVEN}),
+        used AS (
+            SELECT DISTINCT {c.COUPON_ID}, {c.USER_ID} FROM {{events}}
+            WHERE {c.EVENT_TYPE} = '{c.PURCHASE}' AND {c.COUPON_ID} IS NOT NULL
+        )
+        SELECT n.{c.CAMPAIGN_ID}, count(DISTINCT g.{c.USER_ID}) AS holders, count(DISTINCT u.{c.USER_ID}) AS users
+        FROM given g LEFT JOIN {{named}} n ON g.{c.COUPON_ID} = n.{c.COUPON_ID}
+        LEFT JOIN used u ON g.{c.COUPON_ID} = u.{c.COUPON_ID} AND g.{c.USER_ID} = u.{c.USER_ID}
+        GROUP BY n.{c.CAMPAIGN_ID}
+    """
+    return run(text, events=events, coupons=coupons, named=coupon_campaigns(events, coupons))
+
+
 def coupon_rates(use: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     """Return the table with the share of each coupon that was used and Wilson's interval: rate, low, high."""
     low, high = wilson(use["used"], use["issued"], level=level)

@@ -170,11 +170,13 @@ def _beside(row: Any, words: Words) -> Sequence[str]:
         words(f"campaigns.alike_{bool(row.trend_alike)}".lower()) if known else HIDDEN,
         share_text(row.overlap, 0),
         _range(_signed_share(row.change), _signed_share(row.change_low), _signed_share(row.change_high), words),
-        *(
-            _range(*(_signed_share(getattr(row, f"{cause}_{part}")) for part in ("change", "low", "high")), words)
-            for cause in CAUSES
-        ),
+        *(_cause(row, cause, words) for cause in CAUSES),
     ]
+
+
+def _cause(row: Any, cause: str, words: Words) -> str:
+    value, low, high = (_signed_share(getattr(row, f"{cause}_{part}")) for part in ("change", "low", "high"))
+    return _range(value, low, high, words)
 
 
 def _times(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from features.insight.health.check import check_health
-from features.insight.health.findings import SEVERITIES, HealthReport
+from features.insight.health.findings import SEVERITIES, Finding, HealthReport
 from features.insight.health.settings import HealthSettings
 from features.insight.inputs import Inputs
 from features.report.charts import bars
@@ -41,7 +41,7 @@ def health_section(report: HealthReport, settings: HealthSettings, words: Words)
         text=words("health.text", **told, first=report.about["first_at"][:10], last=report.about["last_at"][:10]),
         finding=words(f"health.finding_{key}", **told),
         drawn=drawn,
-        listed=[_findings(report, words), _coverage(report, words)],
+        listed=[_findings(report, words), _details(report, words), _coverage(report, words)],
         notes=[] if report.about["time_to_table"] == "known" else [words("health.arrival_unknown")],
         defined=[
             Definition(name=words(f"health.{name}"), text=words(f"health.{name}_text")) for name in SEVERITIES
@@ -67,13 +67,20 @@ def _drawn(report: HealthReport, words: Words) -> Drawn:
 
 
 def _findings(report: HealthReport, words: Words) -> Listed:
-    rows = [
-        [words(f"health.{one.severity}"), _name(one.check, one.subject, words), f"{whole(one.count)} / {whole(one.of)}",
-         one.expected, one.found, one.do]
-        for one in report.findings
-    ]  # fmt: skip
-    heads = [words(f"health.{name}") for name in ("severity", "check", "count", "expected", "found", "do")]
+    """Return what is wrong and what to do about it: three columns, which a phone has room for."""
+    rows = [[_told(one, words), f"{whole(one.count)} / {whole(one.of)}", one.do] for one in report.findings]
+    heads = [words(f"health.{name}") for name in ("check", "count", "do")]
     return Listed(caption=words("health.findings"), columns=heads, rows=rows, open=True)
+
+
+def _details(report: HealthReport, words: Words) -> Listed:
+    rows = [[_told(one, words), one.expected, one.found] for one in report.findings]
+    heads = [words(f"health.{name}") for name in ("check", "expected", "found")]
+    return Listed(caption=words("health.details"), columns=heads, rows=rows)
+
+
+def _told(one: Finding, words: Words) -> str:
+    return f"{words(f'health.{one.severity}')} · {_name(one.check, one.subject, words)}"
 
 
 def _coverage(report: HealthReport, words: Words) -> Listed:

@@ -19,19 +19,16 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from narwhals.typing import IntoFrameT
-from scipy.stats import norm
 
 from features import columns as c
 from features.errors import ConfigError
 from features.insight.by import BYS, By, frames_for, rows_sql, value_sql
 from features.insight.collecting import collected
 from features.insight.definitions import check_choice, check_event_types, check_whole, parsed
-from features.insight.intervals import LEVEL, ratio
+from features.insight.intervals import Z, ratio
 from features.insight.retention.periods import checked_day, of_types, place_of
 from features.settings import ProfileSettings
 from features.tables.sql import run
-
-_Z: Final = float(norm.ppf(0.5 + LEVEL / 2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +138,7 @@ def heat(events: Any, definition: HeatDefinition, *, as_of: dt.date, items: Any 
         - 2 * ratio(table["now_before"], now * before)
         + ratio(table["before_before"], before**2)
     )
-    reach = np.exp(_Z * np.sqrt(np.where(both, np.maximum(variance, 0), np.nan)))
+    reach = np.exp(Z * np.sqrt(np.where(both, np.maximum(variance, 0), np.nan)))
     table["low"], table["high"] = table["change"] / reach, table["change"] * reach
     table["trend"] = np.select([table["low"] > 1, table["high"] < 1], ["up", "down"], "flat")
     table.insert(1, "rank", np.arange(len(table)) + 1)

@@ -19,18 +19,16 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from narwhals.typing import IntoFrameT
-from scipy.stats import norm
 
 from features import columns as c
 from features.insight.by import TOP_CATEGORY
 from features.insight.collecting import collected
 from features.insight.definitions import check_choice, check_whole
-from features.insight.intervals import LEVEL, ratio
+from features.insight.intervals import Z, ratio
 from features.insight.retention.periods import of_types
 from features.tables.prices import price_bands
 from features.tables.sql import run
 
-_Z: Final = float(norm.ppf(0.5 + LEVEL / 2))
 _BYS: Final = ("shop", "category")
 # Products that are summed over customers: l and b are a band's seconds and units, all_l and all_b a customer's in all.
 _PRODUCTS: Final = {
@@ -115,7 +113,7 @@ def price_band_shares(events: Any, items: Any, *, num_bands: int, by: str = "sho
     looked, bought = (table.groupby("value")[name].transform("sum") for name in ("looked", "bought"))
     table["browsed_share"], table["bought_share"] = ratio(table["looked"], looked), ratio(table["bought"], bought)
     table["difference"] = table["bought_share"] - table["browsed_share"]
-    reach = _Z * np.sqrt(np.maximum(_variance(table, looked, bought), 0))
+    reach = Z * np.sqrt(np.maximum(_variance(table, looked, bought), 0))
     table["low"], table["high"] = table["difference"] - reach, table["difference"] + reach
     table["timed"] = ratio(table["num_timed"], table["num_views"])
     names = [

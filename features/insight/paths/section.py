@@ -21,6 +21,7 @@ from features.insight.paths.steps import AUDIENCE, END, NODE, OTHER, START
 from features.insight.paths.transitions import NEXT, transition_counts, transition_matrix
 from features.insight.paths.value_sections import pages_section, search_section
 from features.insight.paths.wording import interval, step_name
+from features.insight.retention.periods import of_types
 from features.privacy.small_groups import suppress_small_groups
 from features.report.charts import heat
 from features.report.page import percent, points
@@ -51,11 +52,13 @@ def sections(inputs: Inputs, words: Words) -> list[Section]:
     """Return ways, what follows what, and what pages and searches lead to.
 
     Raises:
-        NothingToShow: the period has no visit.
+        NothingToShow: the period has no visit, or its visits have steps of one kind alone.
         ConfigError: the shop's definitions do not fit.
     """
     if not inputs.rows.project(c.USER_ID).limit(1).fetchall():
         raise NothingToShow(words("paths.none"))
+    if not inputs.definitions.get("paths") and _is_one_kind(inputs):
+        raise NothingToShow(words("paths.one_kind"))
     found = []
     for name, definition in _definitions(inputs).items():
         try:
@@ -92,6 +95,13 @@ def _node(inputs: Inputs) -> NodeDefinition:
     pages = inputs.rows.filter("section IS NOT NULL").project("section").limit(1).fetchall()
     kinds = _event_types(inputs) & set(VISIT_EVENTS)
     return NodeDefinition(by=("section",)) if pages and len(kinds) < _TELLING else NodeDefinition()
+
+
+def _is_one_kind(inputs: Inputs) -> bool:
+    """Whether all steps would have one name, as where a log has purchases alone: each follows itself."""
+    (by,) = _node(inputs).by
+    steps = inputs.rows.filter(of_types(VISIT_EVENTS)).project(by).distinct()
+    return len(steps.limit(2).fetchall()) < 2
 
 
 def _event_types(inputs: Inputs) -> set[str]:

@@ -13,10 +13,9 @@ from typing import Final, TypeVar, cast
 import narwhals as nw
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from features import columns as c
-from features.insight.intervals import LEVEL, ratio
+from features.insight.intervals import LEVEL, ratio, z_of
 from features.insight.paths.definition import PathDefinition
 from features.insight.paths.rates import shares
 from features.insight.paths.steps import AUDIENCE, NODE, VISIT, named_events, with_audience
@@ -111,7 +110,7 @@ def node_values(counts: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     n, paid = found["base"].to_numpy(float), found["revenue"].to_numpy(float)
     each = ratio(paid, n)
     spread = found["revenue_sq"] - 2 * each * found["revenue_base"] + each**2 * found["base_sq"]
-    reach = float(norm.ppf(0.5 + level / 2)) * np.sqrt(np.maximum(spread, 0)) / n
+    reach = z_of(level) * np.sqrt(np.maximum(spread, 0)) / n
     known = found["base_users"].to_numpy() > 1  # one customer tells nothing of how customers differ
     table = pd.DataFrame(
         {

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import norm
 
-from features.insight.intervals import LEVEL, wilson
+from features.insight.intervals import Z, wilson
 
 Floats = npt.NDArray[np.floating]
-_Z: Final = float(norm.ppf(0.5 + LEVEL / 2))
 
 
 def kaplan_meier(durations: npt.ArrayLike, came: npt.ArrayLike, left: npt.ArrayLike) -> pd.DataFrame:
@@ -49,7 +47,7 @@ def _interval(event: Floats, at_risk: Floats, rest: Floats) -> tuple[Floats, Flo
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = np.cumsum(event / (at_risk * (at_risk - event)))
         spread = np.sqrt(variance) / np.abs(np.log(rest))
-        low, high = 1 - rest ** np.exp(-_Z * spread), 1 - rest ** np.exp(_Z * spread)
+        low, high = 1 - rest ** np.exp(-Z * spread), 1 - rest ** np.exp(Z * spread)
     degenerate = (rest >= 1) | (rest <= 0)
     bound_low, bound_high = wilson((1 - rest) * at_risk, at_risk)
     return np.where(degenerate, bound_low, low), np.where(degenerate, bound_high, high)

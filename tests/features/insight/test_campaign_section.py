@@ -13,6 +13,8 @@ import pytest
 
 import features
 from features.contract.tables import COUPONS, EVENTS, SPEND, USERS
+from features.insight.campaigns.coupons import coupon_rates
+from features.insight.campaigns.coupons_section import coupon_section, suppressed_use
 from features.insight.campaigns.effects_section import effects_section
 from features.insight.campaigns.judge import judge_campaigns
 from features.insight.campaigns.section import sections
@@ -120,6 +122,31 @@ def test_effects_when_few_stand_on_one_side_then_hidden_though_many_were_written
     row = effects.tables["effects"].iloc[0]
     assert row[["revenue", "lift", "p", "compared", "others", "others_change", "regression_change"]].isna().all()
     assert effects.listed[1].columns[-4:] == ["Others' change", "A year before", "Line before", "Back to usual"]
+
+
+def test_coupons_when_issued_late_in_the_day_then_of_the_shops_day(shop: Path) -> None:
+    # Given on 5 February at 08:00 UTC, which is the 4th at 22:00 in Honolulu.
+    fourth, fifth = dt.date(2024, 2, 4), dt.date(2024, 2, 5)
+    far = ShopSettings(time_zone="Pacific/Honolulu")
+    days = {day: Period(first_day=day, last_day=day) for day in (fourth, fifth)}
+    given = {day: coupon_section(_inputs(shop, period=days[day], shop=far), _words("en")) for day in days}
+    assert given[fourth] is not None
+    assert given[fifth] is None
+
+
+def test_coupons_when_one_campaign_is_small_then_another_is_hidden_with_it() -> None:
+    # a + b + c is told: with c hidden alone, it would be the rest. Three got b's 12 coupons: customers count.
+    named = {"campaign_id": ["a", "b", "c"]}
+    sums = {
+        name: [40, 12, 30] for name in ("issued", "used", "open", "late", "not_issued", "orders", "revenue", "discount")
+    }
+    by = coupon_rates(pd.DataFrame(named | sums).assign(days_to_use=1.0))
+    found = suppressed_use(by, pd.DataFrame(named | {"holders": [40, 3, 30], "users": [40, 3, 30]}), minimum=10).frame
+    assert found["issued"].isna().tolist() == [False, True, True]
+    assert found["rate"].isna().tolist() == [False, True, True]
+    few = suppressed_use(by, pd.DataFrame(named | {"holders": [40, 20, 30], "users": [1, 0, 30]}), minimum=10).frame
+    assert few["issued"].tolist() == [40, 12, 30]
+    assert few["revenue"].isna().tolist() == [True, False, True]
 
 
 def test_sections_when_nothing_was_sent_then_says_so(shop: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,15 @@ def test_sections_when_two_periods_are_compared_then_differences_have_intervals(
     assert row[4].startswith("0.0 points (−")
 
 
+def test_sections_when_a_log_has_purchases_alone_then_no_paths_are_shown(
+    words: Words, connection: duckdb.DuckDBPyConnection
+) -> None:
+    shop = inputs(connection)
+    bought = dataclasses.replace(shop, log=shop.log.filter("event_type = 'purchase'"))
+    with pytest.raises(NothingToShow, match=r"one kind alone|只有一种"):
+        paths.sections(bought, words)
+
+
 def test_sections_when_the_shop_names_an_unknown_step_then_an_error_says_so(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
@@ -109,3 +119,7 @@ def test_health_section_when_an_event_is_there_twice_then_it_is_the_one_thing_wr
     assert severities == sorted(severities, key=["error", "warning", "notice"].index)
     assert "duplicates.same_event_id" in set(found.tables["findings"]["check"])
     assert len(found.drawn) == 1
+    listed = [[row[1:] for row in table.rows] for table in found.listed[:2]]
+    assert [row[-1] for row in listed[0]] == found.tables["findings"]["do"].tolist()
+    assert listed[1] == found.tables["findings"][["expected", "found"]].to_numpy().tolist()
+    assert max(len(table.columns) for table in found.listed[:2]) == 3  # more would be columns of a word each on a phone
