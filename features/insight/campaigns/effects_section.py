@@ -26,11 +26,13 @@ from features.report.sections import (
     hidden_note,
     records,
     share_text,
+    short,
     whole,
 )
 from features.report.words import Words
 
 _IN_FIGURE: Final = 12
+_LETTERS: Final = 14  # of a name beside a bar
 _BY_CHANCE: Final = 0.05
 _MEASURES: Final = (
     "compared", "p", "q", "lift", "low", "high", "revenue", "revenue_low", "revenue_high", "on_spend", "on_spend_low",
@@ -129,7 +131,7 @@ def _figure(told: pd.DataFrame, words: Words) -> Drawn:
     names = {claim: words(f"campaigns.claim_{claim}") for claim in claims}
     lifts = top.rename(columns={"low": "lift_low", "high": "lift_high"}).assign(arm=top["claim"].map(names))
     title = words("campaigns.figure")
-    labels = [_short(str(name)) for name in top[c.CAMPAIGN_ID]]
+    labels = [short(str(name), letters=_LETTERS) for name in top[c.CAMPAIGN_ID]]
     svg = forest(lifts, labels, arms=list(names.values()), title=title, description=words("campaigns.figure_text"))
     return Drawn(svg=svg, caption=title)
 
@@ -206,7 +208,3 @@ def _notes(told: pd.DataFrame, left_out: pd.DataFrame, words: Words) -> list[str
         names = words.listing([str(name) for name in part[c.CAMPAIGN_ID]])
         notes.append(capital(words(f"campaigns.left_{reason}", campaigns=names, count=len(part))))
     return notes
-
-
-def _short(name: str, letters: int = 14) -> str:
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"
