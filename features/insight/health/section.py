@@ -67,15 +67,16 @@ def _drawn(report: HealthReport, words: Words) -> Drawn:
 
 
 def _findings(report: HealthReport, words: Words) -> Listed:
-    """Return what is wrong and what to do about it: three columns, which a phone has room for."""
-    rows = [[_told(one, words), f"{whole(one.count)} / {whole(one.of)}", one.do] for one in report.findings]
-    heads = [words(f"health.{name}") for name in ("check", "count", "do")]
+    """Return what is wrong and what to do about it: two columns, which a phone has room for."""
+    rows = [[_told(one, words), one.do] for one in report.findings]
+    heads = [words(f"health.{name}") for name in ("check", "do")]
     return Listed(caption=words("health.findings"), columns=heads, rows=rows, open=True)
 
 
 def _details(report: HealthReport, words: Words) -> Listed:
-    rows = [[_told(one, words), one.expected, one.found] for one in report.findings]
-    heads = [words(f"health.{name}") for name in ("check", "expected", "found")]
+    rows = [[_told(one, words), f"{whole(one.count)} / {whole(one.of)}", one.expected, one.found]
+            for one in report.findings]  # fmt: skip
+    heads = [words(f"health.{name}") for name in ("check", "count", "expected", "found")]
     return Listed(caption=words("health.details"), columns=heads, rows=rows)
 
 

@@ -30,6 +30,7 @@ from features.report.sections import (
 from features.report.words import Words
 
 _WITHIN_DAYS: Final = (7, 30, 60, 90)
+_FEWEST_DAYS: Final = 2  # of a line
 
 
 def repurchase_section(inputs: Inputs, definition: RepurchaseDefinition, words: Words) -> Section | None:
@@ -64,7 +65,7 @@ def repurchase_section(inputs: Inputs, definition: RepurchaseDefinition, words: 
         title=title if definition.nth == 1 else finding,
         text=words("retention.again_text"),
         finding=finding,
-        drawn=[Drawn(svg=figure, caption=words("retention.figure_again"))],
+        drawn=[] if figure is None else [Drawn(svg=figure, caption=words("retention.figure_again"))],
         listed=[Listed(caption=words("retention.again_table"), columns=heads, rows=listed, open=True)],
         notes=[*compared, *note],
         defined=[Definition(name=words("retention.again"), text=words("retention.again_defined"),
@@ -107,12 +108,14 @@ def _coarse(curve: pd.DataFrame, minimum: int) -> pd.DataFrame:
 
 
 def _figure(curve: pd.DataFrame, before: pd.DataFrame | None, minimum: int, words: Words) -> Any:
-    last = int(curve["t"].max())
-    now = _day_by_day(_coarse(curve, minimum), last)
-    if before is None or before.empty:
-        series = {words("retention.again"): now}
-    else:
-        series = {words("retention.now"): now, words("retention.before"): _day_by_day(_coarse(before, minimum), last)}
+    """Return the curve to the last day by which enough more bought again; nothing where too few ever did."""
+    now = _day_by_day(_coarse(curve, minimum))
+    if len(now) < _FEWEST_DAYS:
+        return None
+    series = {words("retention.again"): now}
+    if before is not None and not before.empty:
+        then = _day_by_day(_coarse(before, minimum)).reindex(now.index)
+        series = {words("retention.now"): now, words("retention.before"): then}
     return lines([str(t) for t in now.index], {name: days["share"] for name, days in series.items()}, as_share=True,
                  bands={name: (days["low"], days["high"]) for name, days in series.items()},
                  title=words("retention.figure_again"), description=words("retention.figure_again"))  # fmt: skip
@@ -133,10 +136,12 @@ def _compared(at: Mapping[str, float], before: pd.DataFrame | None, day: int, wo
                   high=points(high))]  # fmt: skip
 
 
-def _day_by_day(curve: pd.DataFrame, last: int) -> pd.DataFrame:
-    """Return share, low and high on each day from 0 on; between its steps a curve stays where it is."""
+def _day_by_day(curve: pd.DataFrame) -> pd.DataFrame:
+    """Return share, low and high on each day from 0 to the curve's last; between its rows it rises evenly."""
     days = curve.set_index("t")[["share", "low", "high"]]
-    return days.reindex(range(last + 1), method="ffill").fillna(0.0)
+    if 0 not in days.index:
+        days.loc[0] = 0.0
+    return days.reindex(range(int(days.index.max()) + 1)).interpolate()
 
 
 def _category_shares(
