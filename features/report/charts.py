@@ -173,8 +173,8 @@ def lines(
                 axes.fill_between(x, low, high, color=look.color, alpha=0.15, linewidth=0)
         shown = sorted({0, len(places) // 2, len(places) - 1})
         axes.set_xticks(shown, [places[place] for place in shown])
-        low, high = axes.get_ylim()
-        axes.set_ylim(min(0.0, low), high + 0.03 * (high - min(0.0, low)))
+        least, most = axes.get_ylim()
+        axes.set_ylim(min(0.0, least), most + 0.03 * (most - min(0.0, least)))
         axes.set_ylabel(unit)
         if as_share:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
