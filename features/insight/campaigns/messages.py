@@ -102,7 +102,19 @@ def message_funnel(
     counts = ("got AS delivered", "opened", "clicked", "bought", "returned AS bounced", "unsubscribed")
     sums = ", ".join(f"CAST(sum({name.split(' ')[0]}) AS BIGINT) AS {name.split(' ')[-1]}" for name in counts)
     text = f"""
-        WITH messages AS ({reached(period)}),
+        WITH {_each(span, period)}
+        SELECT {c.CAMPAIGN_ID}, medium, count(*) AS sent, {sums}, CAST(sum({still}) AS BIGINT) AS open,
+            CAST(sum(num_sent) AS BIGINT) AS num_sent, CAST(sum(paid) AS BIGINT) AS revenue,
+            CAST(max(told) AS BIGINT) AS delivery_told
+        FROM each GROUP BY 1, 2
+    """
+    return run(text, events=events)
+
+
+def _each(span: int, period: Period | None) -> str:
+    """Return the queries up to ``each``: one row a message, with whether something was bought after it."""
+    return f"""
+        messages AS ({reached(period)}),
         clicked AS (SELECT {c.CAMPAIGN_ID}, medium, {c.USER_ID}, clicked_us FROM messages WHERE clicked = 1),
         bought AS (
             SELECT clicked.{c.CAMPAIGN_ID}, clicked.medium, clicked.{c.USER_ID}, sum(paid) AS paid
@@ -118,12 +130,29 @@ def message_funnel(
             FROM messages LEFT JOIN bought ON messages.{c.USER_ID} = bought.{c.USER_ID}
                 AND messages.{c.CAMPAIGN_ID} = bought.{c.CAMPAIGN_ID} AND messages.medium = bought.medium
         )
-        SELECT {c.CAMPAIGN_ID}, medium, count(*) AS sent, {sums}, CAST(sum({still}) AS BIGINT) AS open,
-            CAST(sum(num_sent) AS BIGINT) AS num_sent, CAST(sum(paid) AS BIGINT) AS revenue,
-            CAST(max(told) AS BIGINT) AS delivery_told
-        FROM each GROUP BY 1, 2
     """
-    return run(text, events=events)
+
+
+def message_customers(
+    events: FrameT, *, by: str | None = None, within_days: int = WITHIN_DAYS, period: Period | None = None
+) -> FrameT:
+    """Return how many customers stand behind each stage, each once however many messages it got.
+
+    Args:
+        events: rows of the event log.
+        by: ``campaign_id``, ``medium``, or none (all messages together).
+        within_days, period: see ``message_funnel``.
+
+    Returns:
+        the column of ``by``, then one a stage: sent, delivered, opened, clicked, bought, bounced, unsubscribed.
+    """
+    flags = {"sent": "1", "delivered": "got", "bounced": "returned"}
+    counts = ", ".join(
+        f"count(DISTINCT CASE WHEN {flags.get(stage, stage)} = 1 THEN {c.USER_ID} END) AS {stage}"
+        for stage in (*STAGES, *SIDES)
+    )
+    names, group = ("", "") if by is None else (f"{by}, ", f"GROUP BY {by}")
+    return run(f"WITH {_each(within_days * _DAY_US, period)} SELECT {names}{counts} FROM each {group}", events=events)
 
 
 def message_rates(funnel: pd.DataFrame, *, by: Sequence[str] = (), level: float = LEVEL) -> pd.DataFrame:

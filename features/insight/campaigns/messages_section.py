@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pandas as pd
 
 from features import columns as c
 from features.insight.campaigns.definition import CampaignsDefinition
-from features.insight.campaigns.messages import SIDES, STAGES, message_funnel, message_rates
+from features.insight.campaigns.messages import SIDES, STAGES, message_customers, message_funnel, message_rates
 from features.insight.campaigns.reach import ALL, overlap, reach, reach_by_medium
 from features.insight.collecting import collected
 from features.insight.inputs import Inputs, Period
 from features.insight.intervals import difference_of_shares
-from features.privacy.small_groups import suppress_small_groups
+from features.privacy.small_groups import Suppressed, suppress_small_groups
 from features.report.charts import bars, heat
 from features.report.page import percent, points
 from features.report.sections import Definition, Drawn, Listed, Section, hidden_note, records, share_text, whole
@@ -27,36 +28,65 @@ def messages_section(inputs: Inputs, definition: CampaignsDefinition, words: Wor
     funnel = _funnel(inputs, inputs.period, definition)
     if funnel.empty or not funnel[["opened", "clicked", "delivery_told"]].to_numpy().any():
         return None
-    whole_ = message_rates(funnel)
-    by = {"medium": message_rates(funnel, by=["medium"]), "campaign_id": message_rates(funnel, by=[c.CAMPAIGN_ID])}
+    behind = _Behind(inputs=inputs, period=inputs.period, definition=definition)
+    all_ = behind.shown(message_rates(funnel))
+    whole_ = all_.frame
+    by = ("medium", c.CAMPAIGN_ID)
+    hidden = {name: behind.shown(message_rates(funnel, by=[name]), name) for name in by}
     told = {row.stage: row for row in records(whole_)}
     shares = {stage: share_text(told[stage].overall) for stage in STAGES}
-    hidden = {
-        name: suppress_small_groups(
-            frame.assign(sent=frame["count"].groupby(frame[name]).transform("max")),
-            counts="sent", minimum=inputs.minimum, measures=["count", *_MEASURES], within=[name, "stage"],
-        )
-        for name, frame in by.items()
-    }  # fmt: skip
+    if pd.isna(told["sent"].count):
+        return None
     bought = told["bought"]
+    is_told = not whole_["count"].isna().any()
     return Section(
         name="messages",
-        title=words("campaigns.messages_title", **shares),
+        title=words("campaigns.messages_title", **shares) if is_told else words("campaigns.messages_title_few"),
         text=words("campaigns.messages_text", sent=int(told["sent"].count), days=definition.within_days),
         finding=words(
             "campaigns.messages_finding", share=share_text(bought.step), low=share_text(bought.step_low),
             high=share_text(bought.step_high), clicked=int(told["clicked"].count),
-        ),
+        ) if pd.notna(bought.step) else "",
         drawn=[_figure(whole_, words)],
         listed=[
             _listed(whole_, None, words),
             *(_listed(hidden[name].frame, name, words) for name in by),
             *_compared(funnel, inputs, definition, words),
         ],
-        notes=[*_notes(funnel, words), *hidden_note(words, hidden["campaign_id"], inputs.minimum)],
+        notes=list(dict.fromkeys([
+            *_notes(funnel, words, minimum=inputs.minimum),
+            *(note for one in (all_, *hidden.values()) for note in hidden_note(words, one, inputs.minimum)),
+        ])),
         defined=[Definition(name=words("campaigns.funnel"), text=words("campaigns.funnel_text"))],
         tables={"all": whole_} | {f"by_{name}": hidden[name].frame for name in by},
     )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Behind:
+    """The customers behind messages of some days."""
+
+    inputs: Inputs
+    period: Period
+    definition: CampaignsDefinition
+
+    def shown(self, rates: pd.DataFrame, by: str | None = None) -> Suppressed:
+        """Return rates without stages that rest on few customers, nor shares of such; a stage's total is shown."""
+        days = self.definition.within_days
+        found = collected(message_customers(self.inputs.log, by=by, within_days=days, period=self.period))
+        keys = [] if by is None else [by]
+        named = found.melt(id_vars=keys, var_name="stage", value_name="customers")
+        counted = rates.merge(named, on=[*keys, "stage"], how="left")
+        hidden = suppress_small_groups(
+            counted, counts="customers", minimum=self.inputs.minimum, measures=["count", *_MEASURES],
+            within=["stage"],
+        )  # fmt: skip
+        groups = [tuple(row) for row in counted[[*keys, "stage"]].astype(str).to_numpy()]
+        gone = {group for group, is_hidden in zip(groups, hidden.hidden, strict=True) if is_hidden}
+        of = [tuple(row) for row in counted[[*keys, "of_stage"]].astype(str).to_numpy()]
+        frame = hidden.frame.drop(columns="customers")
+        frame.loc[[group in gone for group in of], ["step", "step_low", "step_high"]] = pd.NA
+        return replace(hidden, frame=frame)
 
 
 def reach_section(inputs: Inputs, words: Words) -> Section | None:
@@ -69,10 +99,7 @@ def reach_section(inputs: Inputs, words: Words) -> Section | None:
     table = reach_by_medium(sets, num_customers=number) if len(sets) else pd.DataFrame()
     if len(table) < 3:  # one medium and all of them
         return None
-    hidden = suppress_small_groups(
-        table, counts="customers", minimum=inputs.minimum, measures=["share", "low", "high", "only", "added"],
-        within=["medium"],
-    )  # fmt: skip
+    hidden = _reach_shown(table, minimum=inputs.minimum)
     told = {row.medium: row for row in records(table)}
     widest, both = records(table)[0], told[ALL]
     return Section(
@@ -90,6 +117,22 @@ def reach_section(inputs: Inputs, words: Words) -> Section | None:
     )  # fmt: skip
 
 
+def _reach_shown(table: pd.DataFrame, *, minimum: int) -> Suppressed:
+    """Return reach without few customers; ``only`` and ``added`` are told of their own number."""
+    hidden = suppress_small_groups(
+        table,
+        counts="customers",
+        minimum=minimum,
+        measures=["share", "low", "high", "only", "added"],
+        within=["medium"],
+    )
+    frame = hidden.frame
+    for name in ("only", "added"):
+        few = table[name].between(1, minimum - 1).to_numpy()
+        frame.loc[few, name] = pd.NA
+    return replace(hidden, frame=frame)
+
+
 def _funnel(inputs: Inputs, period: Period, definition: CampaignsDefinition) -> pd.DataFrame:
     """Return the funnel of messages of some days; what came of them counts up to the log's end."""
     days = definition.within_days
@@ -97,14 +140,14 @@ def _funnel(inputs: Inputs, period: Period, definition: CampaignsDefinition) -> 
 
 
 def _figure(table: pd.DataFrame, words: Words) -> Drawn:
-    shown = table[table["stage"].isin(STAGES)]
+    shown = table[table["stage"].isin(STAGES) & table["count"].notna()]
     title = words("campaigns.messages_figure")
     texts = [
         f"{percent(row.overall)} ({whole(row.count)})"
         for row in records(shown.rename(columns={"count": "n"}).assign(count=shown["count"]))
     ]
     names = [words(f"campaigns.stage_{stage}") for stage in shown["stage"]]
-    return Drawn(svg=bars(names, shown["overall"], texts, title=title, description=title), caption=title)
+    return Drawn(svg=bars(names, shown["overall"].astype(float), texts, title=title, description=title), caption=title)
 
 
 def _listed(table: pd.DataFrame, by: str | None, words: Words) -> Listed:
@@ -129,26 +172,30 @@ def _compared(funnel: pd.DataFrame, inputs: Inputs, definition: CampaignsDefinit
     if other.empty:
         return []
     now, then = message_rates(funnel), message_rates(other)
+    told = [
+        _Behind(inputs=inputs, period=period, definition=definition).shown(rates).frame["step"].notna()
+        for period, rates in ((inputs.period, now), (inputs.compared, then))
+    ]
     of = [SIDES.get(str(stage)) or STAGES[max(STAGES.index(str(stage)) - 1, 0)] for stage in now["stage"]]
     counts, counts_then = now.set_index("stage")["count"], then.set_index("stage")["count"]
     low, high = difference_of_shares(now["count"], counts[of], then["count"], counts_then[of])
     rows = [
         [words(f"campaigns.stage_{one.stage}"), share_text(one.step), share_text(two.step),
          words("campaigns.range", value=points(one.step - two.step), low=points(down), high=points(up))]
-        for one, two, down, up in zip(records(now), records(then), low, high, strict=True)
-        if one.stage != "sent" and pd.notna(one.step) and pd.notna(two.step)
+        for one, two, down, up, shown in zip(records(now), records(then), low, high, told[0] & told[1], strict=True)
+        if shown and one.stage != "sent" and pd.notna(one.step) and pd.notna(two.step)
     ]  # fmt: skip
     columns = [words("campaigns.head_stage"), words.days(inputs.period.first_day, inputs.period.last_day),
                words.days(inputs.compared.first_day, inputs.compared.last_day), words("campaigns.head_difference")]  # fmt: skip
     return [Listed(caption=words("campaigns.compared"), columns=columns, rows=rows)]
 
 
-def _notes(funnel: pd.DataFrame, words: Words) -> list[str]:
+def _notes(funnel: pd.DataFrame, words: Words, *, minimum: int) -> list[str]:
     notes = [words("campaigns.messages_warning")]
     silent = sorted(set(funnel["medium"][funnel["delivery_told"] == 0]))
     if silent:
         notes.append(words("campaigns.silent", media=words.listing([_medium(name, words) for name in silent])))
-    if funnel["open"].sum():
+    if funnel["open"].sum() >= max(minimum, 1):
         notes.append(words("campaigns.open", count=int(funnel["open"].sum())))
     return notes
 

@@ -17,6 +17,7 @@ from features.insight.campaigns.coupons import coupon_rates
 from features.insight.campaigns.coupons_section import coupon_section, suppressed_use
 from features.insight.campaigns.effects_section import effects_section
 from features.insight.campaigns.judge import judge_campaigns
+from features.insight.campaigns.messages_section import _reach_shown
 from features.insight.campaigns.section import sections
 from features.insight.inputs import Inputs, Period
 from features.report.sections import NothingToShow
@@ -147,6 +148,34 @@ def test_coupons_when_one_campaign_is_small_then_another_is_hidden_with_it() -> 
     few = suppressed_use(by, pd.DataFrame(named | {"holders": [40, 20, 30], "users": [1, 0, 30]}), minimum=10).frame
     assert few["issued"].tolist() == [40, 12, 30]
     assert few["revenue"].isna().tolist() == [True, False, True]
+
+
+def test_messages_when_few_customers_are_at_a_stage_then_it_and_shares_of_it_are_hidden(shop: Path) -> None:
+    log = duckdb.sql(f"SELECT * FROM read_parquet('{shop / 'events.parquet'}')")
+    clicked = log.filter("event_type = 'message_clicked'").aggregate("count(DISTINCT user_id)").fetchall()[0][0]
+    opened = log.filter("event_type = 'message_opened'").aggregate("count(DISTINCT user_id)").fetchall()[0][0]
+    assert clicked < opened  # by e-mail and push: twice as many messages
+    some = _inputs(shop, shop=ShopSettings(privacy=PrivacySettings(minimum_group=clicked + 1)))
+    messages = next(section for section in sections(some, _words("en")) if section.name == "messages")
+    assert messages.title.startswith("Too few customers")
+    assert messages.finding == ""
+    whole = messages.tables["all"].set_index("stage")
+    assert whole["count"].isna().to_dict() == {
+        "sent": False, "delivered": False, "opened": False, "clicked": True, "bought": True, "bounced": False,
+        "unsubscribed": False,
+    }  # fmt: skip
+    assert whole.loc["bought", ["step", "overall"]].isna().all()
+    by_campaign = messages.tables["by_campaign_id"].set_index("stage")
+    assert by_campaign["count"].isna().equals(whole["count"].isna())
+
+
+def test_reach_when_few_are_reached_by_no_other_then_hidden() -> None:
+    table = pd.DataFrame(
+        {"medium": ["email", "push", "all"], "customers": [40, 30, 43], "only": [13, 3, 43], "added": [40, 3, 0]}
+    )
+    found = _reach_shown(table.assign(share=0.5, low=0.4, high=0.6), minimum=10).frame
+    assert found["only"].isna().tolist() == [False, True, False]
+    assert found["added"].isna().tolist() == [False, True, False]
 
 
 def test_sections_when_nothing_was_sent_then_says_so(shop: Path) -> None:
