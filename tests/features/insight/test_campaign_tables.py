@@ -15,8 +15,8 @@ import pytest
 from features import columns as c
 from features.contract.tables import COUPONS, EVENTS, SPEND
 from features.errors import ConfigError, UnknownId
-from features.insight.campaigns.coupons import coupon_campaigns, coupon_rates, coupon_use
-from features.insight.campaigns.messages import message_funnel, message_rates
+from features.insight.campaigns.coupons import coupon_campaigns, coupon_customers, coupon_rates, coupon_use
+from features.insight.campaigns.messages import message_customers, message_funnel, message_rates
 from features.insight.campaigns.outcomes import OUTCOMES, Panel, outcomes
 from features.insight.campaigns.reach import overlap, reach, reach_by_medium
 from features.insight.campaigns.sends import audiences, campaign_costs, campaigns_sent, first_days, known_campaign
@@ -81,6 +81,15 @@ def test_message_funnel_when_worked_by_hand_then_equal() -> None:
     assert found.loc[("spring", "email"), ["revenue", "delivery_told"]].tolist() == [700, 1]
     assert found.loc[("spring", "post"), columns].tolist() == [2, 1, 0, 0, 0, 1, 0, 0, 2]
     assert found.loc[("(none)", "(none)"), columns].tolist() == [1, 1, 1, 1, 0, 0, 0, 1, 0]
+
+
+def test_message_customers_when_media_write_to_the_same_then_each_once() -> None:
+    # ann and bob were written to by email and by post: seven messages, five customers.
+    stages = ["sent", "delivered", "opened", "clicked", "bought", "bounced", "unsubscribed"]
+    assert message_customers(_frame(LOG))[stages].iloc[0].tolist() == [5, 3, 3, 2, 1, 2, 1]
+    by_medium = message_customers(_frame(LOG), by="medium").set_index("medium")[stages]
+    assert by_medium.loc["email"].tolist() == [4, 2, 2, 1, 1, 1, 1]
+    assert by_medium.loc["post"].tolist() == [2, 1, 0, 0, 0, 1, 0]
 
 
 def test_message_rates_when_media_are_put_together_then_shares_of_the_sums() -> None:
@@ -205,6 +214,8 @@ def _busy() -> tuple[pa.Table, pa.Table, pa.Table]:
 
 TABLES: dict[str, tuple[Any, list[str]]] = {
     "message_funnel": (lambda e, k, s: message_funnel(e, last_at_us=1_715_300_000_000_000), ["campaign_id", "medium"]),
+    "message_customers": (lambda e, k, s: message_customers(e, by="medium"), ["medium"]),
+    "coupon_customers": (lambda e, k, s: coupon_customers(e, k), ["campaign_id"]),
     "reach": (lambda e, k, s: reach(e), ["media"]),
     "coupon_use": (lambda e, k, s: coupon_use(e, k, last_at_us=1_715_300_000_000_000), ["coupon_id"]),
     "coupon_campaigns": (lambda e, k, s: coupon_campaigns(e, k), ["coupon_id"]),
