@@ -168,11 +168,16 @@ class Inputs:
             return None
         rows = self.connection.read_parquet(str(path))
         if c.USER_ID in rows.columns:
-            rows = self._of_customers(rows, at=_INSTANTS.get(name))
+            rows = self.of_customers(rows, at=_INSTANTS.get(name))
         return rows if rows.limit(1).select("1").fetchall() else None
 
-    def _of_customers(self, rows: duckdb.DuckDBPyRelation, *, at: str | None) -> duckdb.DuckDBPyRelation:
-        """Return a table's rows under their customers, of whom consents held ``at`` a row's instant."""
+    def of_customers(self, rows: duckdb.DuckDBPyRelation, *, at: str | None) -> duckdb.DuckDBPyRelation:
+        """Return rows of a table, or of what the service logged, under their customers, as ``table`` does.
+
+        Args:
+            rows: with user_id.
+            at: the column with a row's instant, when consent must hold; nothing where rows have none.
+        """
         others = ", ".join(f"t.{sql_name(column)}" for column in rows.columns if column != c.USER_ID)
         held = f"epoch_us(t.{at}) >= k.from_us" if at else "true"
         return run(

@@ -18,7 +18,7 @@ from features.insight.experiments.assignments import ASSIGNED_US, experiments_in
 from features.insight.experiments.chart import forest
 from features.insight.experiments.definition import HOLDOUT, READY_METRICS, ExperimentDefinition, with_windows
 from features.insight.experiments.listing import definitions_of, drawn_looks, listed_tables, notes_of, shown_tables
-from features.insight.experiments.sources import as_customers, assigned, tagged_tests, with_tag
+from features.insight.experiments.sources import assigned, tagged_tests, with_tag
 from features.insight.experiments.written import Writer
 from features.insight.inputs import Inputs
 from features.report.sections import Drawn, NothingToShow, Section, records
@@ -93,7 +93,7 @@ def analysed(
         exposures: by the ids that the log's rows arrived under; those of the data directory where left out.
     """
     users = inputs.table("users")
-    shown = inputs.table("exposures") if exposures is None else as_customers(exposures, inputs.log)
+    shown = inputs.table("exposures") if exposures is None else inputs.of_customers(exposures, at=c.TS)
     definition = with_tag(definition, exposures=shown, users=users)
     dealt = assigned(definition, inputs.log, exposures=shown, users=users)
     end = dt.datetime.combine(inputs.period.last_day + dt.timedelta(days=1), dt.time(), inputs.shop.zone)

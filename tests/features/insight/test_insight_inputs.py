@@ -74,6 +74,8 @@ def test_table_when_consent_came_later_then_rows_from_before_it_are_left_out(
     assert table is not None
     assert collected(table)["coupon_id"].tolist() == ["late"]
     assert users(inputs, "exposures") == ["anna"]
+    logged = inputs.of_customers(connection.sql(f"FROM '{data / 'exposures.parquet'}'"), at="ts")
+    assert collected(logged)["user_id"].tolist() == ["anna"]
 
 
 def test_table_when_nobody_said_anything_then_the_shops_default_holds(
