@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -156,6 +157,26 @@ class Page:
         message = {"id": self._number, "sessionId": self._session, "method": method, "params": parameters}
         self._socket.send_text(json.dumps(message))
         return self._number
+
+
+def widths_in_frame(chromium: Path, page: Path, home: Path, *, width: int) -> tuple[int, int]:
+    """Return how wide a page is shown and how wide it wants to be, in a frame of ``width`` pixels.
+
+    A headless window may refuse to be as narrow as a phone; a frame of that width is one all the same.
+    """
+    frame = page.parent / f"frame-{page.stem}-{width}.html"
+    frame.write_text(
+        f'<body><iframe src="{page.name}" width="{width}" height="800" style="border:0"></iframe><script>'
+        "onload = () => { const page = document.querySelector('iframe').contentDocument.documentElement;"
+        "document.title = `${page.clientWidth} ${page.scrollWidth}`; }</script></body>"
+    )
+    command = [str(chromium), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += ["--allow-file-access-from-files", f"--user-data-dir={home}", "--dump-dom"]
+    done = subprocess.run([*command, frame.as_uri()], capture_output=True, text=True, check=True, timeout=120)
+    found = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
+    assert found, done.stdout[:500]
+    return int(found[1]), int(found[2])
 
 
 @contextlib.contextmanager

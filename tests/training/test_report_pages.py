@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from features.report.figures import drawing, to_svg
 from features.report.page import percent, points, render
+from tests.browser import widths_in_frame
 from tests.training.report_samples import (
     demand_report,
     policy_report,
@@ -91,20 +91,7 @@ def test_page_when_read_aloud_then_every_figure_has_title_and_description(page: 
 def test_page_when_opened_in_a_browser_then_nothing_runs_over_the_side(
     page: Path, chromium: Path, tmp_path: Path, width: int
 ) -> None:
-    # A headless window may refuse to be as narrow as a phone; a frame of that width is one all the same.
-    frame = page.parent / f"frame-{page.stem}-{width}.html"
-    frame.write_text(
-        f'<body><iframe src="{page.name}" width="{width}" height="800" style="border:0"></iframe><script>'
-        "onload = () => { const page = document.querySelector('iframe').contentDocument.documentElement;"
-        "document.title = `${page.clientWidth} ${page.scrollWidth}`; }</script></body>"
-    )
-    command = [str(chromium), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command += ["--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom"]
-    done = subprocess.run([*command, frame.as_uri()], capture_output=True, text=True, check=True, timeout=120)
-    found = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
-    assert found, done.stdout[:500]
-    shown, needed = map(int, found.groups())
+    shown, needed = widths_in_frame(chromium, page, tmp_path / "browser", width=width)
     assert 0 < needed <= shown <= width
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from features.errors import ConfigError, DataError
 from features.insight.pages.page import SUBJECTS, InsightPage, write_insight_page
 from features.settings import EngineSettings, ShopSettings
 from features.sources.synthetic import generate
+from tests.browser import widths_in_frame
 
 ENGINE = EngineSettings(threads=1)
 # Columns of tables that hold numbers of customers.
@@ -89,19 +89,7 @@ def test_page_when_opened_in_a_browser_then_nothing_runs_over_the_side(
     written: tuple[str, Path, dict[str, Any]], chromium: Path, tmp_path: Path, width: int
 ) -> None:
     page = written[1]
-    frame = page.parent / f"frame-{page.stem}-{width}.html"
-    frame.write_text(
-        f'<body><iframe src="{page.name}" width="{width}" height="800" style="border:0"></iframe><script>'
-        "onload = () => { const page = document.querySelector('iframe').contentDocument.documentElement;"
-        "document.title = `${page.clientWidth} ${page.scrollWidth}`; }</script></body>"
-    )
-    command = [str(chromium), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command += ["--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom"]
-    done = subprocess.run([*command, frame.as_uri()], capture_output=True, text=True, check=True, timeout=120)
-    found = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
-    assert found, done.stdout[:500]
-    shown, needed = map(int, found.groups())
+    shown, needed = widths_in_frame(chromium, page, tmp_path / "browser", width=width)
     assert 0 < needed <= shown <= width
 
 
