@@ -184,6 +184,9 @@ def days_needed(users: int, newcomers: Sequence[float], *, share: float = 1.0, w
     return math.ceil(len(newcomers) + math.ceil((users - float(came[-1])) / rate) + window_days)
 
 
+_PLAN_COLUMNS: Final = ("metric", "mean", "sd", "correlation", "least_lift", "lift", "users_needed", "days_needed")
+
+
 def plan_table(
     participants: Participants,
     lifts: Sequence[float] = (0.01, 0.02, 0.05, 0.1),
@@ -208,13 +211,14 @@ def plan_table(
         sample = capped(participants.sample(metric), metric)
         if len(methods_of(metric)) == 1:
             sample = replace(sample, before=None)
-        if not sample.value.any():
+        try:
+            base = Baseline.of_sample(sample)
+        except ConfigError:  # nothing happened, or to all alike: there is nothing to plan by
             continue
-        base = Baseline.of_sample(sample)
         known = {"metric": metric.name, "mean": base.mean, "sd": base.sd, "correlation": base.correlation}
         known["least_lift"] = least_lift(base, len(sample.arm), plan)
         for lift in lifts:
             needed = users_needed(base, lift, plan)
             days = days_needed(needed, newcomers, share=share, window_days=metric.window_days or 0)
             rows.append(known | {"lift": lift, "users_needed": needed, "days_needed": days})
-    return pd.DataFrame(rows).astype({"days_needed": "Int64"})
+    return pd.DataFrame(rows, columns=list(_PLAN_COLUMNS)).astype({"days_needed": "Int64"})

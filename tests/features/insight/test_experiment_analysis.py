@@ -206,6 +206,8 @@ def test_days_when_customers_come_back_then_newcomers_fill_the_test() -> None:
     table = plan_table(participants(), (0.1,), newcomers=newcomers)
     assert table["metric"].tolist() == ["orders", "revenue"]
     assert (table["users_needed"] > 0).all()
+    alike = a_frame().assign(orders=1.0, orders_before=1.0, revenue=0.0)  # one order each: nothing to plan by
+    assert plan_table(participants(alike), (0.1,), newcomers=newcomers)["metric"].tolist() == []
 
 
 def _events(kinds: list[tuple[str, str, str]]) -> pd.DataFrame:
