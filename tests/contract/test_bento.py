@@ -8,7 +8,17 @@ import tomllib
 from tests.serving.server_process import ROOT
 
 # What trains and reports, and what the service does not load.
-_NOT_SERVED = {"lightning", "matplotlib", "mlflow", "onnx", "onnxscript", "optuna", "safetensors", "torch"}
+_NOT_SERVED = {
+    "lightning",
+    "matplotlib",
+    "mlflow",
+    "onnx",
+    "onnxscript",
+    "optuna",
+    "safetensors",
+    "scikit-learn",
+    "torch",
+}
 
 
 def names(requirements: list[str]) -> dict[str, str]:
