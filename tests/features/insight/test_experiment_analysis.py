@@ -1,4 +1,4 @@
-"""A whole test: its tables, what planning promises, groups, dilution, and its section."""
+"""A whole test: its tables, groups, dilution, and its section."""
 
 from __future__ import annotations
 
@@ -16,20 +16,10 @@ from scipy import stats
 from features.errors import ConfigError, DataError
 from features.insight import experiments
 from features.insight.experiments.analysis import _alarms, analyse_experiment
-from features.insight.experiments.balance import balance, sample_ratio_p
-from features.insight.experiments.corrections import benjamini_hochberg, holm
+from features.insight.experiments.balance import balance
+from features.insight.experiments.corrections import benjamini_hochberg
 from features.insight.experiments.definition import ExperimentDefinition
 from features.insight.experiments.looks import Looks
-from features.insight.experiments.participants import Participants
-from features.insight.experiments.planning import (
-    Baseline,
-    Plan,
-    days_needed,
-    least_lift,
-    plan_table,
-    power_of,
-    users_needed,
-)
 from features.insight.experiments.samples import cap
 from features.insight.experiments.section import _those_shown
 from features.insight.experiments.sources import as_customers, assigned, first_sent, tagged_tests
@@ -37,48 +27,7 @@ from features.insight.inputs import Inputs, Period
 from features.report.sections import NothingToShow
 from features.report.words import Words
 from features.settings import ShopSettings
-
-NUM_USERS = 1200
-START_US = 1_772_000_000_000_000
-DAY_US = 86_400_000_000
-
-
-def made(**values: Any) -> ExperimentDefinition:
-    metrics = {
-        "orders": {"count": "orders", "covariate_days": 14, "window_days": 7},
-        "revenue": {"count": "revenue", "winsorise": 0.99},
-        "refunds": {"count": "events", "of": "refund"},
-    }
-    return ExperimentDefinition.parse("home", {"metrics": metrics, **values}, where="experiments.home")
-
-
-def a_frame(*, lift: float = 0.5, exposed: float = 1.0, seed: int = 0) -> pd.DataFrame:
-    """Outcomes as the table function returns them."""
-    rng = np.random.default_rng(seed)
-    arm = rng.integers(0, 2, NUM_USERS)
-    met = (arm == 1) & (rng.random(NUM_USERS) < exposed)
-    rate = rng.gamma(1.0, 1.0, NUM_USERS)
-    before, orders = rng.poisson(2 * rate), rng.poisson(rate * (1 + lift * met))
-    return pd.DataFrame(
-        {
-            "user_id": [f"u{number:04d}" for number in range(NUM_USERS)],
-            "arm": np.where(arm == 1, "strict", "control"),
-            "assigned_us": START_US + np.arange(NUM_USERS) * 600_000_000,
-            "num_arms": 1,
-            "until_us": START_US + 100 * DAY_US,
-            "has_past": 1,
-            "orders": orders,
-            "orders__before": before,
-            "revenue": orders * 1000,
-            "refunds": 0,
-            "exposed": met.astype(int),
-            "kind": np.where(np.arange(NUM_USERS) % 3 == 0, "plus", "basic"),
-        }
-    )
-
-
-def participants(frame: pd.DataFrame | None = None, **values: Any) -> Participants:
-    return Participants.of(a_frame() if frame is None else frame, made(**values))
+from tests.features.insight.experiment_frames import DAY_US, NUM_USERS, START_US, a_frame, made, participants
 
 
 def test_lifts_when_a_metric_has_no_outcome_then_the_others_stand() -> None:
@@ -126,21 +75,6 @@ def test_windows_when_they_have_not_ended_then_users_wait_and_are_counted() -> N
     assert table.loc["revenue", "num_users"].sum() == NUM_USERS
 
 
-def test_sample_ratio_is_scipys_chi_square_and_alarms_below_one_in_a_thousand() -> None:
-    counts, shares = [480, 1020, 500], [1, 2, 1]
-    expected = stats.chisquare(counts, np.array(shares) * 500).pvalue
-    assert sample_ratio_p(counts, shares) == pytest.approx(expected)
-    assert not balance(participants()).sample_ratio_alarm
-    assert balance(participants(weights={"control": 0.3, "strict": 0.7})).sample_ratio_alarm
-
-
-def test_corrections_are_scipys_and_worked_by_hand() -> None:
-    p = np.random.default_rng(0).random(12) ** 3
-    assert benjamini_hochberg(p) == pytest.approx(stats.false_discovery_control(p))
-    # Holm: .01 x 3, max(.03, .02 x 2), max(.04, .04 x 1)
-    assert holm([0.04, 0.01, 0.02]).tolist() == pytest.approx([0.04, 0.03, 0.04])
-
-
 def test_segments_when_effects_are_alike_then_each_is_the_whole_of_its_users() -> None:
     from features.insight.experiments.results import lifts  # noqa: PLC0415
     from features.insight.experiments.segments import heterogeneity, lifts_by_segment  # noqa: PLC0415
@@ -170,44 +104,6 @@ def test_dilution_when_half_meet_it_then_the_effect_on_them_is_twice_as_large() 
     assert orders["share_exposed_control"] == 0
     assert orders["on_exposed"] == pytest.approx(orders["difference"] / orders["share_exposed"])
     assert orders["on_exposed_low"] < 1.0 < orders["on_exposed_high"]  # planted: 100% of a mean of one order
-
-
-def test_planned_users_when_drawn_then_find_the_effect_as_often_as_promised() -> None:
-    base, plan = Baseline.of_share(0.2), Plan(power=0.8)
-    users = users_needed(base, 0.05, plan)
-    rng = np.random.default_rng(0)
-    hits = rng.binomial(users // 2, [[0.2], [0.21]], (2, 4000)) / (users // 2)
-    se = np.sqrt((hits * (1 - hits)).sum(axis=0) / (users // 2))
-    assert (np.abs(hits[1] - hits[0]) > 1.96 * se).mean() == pytest.approx(0.8, abs=0.03)
-    assert power_of(base, 0.05, users, plan) == pytest.approx(0.8, abs=1e-3)
-    assert least_lift(base, users, plan) == pytest.approx(0.05, rel=1e-3)
-
-
-def test_plans_when_past_looks_or_uneven_arms_count_then_users_follow() -> None:
-    base = Baseline(mean=2.0, sd=3.0)
-    plain = users_needed(base, 0.1)
-    assert users_needed(replace(base, correlation=0.6), 0.1) == pytest.approx(plain * 0.64, abs=1)
-    assert users_needed(base, 0.1, Plan(share=0.1)) == pytest.approx(plain * 0.25 / 0.09, rel=1e-3)
-    looks = users_needed(base, 0.1, Plan(looks=20))
-    assert 1.03 < looks / plain < 1.06
-    assert power_of(base, 0.1, looks, Plan(looks=20)) == pytest.approx(0.8, abs=2e-3)
-    with pytest.raises(ConfigError, match="expected the least effect that matters"):
-        users_needed(base, 0.0)
-    with pytest.raises(ConfigError, match=r"power between 0 and 1, found 80"):
-        Plan(power=80)
-
-
-def test_days_when_customers_come_back_then_newcomers_fill_the_test() -> None:
-    newcomers = [500, 300, 200]
-    assert days_needed(700, newcomers) == 2
-    # Half of 1,000 in three days; the 200 that lack at half of 1,000 / 3 a day: 2 days; and the window's 7.
-    assert days_needed(700, newcomers, share=0.5, window_days=7) == 12
-    assert days_needed(10**6, [10, 0, 0, 0, 0, 0, 0, 0]) is None
-    table = plan_table(participants(), (0.1,), newcomers=newcomers)
-    assert table["metric"].tolist() == ["orders", "revenue"]
-    assert (table["users_needed"] > 0).all()
-    alike = a_frame().assign(orders=1.0, orders_before=1.0, revenue=0.0)  # one order each: nothing to plan by
-    assert plan_table(participants(alike), (0.1,), newcomers=newcomers)["metric"].tolist() == []
 
 
 def _events(kinds: list[tuple[str, str, str]]) -> pd.DataFrame:
