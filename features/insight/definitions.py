@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from features import columns as c
 from features.errors import ConfigError, did_you_mean
@@ -12,13 +12,24 @@ from features.errors import ConfigError, did_you_mean
 DefinitionT = TypeVar("DefinitionT")
 
 
-def parsed(kind: type[DefinitionT], mapping: object, *, where: str) -> DefinitionT:
+class Parsable(Protocol):
+    """A definition that reads itself from a mapping."""
+
+    @classmethod
+    def parse(cls, mapping: Any, *, where: str) -> Any:
+        """Return the definition."""
+
+
+def parsed(
+    kind: type[DefinitionT], mapping: object, *, where: str, parts: Mapping[str, type[Parsable]] | None = None
+) -> DefinitionT:
     """Return a definition whose fields a mapping names; lists become tuples, what it leaves out has its default.
 
     Args:
         kind: a dataclass whose ``__post_init__`` refuses values that do not fit.
         mapping: as YAML gave it; nothing at all stands for all defaults.
         where: such as ``retention.weekly``, for errors.
+        parts: fields that are definitions themselves, read by these.
 
     Raises:
         ConfigError: it is no mapping, a name is unknown or missing, or a value does not fit.
@@ -36,7 +47,11 @@ def parsed(kind: type[DefinitionT], mapping: object, *, where: str) -> Definitio
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and field.name not in mapping:
             raise ConfigError(f"{where}: expected {field.name}, found none.")
-    values: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in mapping.items()}
+    parts = parts or {}
+    values: dict[str, Any] = {
+        name: parts[name].parse(x, where=f"{where}.{name}") if name in parts else tuple(x) if isinstance(x, list) else x
+        for name, x in mapping.items()
+    }
     try:
         return kind(**values)
     except ConfigError as error:

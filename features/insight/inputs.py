@@ -155,6 +155,15 @@ class Inputs:
         first, last = (round(dt.datetime.combine(day, midnight, zone).timestamp() * 1_000_000) for day in ends)
         return first, last
 
+    @property
+    def last_day(self) -> dt.date:
+        """The log's last local day, which is not over."""
+        return dt.datetime.fromtimestamp(self.last_at_us / 1e6, self.shop.zone).date()
+
+    def known_until_us(self, period: Period) -> int:
+        """Return the last instant up to which the log tells of some days, UTC microseconds."""
+        return min(self.instants(period)[1] - 1, self.last_at_us)
+
     def table(self, name: str) -> duckdb.DuckDBPyRelation | None:
         """Return a table of the contract, such as ``coupons``; nothing where the shop has none, or it is empty.
 

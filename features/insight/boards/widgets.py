@@ -26,11 +26,42 @@ _MOST_SERIES: Final = 8  # as many as there are colours that can be told apart
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kpis:
+class _Titled:
+    """What every widget has."""
+
+    title: str = ""
+
+    @property
+    def measured(self) -> list[Metric]:
+        """The metrics."""
+        return []
+
+    @property
+    def cuts(self) -> tuple[str, ...]:
+        """What the figures are cut by."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfOne(_Titled):
+    """A widget about one figure."""
+
+    of: str
+
+    def __post_init__(self) -> None:
+        metric_named(self.of, where="of")
+
+    @property
+    def measured(self) -> list[Metric]:
+        """The metric."""
+        return [metric_named(self.of, where="of")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kpis(_Titled):
     """Figures side by side, each beside the other period's."""
 
     metrics: tuple[str, ...]
-    title: str = ""
     kind: ClassVar = "kpis"
 
     def __post_init__(self) -> None:
@@ -44,32 +75,20 @@ class Kpis:
         """The metrics."""
         return [metric_named(name, where="metrics") for name in self.metrics]
 
-    @property
-    def cuts(self) -> tuple[str, ...]:
-        """What the figures are cut by."""
-        return ()
-
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class Line(_OfOne):
     """One figure over time, a line for each of the largest groups."""
 
-    of: str
     every: Every = "day"
     by: str = ""
     top: int = 5
-    title: str = ""
     kind: ClassVar = "line"
 
     def __post_init__(self) -> None:
-        metric_named(self.of, where="of")
+        super().__post_init__()
         check_choice("every", self.every, get_args(Every))
         check_whole("top", self.top, least=1, most=_MOST_SERIES)
-
-    @property
-    def measured(self) -> list[Metric]:
-        """The metric."""
-        return [metric_named(self.of, where="of")]
 
     @property
     def cuts(self) -> tuple[str, ...]:
@@ -78,23 +97,16 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bars:
+class Bars(_OfOne):
     """One figure of each of the largest groups."""
 
-    of: str
     by: str
     top: int = 12
-    title: str = ""
     kind: ClassVar = "bars"
 
     def __post_init__(self) -> None:
-        metric_named(self.of, where="of")
+        super().__post_init__()
         check_whole("top", self.top, least=1)
-
-    @property
-    def measured(self) -> list[Metric]:
-        """The metric."""
-        return [metric_named(self.of, where="of")]
 
     @property
     def cuts(self) -> tuple[str, ...]:
@@ -103,13 +115,26 @@ class Bars:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class Heat(_OfOne):
+    """One figure by two cuts."""
+
+    rows: str = "weekday"
+    columns: str = "hour"
+    kind: ClassVar = "heat"
+
+    @property
+    def cuts(self) -> tuple[str, ...]:
+        """What the figures are cut by."""
+        return (self.rows, self.columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(_Titled):
     """Figures of the largest groups, a row each."""
 
     of: tuple[str, ...]
     by: tuple[str, ...]
     top: int = 12
-    title: str = ""
     kind: ClassVar = "table"
 
     def __post_init__(self) -> None:
@@ -132,59 +157,23 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heat:
-    """One figure by two cuts."""
-
-    of: str
-    rows: str = "weekday"
-    columns: str = "hour"
-    title: str = ""
-    kind: ClassVar = "heat"
-
-    def __post_init__(self) -> None:
-        metric_named(self.of, where="of")
-
-    @property
-    def measured(self) -> list[Metric]:
-        """The metric."""
-        return [metric_named(self.of, where="of")]
-
-    @property
-    def cuts(self) -> tuple[str, ...]:
-        """What the figures are cut by."""
-        return (self.rows, self.columns)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Funnel:
+class Funnel(_Titled):
     """How many go from step to step."""
 
     definition: FunnelDefinition
-    title: str = ""
     kind: ClassVar = "funnel"
-
-    @property
-    def cuts(self) -> tuple[str, ...]:
-        """What the figures are cut by."""
-        return ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sql:
+class Sql(_Titled):
     """A query of the shop's own over the contract's tables, as ``footfall sql`` runs it."""
 
     query: str
-    title: str = ""
     kind: ClassVar = "sql"
 
     def __post_init__(self) -> None:
         if not isinstance(self.query, str) or not self.query.strip():
             raise ConfigError(f"query: expected SQL, found {self.query!r}.")
-
-    @property
-    def cuts(self) -> tuple[str, ...]:
-        """What the figures are cut by."""
-        return ()
 
 
 Widget = Kpis | Line | Bars | Table | Heat | Funnel | Sql
@@ -224,7 +213,7 @@ def check_cuts(widget: Widget, dimensions: Dimensions, *, where: str) -> None:
     Raises:
         ConfigError: it says what they have.
     """
-    names = [*widget.cuts, *(getattr(widget, "of", ()) if widget.kind == "table" else getattr(widget, "metrics", ()))]
+    names = [*widget.cuts, *(metric.name for metric in widget.measured)]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"{where}.{widget.kind}: expected each name once, found {name!r} twice.")

@@ -18,7 +18,6 @@ from features.insight.experiments.measure import Metric
 from features.insight.experiments.outcomes import HAS_PAST, UNTIL_US, parts_of
 from features.insight.experiments.samples import Sample
 
-LEAST_USERS = 2
 logger = logging.getLogger(__name__)
 
 

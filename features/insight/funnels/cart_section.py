@@ -78,20 +78,18 @@ def _finding(total: pd.Series, places: pd.DataFrame, words: Words) -> str:
 
 
 def _total(inputs: Inputs, of: Of) -> pd.Series:
-    return abandonment(inputs.rows, last_at_us=_last_at_us(inputs), of=of).iloc[0]
+    return abandonment(inputs.rows, last_at_us=inputs.known_until_us(inputs.period), of=of).iloc[0]
 
 
 def _is_small(total: pd.Series, inputs: Inputs) -> bool:
     return int(total["num_customers"]) < max(inputs.minimum, 1)
 
 
-def _last_at_us(inputs: Inputs) -> int:
-    return min(inputs.instants(inputs.period)[1] - 1, inputs.last_at_us)
-
-
 def _by_period(inputs: Inputs) -> pd.DataFrame:
     by = LOCAL_WEEK if inputs.period.num_days > _WEEKLY_DAYS else c.LOCAL_DAY
-    return abandonment(inputs.rows, last_at_us=_last_at_us(inputs), by=[by]).rename(columns={by: c.LOCAL_DAY})
+    return abandonment(inputs.rows, last_at_us=inputs.known_until_us(inputs.period), by=[by]).rename(
+        columns={by: c.LOCAL_DAY}
+    )
 
 
 def _by_place(inputs: Inputs) -> pd.DataFrame:
@@ -101,7 +99,7 @@ def _by_place(inputs: Inputs) -> pd.DataFrame:
     for by in (c.CHANNEL, _DEVICE):
         if by == _DEVICE and users is None:
             continue
-        table = abandonment(inputs.rows, last_at_us=_last_at_us(inputs), by=[by], users=users)
+        table = abandonment(inputs.rows, last_at_us=inputs.known_until_us(inputs.period), by=[by], users=users)
         if table[by].ne(NONE).sum() > 1:
             found.append(table.rename(columns={by: "name"}).assign(by=by))
     columns = ["by", "name", "num_customers", *_MEASURES]

@@ -106,7 +106,7 @@ def funnel_section(
     Raises:
         NothingToShow: fewer units entered than may be shown.
     """
-    rows, last_at_us = inputs.rows, _last_at_us(inputs, inputs.period)
+    rows, last_at_us = inputs.rows, inputs.known_until_us(inputs.period)
     with _stored(funnel(rows, definition, inputs.items), inputs) as attempts:
         table = step_table(attempts, definition, last_at_us=last_at_us)
         if table["num_units"].max() < max(inputs.minimum, 1):
@@ -179,15 +179,11 @@ def _stored(relation: Any, inputs: Inputs) -> Iterator[duckdb.DuckDBPyRelation]:
         inputs.connection.execute(f"DROP TABLE {name}")
 
 
-def _last_at_us(inputs: Inputs, period: Period) -> int:
-    return min(inputs.instants(period)[1] - 1, inputs.last_at_us)
-
-
 def _before(inputs: Inputs, definition: FunnelDefinition) -> pd.DataFrame | None:
     if inputs.compared is None:
         return None
     attempts = funnel(inputs.rows_of(inputs.compared), definition, inputs.items)
-    table = step_table(attempts, definition, last_at_us=_last_at_us(inputs, inputs.compared))
+    table = step_table(attempts, definition, last_at_us=inputs.known_until_us(inputs.compared))
     return table if table["num_units"].max() >= max(inputs.minimum, 1) else None
 
 

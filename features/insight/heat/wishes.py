@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,13 +32,7 @@ class HeatWishes:
         Raises:
             ConfigError: a name is unknown or a value does not fit; the message begins with ``where``.
         """
-        if isinstance(mapping, Mapping):
-            kinds: dict[str, Any] = {"movers": MoversDefinition, "hot": HeatDefinition}
-            made = {
-                name: kinds[name].parse(mapping[name], where=f"{where}.{name}") for name in kinds if name in mapping
-            }
-            mapping = {**mapping, **made}
-        return parsed(cls, mapping, where=where)
+        return parsed(cls, mapping, where=where, parts={"movers": MoversDefinition, "hot": HeatDefinition})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,8 +52,7 @@ class Past:
     @classmethod
     def of(cls, inputs: Inputs) -> Past | None:
         """Return the past of the page's period; nothing where no whole day of the log lies in it."""
-        last_day = dt.datetime.fromtimestamp(inputs.last_at_us / 1e6, inputs.shop.zone).date()
-        as_of = min(inputs.period.last_day, last_day - dt.timedelta(days=1))
+        as_of = min(inputs.period.last_day, inputs.last_day - dt.timedelta(days=1))
         rows = inputs.log.filter(f"{c.LOCAL_DAY} <= DATE '{as_of}'")
         ((first_day,),) = rows.aggregate(f"min({c.LOCAL_DAY})").fetchall()
         return None if first_day is None else cls(rows=rows, first_day=first_day, as_of=as_of)

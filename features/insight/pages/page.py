@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import importlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,7 +12,19 @@ from typing import Any, Final, Literal
 from features.build import FeatureSet
 from features.engine import private_connection
 from features.errors import ConfigError, did_you_mean
+from features.insight.attribution import section as attribution
+from features.insight.baskets import section as baskets
+from features.insight.bestsellers import section as bestsellers
+from features.insight.campaigns import section as campaigns
+from features.insight.experiments import section as experiments
+from features.insight.funnels import section as funnels
+from features.insight.health import section as health
+from features.insight.heat import section as heat
 from features.insight.inputs import Inputs, Period
+from features.insight.paths import section as paths
+from features.insight.retention import section as retention
+from features.insight.slots import section as slots
+from features.insight.uplift import section as uplift
 from features.report.sectioned import SectionedPage, provenance_of, warning_of
 from features.report.sections import NothingToShow, Section
 from features.report.words import Language, Words
@@ -21,10 +32,25 @@ from features.rules.place import read_yaml
 from features.settings import EngineSettings
 
 Kind = Literal["behaviour", "campaigns"]
-# Each is a package beside this one with ``section.sections(inputs, words)`` and word catalogues of its own.
-SUBJECTS: Final[Mapping[Kind, tuple[str, ...]]] = {
-    "behaviour": ("funnels", "paths", "retention", "heat", "slots", "bestsellers", "baskets", "health"),
-    "campaigns": ("campaigns", "attribution", "experiments", "uplift"),
+Sections = Callable[[Inputs, Words], list[Section]]
+# Each is a package beside this one, with word catalogues of its own.
+SUBJECTS: Final[Mapping[Kind, Mapping[str, Sections]]] = {
+    "behaviour": {
+        "funnels": funnels.sections,
+        "paths": paths.sections,
+        "retention": retention.sections,
+        "heat": heat.sections,
+        "slots": slots.sections,
+        "bestsellers": bestsellers.sections,
+        "baskets": baskets.sections,
+        "health": health.sections,
+    },
+    "campaigns": {
+        "campaigns": campaigns.sections,
+        "attribution": attribution.sections,
+        "experiments": experiments.sections,
+        "uplift": uplift.sections,
+    },
 }
 _INSIGHT: Final = Path(__file__).parents[1]
 
@@ -88,7 +114,7 @@ def write_insight_page(kind: Kind, features: Path, out: Path, page: InsightPage 
         )  # fmt: skip
         for subject in subjects:
             try:
-                found += importlib.import_module(f"features.insight.{subject}.section").sections(inputs, words)
+                found += SUBJECTS[kind][subject](inputs, words)
             except NothingToShow as reason:
                 missing.append(str(reason))
             logger.info("%s page: %s, %d sections so far", kind, subject, len(found))

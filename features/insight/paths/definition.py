@@ -126,9 +126,7 @@ class PathDefinition:
         Raises:
             ConfigError: a name is unknown or a value does not fit; the message begins with ``where``.
         """
-        if isinstance(mapping, Mapping) and "node" in mapping:
-            mapping = {**mapping, "node": NodeDefinition.parse(mapping["node"], where=f"{where}.node")}
-        return parsed(cls, mapping, where=where)
+        return parsed(cls, mapping, where=where, parts={"node": NodeDefinition})
 
     @property
     def visit_types(self) -> tuple[str, ...]:

@@ -38,15 +38,8 @@ class RetentionWishes:
         Raises:
             ConfigError: a name is unknown or a value does not fit; the message begins with ``where``.
         """
-        if isinstance(mapping, dict):
-            kinds: dict[str, Any] = {"table": RetentionDefinition, "repurchase": RepurchaseDefinition}
-            made = {
-                name: kind.parse(mapping[name], where=f"{where}.{name}")
-                for name, kind in kinds.items()
-                if name in mapping
-            }
-            mapping = mapping | made
-        return parsed(cls, mapping, where=where)
+        parts = {"table": RetentionDefinition, "repurchase": RepurchaseDefinition}
+        return parsed(cls, mapping, where=where, parts=parts)
 
 
 def until(inputs: Inputs, period: Period) -> Any:
@@ -56,5 +49,4 @@ def until(inputs: Inputs, period: Period) -> Any:
 
 def watched(inputs: Inputs, period: Period) -> tuple[dt.date, bool]:
     """Return the last day of a period that the log has, and whether it is over: the log's own last day is not."""
-    last_day = dt.datetime.fromtimestamp(inputs.last_at_us / 1e6, inputs.shop.zone).date()
-    return min(period.last_day, last_day), period.last_day < last_day
+    return min(period.last_day, inputs.last_day), period.last_day < inputs.last_day

@@ -17,7 +17,6 @@ from features.insight.slots.definition import DAY_US, MINUTE_US, SlotDefinition
 from features.insight.slots.repeats import repeats_sql
 from features.tables.sql import run
 
-ITEM: Final = "item_id"
 # Of one instant: an item is shown first, then viewed, then bought.
 _STEPS: Final = """
     SELECT DISTINCT user_id, item_id, slot, unix_micros(ts) AS us, 0 AS step, 0 AS amount, CAST(NULL AS STRING) AS id
