@@ -29,9 +29,10 @@ from features import columns as c
 from features.contract.tables import EVENTS
 from features.engine import private_connection, sql_text, utc_day
 from features.errors import ConfigError, DataError
-from features.files import staged_file
+from features.files import read_json, staged_file
 from features.identity.resolve import define_customers
 from features.log_rows import FLAGS, WAS, KeptLog, LogNotKept, define_log, read_events, row_content
+from features.parquet import SUMMARY_FILE, is_table, names_of, scan
 from features.privacy.consents import read_consents
 from features.settings import EngineSettings, ShopSettings
 
@@ -52,10 +53,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class EventLog:
-    """A Parquet file of events sorted by (user_id, ts, event_id), with all contract columns and ``LOG_COLUMNS``.
+    """Events sorted by (user_id, ts, event_id), with all contract columns and ``LOG_COLUMNS``, in Parquet.
 
     Args:
-        path: the file.
+        path: the file, or the directory of files, which a cluster writes.
         num_events: rows; event_id is never null and never twice.
         num_users: distinct users.
         first_at: earliest instant, UTC.
@@ -123,15 +124,15 @@ class EventLog:
 
     @classmethod
     def open(cls, path: Path) -> EventLog:
-        """Return a handle on what ``build`` wrote; only the file's footer is read.
+        """Return a handle on what ``build`` wrote; no row is read.
 
         Raises:
             DataError: the file is missing, or is not an event log.
         """
-        if not Path(path).is_file():
+        if not is_table(path):
             raise DataError(f"{path}: expected an event log here, found none; build the features first.")
         try:
-            summary = json.loads(pq.read_metadata(path).metadata[_METADATA_KEY.encode()])
+            summary = _about(Path(path))[_METADATA_KEY]
         except Exception as error:
             raise DataError(
                 f"{path}: expected an event log, found another or a damaged file ({error}); build the features again."
@@ -149,13 +150,13 @@ class EventLog:
             connection: from ``features.engine.connect``.
             purpose: ``analytics`` or ``personalisation``; ``None`` gives all rows, for counts and for erasure only.
         """
-        rows = connection.read_parquet(str(self.path))
+        rows = connection.read_parquet(names_of(self.path))
         return rows if purpose is None else rows.filter(purpose_flag(purpose))
 
     def to_pandas(self, columns: Iterable[str] | None = None, *, purpose: str | None = None) -> pd.DataFrame:
         """Return the log, or some columns of it, as a frame in memory; local_day as midnight ``datetime64``."""
         rows = None if purpose is None else [(purpose_flag(purpose), "==", True)]
-        table = pq.read_table(self.path, columns=None if columns is None else list(columns), filters=rows)
+        table = pq.read_table(names_of(self.path), columns=None if columns is None else list(columns), filters=rows)
         return table.to_pandas(date_as_object=False)
 
 
@@ -189,8 +190,16 @@ def _kept(path: Path, changed_days: Collection[int]) -> KeptLog:
 
 
 def _state(path: Path) -> dict[str, Any] | None:
-    found = pq.read_metadata(path).metadata.get(_STATE_KEY.encode())
-    return None if found is None else json.loads(found)
+    return _about(path).get(_STATE_KEY)
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """Return what a log says of itself: in its footer; in a file of its own where it is a directory."""
+    if path.is_dir():
+        return dict(read_json(path / SUMMARY_FILE))
+    metadata = pq.read_metadata(path).metadata
+    keys = (_METADATA_KEY, _STATE_KEY)
+    return {key: json.loads(metadata[key.encode()]) for key in keys if key.encode() in metadata}
 
 
 def _tell(log: EventLog, num_rows: int, kept: KeptLog | None) -> None:
@@ -249,7 +258,7 @@ def _kept_sums(connection: duckdb.DuckDBPyConnection, kept: KeptLog, names: tupl
     before = [int(number) for number in (_state(kept.path) or {})["sums"]]
     rows = connection.execute(f"""
         SELECT {_sums("row_text")} FROM (
-            SELECT {row_content(names)} AS row_text FROM read_parquet({sql_text(kept.path)})
+            SELECT {row_content(names)} AS row_text FROM {scan(kept.path)}
             WHERE {utc_day(c.TS)} IN (SELECT unnest({sorted(kept.changed)}::INT[])))""").fetchall()
     return [all_ - (gone or 0) for all_, gone in zip(before, rows[0], strict=True)]
 

@@ -26,6 +26,7 @@ from features.contract.tables import EVENTS
 from features.engine import sql_text, utc_day
 from features.errors import DataError
 from features.identity.resolve import resolved_events
+from features.parquet import scan
 from features.settings import ShopSettings
 from features.tables.local_time import SPARK_FUNCTIONS, local_time_columns
 
@@ -191,7 +192,7 @@ def _kept_rows(kept: KeptLog) -> str:
     return f"""
         SELECT {_OTHERS}, event_id, {_LOCAL}, {", ".join(WAS)} FROM (
             SELECT {others}, {c.SOURCE_USER_ID} AS {c.USER_ID}, event_id, {_LOCAL}, {was}
-            FROM read_parquet({sql_text(kept.path)})
+            FROM {scan(kept.path)}
             WHERE {utc_day(c.TS)} NOT IN (SELECT unnest({sorted(kept.changed)}::INT[])))"""
 
 

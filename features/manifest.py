@@ -25,8 +25,8 @@ def refuse_foreign_directory(out: Path) -> None:
     if not out.exists():
         return
     try:
-        ours = EVENT_LOG_FILE in read_json(out / MANIFEST_FILE)["files"]
-    except (DataError, OSError, KeyError, TypeError):
+        ours = any(name.partition("/")[0] == EVENT_LOG_FILE for name in read_json(out / MANIFEST_FILE)["files"])
+    except (DataError, OSError, KeyError, TypeError, AttributeError):
         ours = False
     if not ours:
         raise DataError(

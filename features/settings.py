@@ -6,6 +6,7 @@ A data directory holds these in ``shop.yaml``; every field can be overridden on 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,9 @@ from features.errors import ConfigError, did_you_mean
 from features.identity.settings import IdentitySettings
 
 SHOP_FILE = "shop.yaml"
+EngineName = Literal["duckdb", "pyspark"]
+ENGINES: Final[tuple[EngineName, ...]] = get_args(EngineName)
+_MASTER: Final = re.compile(r"spark://\S+|yarn|k8s://\S+|local(\[(\d+|\*)(,\d+)?\]|-cluster\[.+\])?")
 Repeat = Literal["allow", "discount", "exclude"]
 REPEATS: Final[tuple[Repeat, ...]] = get_args(Repeat)
 # What one event counts for preferences, where a shop says nothing else.
@@ -230,14 +234,31 @@ class EngineSettings:
     """Where tables are computed.
 
     Args:
+        name: ``duckdb``, on this machine; or ``pyspark``, on a Spark cluster.
+        master: the cluster's URL, such as ``spark://host:7077``; ``pyspark`` needs one, ``duckdb`` takes none.
         memory_limit: the most memory DuckDB may use before it spills, such as ``4GB``.
         threads: DuckDB's threads; 0 means one per core.
         temp_directory: where DuckDB spills; empty means beside the output.
     """
 
+    name: EngineName = "duckdb"
+    master: str = ""
     memory_limit: str = "4GB"
     threads: int = 0
     temp_directory: str = ""
+
+    def __post_init__(self) -> None:
+        if self.name not in ENGINES:
+            raise ConfigError(f"engine.name: expected one of {', '.join(ENGINES)}, found {self.name!r}.")
+        if self.name != "pyspark" and self.master:
+            raise ConfigError(
+                f"engine.master: expected none with engine.name {self.name!r}, found {self.master!r}; choose pyspark."
+            )
+        if self.name == "pyspark" and not _MASTER.fullmatch(self.master):
+            raise ConfigError(
+                "engine.master: expected a Spark master such as 'spark://host:7077', 'yarn', 'k8s://https://host:443' or "
+                f"'local[2]', found {self.master!r}."
+            )
 
 
 def _whole(name: str, value: object, *, least: int, most: int | None = None) -> None:

@@ -10,18 +10,19 @@ import duckdb
 from features.contract.tables import ITEMS, SQL_TYPES, Table
 from features.engine import sql_name, sql_text
 from features.errors import DataError
+from features.parquet import is_table, names_of
 
 
 def define_table(connection: duckdb.DuckDBPyConnection, path: Path, table: Table, *, view: str) -> None:
-    """Make a view over a table's file: the contract's columns, in the contract's order.
+    """Make a view over a table's file, or directory of files: the contract's columns, in the contract's order.
 
     Raises:
         DataError: the file is missing, is no Parquet, or lacks a column of the contract's type.
     """
-    if not path.is_file():
+    if not is_table(path):
         raise DataError(f"{path}: expected the table {table.name!r} of a data directory here, found no file.")
     try:
-        relation = connection.read_parquet(str(path))
+        relation = connection.read_parquet(names_of(path))
     except duckdb.Error as error:
         raise DataError(f"{path}: expected a Parquet file, found something else ({error}).") from None
     found = dict(zip(relation.columns, map(str, relation.types), strict=True))

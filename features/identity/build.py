@@ -32,6 +32,7 @@ from features.identity.map import IdentityMap
 from features.identity.merge_log import merge_log
 from features.identity.settings import DEVICE, IdentitySettings
 from features.identity.visits import visits_of_accounts
+from features.parquet import names_of
 from features.settings import EngineSettings, ShopSettings
 
 MAP_FILE: Final = "map.parquet"
@@ -103,7 +104,7 @@ def build_identity(
 
 def _events(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyRelation:
     try:
-        return connection.read_parquet(str(path)).select(*map(sql_name, _EVENT_COLUMNS))
+        return connection.read_parquet(names_of(path)).select(*map(sql_name, _EVENT_COLUMNS))
     except duckdb.Error as error:
         raise DataError(f"{path}: expected the events of a data directory ({error}); import the data again.") from None
 
@@ -148,7 +149,7 @@ def _identities(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.Duc
         columns = ", ".join(f"NULL::{SQL_TYPES[column.kind]} AS {column.name}" for column in IDENTITIES.columns)
         return connection.sql(f"SELECT {columns} WHERE false")
     try:
-        return connection.read_parquet(str(path)).select(*map(sql_name, IDENTITIES.column_names))
+        return connection.read_parquet(names_of(path)).select(*map(sql_name, IDENTITIES.column_names))
     except duckdb.Error as error:
         raise DataError(f"{path}: expected the table 'identities' ({error}); import the data again.") from None
 

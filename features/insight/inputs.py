@@ -16,6 +16,7 @@ from features.build import ITEMS_FILE, FeatureSet
 from features.contract.tables import TABLES
 from features.engine import sql_name, sql_text
 from features.errors import ConfigError, DataError
+from features.parquet import is_table
 from features.privacy.consents import ALWAYS, CONSENTS_FILE, NEVER, ConsentBook
 from features.report.words import Money
 from features.settings import EngineSettings, ShopSettings
@@ -114,7 +115,7 @@ class Inputs:
         Raises:
             DataError: the log has no row of the period, or ``data`` is no data directory.
         """
-        if data is not None and not (data / _EVENTS_FILE).is_file():
+        if data is not None and not is_table(data / _EVENTS_FILE):
             raise DataError(f"{data}: expected a data directory, with {_EVENTS_FILE}, found none.")
         log = features.event_log
         period = period or Period(first_day=log.first_day, last_day=log.last_day)

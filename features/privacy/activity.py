@@ -28,6 +28,7 @@ from features.contract.tables import EVENTS
 from features.engine import private_connection, sql_name, sql_text
 from features.errors import ConfigError, DataError
 from features.files import staged_file
+from features.parquet import is_table, names_of, scan
 from features.privacy.person import Person, rows_of
 from features.privacy.pseudonyms import Pseudonyms
 from features.settings import EngineSettings, ShopSettings
@@ -170,9 +171,9 @@ def connect(
 
 
 def _tables(directory: Path) -> dict[str, Path]:
-    if (directory / EVENT_LOG_FILE).is_file():
+    if is_table(directory / EVENT_LOG_FILE):
         return {"events": directory / EVENT_LOG_FILE}
-    found = {name: path for name in _SOURCES if (path := directory / f"{name}.parquet").is_file()}
+    found = {name: path for name in _SOURCES if is_table(path := directory / f"{name}.parquet")}
     if "events" not in found:
         raise DataError(f"{directory}: expected a data or feature directory, found neither an event log nor events.")
     return found
@@ -180,11 +181,11 @@ def _tables(directory: Path) -> dict[str, Path]:
 
 def _part(connection: duckdb.DuckDBPyConnection, name: str, path: Path, *, is_one: bool) -> str:
     try:
-        columns = connection.read_parquet(str(path)).columns
+        columns = connection.read_parquet(names_of(path)).columns
     except duckdb.Error as error:
         raise DataError(f"{path}: expected a Parquet file, found something else ({error}).") from None
     where = rows_of(columns) if is_one else "true"
-    return f'SELECT {sql_text(name)} AS "table", {_SOURCES[name]} FROM read_parquet({sql_text(path)}) WHERE {where}'
+    return f'SELECT {sql_text(name)} AS "table", {_SOURCES[name]} FROM {scan(path)} WHERE {where}'
 
 
 def _local(zone: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from features.asides import scratch_directory
 from features.build import EVENT_LOG_FILE, IDENTITY_DIRECTORY
 from features.errors import DataError
+from features.parquet import is_table
 from features.privacy.access_log import ACCESS_FILE, AccessLog
 from features.privacy.activity import Window, connect, format_of
 from features.privacy.person import Person
@@ -109,7 +110,7 @@ def _person(directory: Path, user: str, *, linked: bool, engine: EngineSettings)
         yield None
     elif not linked:
         yield Person.find(user)
-    elif (directory / EVENT_LOG_FILE).is_file():
+    elif is_table(directory / EVENT_LOG_FILE):
         yield Person.find(user, [directory / IDENTITY_DIRECTORY])
     elif not directory.is_dir():
         raise DataError(f"{directory}: expected a data or feature directory, found none.")

@@ -14,6 +14,7 @@ from features import columns as c
 from features.engine import sql_name
 from features.identity.build import MAP_FILE, VISITS_FILE, build_identity
 from features.identity.map import IdentityMap
+from features.parquet import is_table
 from features.settings import EngineSettings, ShopSettings
 
 # Columns that say whose a row is, in the contract's tables and in those that are made from them.
@@ -60,7 +61,7 @@ class Person:
             scratch: directory that the links are written into; it must outlive the answer.
             engine: memory limit, threads, where to spill.
         """
-        if not (Path(data) / "events.parquet").is_file():
+        if not is_table(Path(data) / "events.parquet"):
             return cls.find(user_id)
         build_identity(Path(data), scratch, shop=ShopSettings.load(Path(data)), engine=engine)
         return cls.find(user_id, [scratch])

@@ -21,6 +21,7 @@ from features.contract.tables import EVENTS
 from features.engine import sql_text
 from features.errors import DataError
 from features.files import read_json
+from features.parquet import is_table, names_of, scan
 from features.settings import ShopSettings
 from features.tables.local_time import SPARK_FUNCTIONS, local_time_columns
 
@@ -37,7 +38,7 @@ class Source:
 
     Args:
         connection: that has the view.
-        path: the file.
+        path: the file, or the directory of files.
         is_log: whether it is an event log, from which duplicates are gone.
         shop: its settings.
         has_arrivals: whether any row says when it was received.
@@ -82,18 +83,18 @@ def open_source(connection: duckdb.DuckDBPyConnection, directory: Path, *, arriv
         DataError: there are no events, or the arrivals are no such file.
     """
     directory = Path(directory)
-    is_log = (directory / EVENT_LOG_FILE).is_file()
+    is_log = is_table(directory / EVENT_LOG_FILE)
     path = directory / (EVENT_LOG_FILE if is_log else _EVENTS_FILE)
-    if not path.is_file():
+    if not is_table(path):
         raise DataError(
             f"{directory}: expected a data directory with {_EVENTS_FILE}, or a feature directory, found neither."
         )
     define_table(connection, path, EVENTS, view="contract_events")  # for its checks
     shop = ShopSettings.load(directory)
     connection.execute(SPARK_FUNCTIONS)
-    names = connection.read_parquet(str(path)).columns
+    names = connection.read_parquet(names_of(path)).columns
     has_arrivals = _define(connection, path, shop, is_log=is_log, own=RECEIVED in names, arrivals=arrivals)
-    [[num_rows]] = connection.execute(f"SELECT count(*) FROM read_parquet({sql_text(path)})").fetchall()
+    [[num_rows]] = connection.execute(f"SELECT count(*) FROM {scan(path)}").fetchall()
     if not num_rows:
         raise DataError(f"{path}: expected events, found none.")
     return Source(
@@ -128,8 +129,8 @@ def _define(
         received, join = "a.at_us", f"LEFT JOIN ({_arrivals(connection, arrivals)}) a ON a.event_id = e.event_id"
     connection.execute(f"""
         CREATE TEMP VIEW {VIEW} AS
-        SELECT {columns}, {days}, e.file_row_number AS row, epoch_us(e.{c.TS}) AS us, {received} AS {RECEIVED_US}
-        FROM read_parquet({sql_text(path)}, file_row_number = true) e {join}""")
+        SELECT {columns}, {days}, (e.file_index << 40) + e.file_row_number AS row, epoch_us(e.{c.TS}) AS us, {received} AS {RECEIVED_US}
+        FROM {scan(path)} e {join}""")
     return own or arrivals is not None
 
 

@@ -27,6 +27,7 @@ from features.engine import private_connection, sql_name, sql_text
 from features.errors import ConfigError, DataError, did_you_mean
 from features.event_log import purpose_flag
 from features.files import staged_file
+from features.parquet import files_of, is_table, scan
 from features.settings import EngineSettings
 
 _EXPLAINS: Final = re.compile(r"^\s*EXPLAIN(\s+ANALYZE)?", re.IGNORECASE)
@@ -82,11 +83,11 @@ class ReadOnlyTables:
                 if consented:
                     files[EVENTS] = _consented(connection, files[EVENTS], purpose_flag(purpose), scratch)
                 for name, path in files.items():
-                    rows = f"SELECT * FROM read_parquet({sql_text(path.resolve())})"
+                    rows = f"SELECT * FROM {scan(path.resolve())}"
                     connection.execute(f"CREATE VIEW {sql_name(name)} AS {rows}")
             except duckdb.Error as error:
                 raise DataError(f"{directory}: expected Parquet files of tables, found {_first_line(error)}") from None
-            listed = ", ".join(sql_text(path.resolve()) for path in files.values())
+            listed = ", ".join(sql_text(file) for path in files.values() for file in files_of(path.resolve()))
             connection.execute(f"SET allowed_paths = [{listed}]; SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
             yield cls(connection=connection, files=files, consented=consented)
@@ -153,10 +154,10 @@ class ReadOnlyTables:
 def _files(directory: Path, data: Path | None) -> dict[str, Path]:
     directory, log = Path(directory), Path(directory) / EVENT_LOG_FILE
     # Of a feature directory users.parquet is a vocabulary.
-    own = [name for name in TABLES if name != "users"] if log.is_file() else list(TABLES)
+    own = [name for name in TABLES if name != "users"] if is_table(log) else list(TABLES)
     found = {} if data is None else _present(Path(data), TABLES)
     found |= _present(directory, own)
-    if log.is_file():
+    if is_table(log):
         found |= {EVENTS: log} | _present(directory, [CUSTOMERS])
     if EVENTS not in found:
         raise DataError(
@@ -171,7 +172,7 @@ def _consented(connection: duckdb.DuckDBPyConnection, log: Path, flag: str, scra
 
     A query may read any file that a view reads, so the log with all its rows must not be one of them.
     """
-    rows = f"FROM read_parquet({sql_text(log)})"
+    rows = f"FROM {scan(log)}"
     [[refused]] = connection.execute(f"SELECT count(*) {rows} WHERE NOT coalesce({flag}, false)").fetchall()
     if not refused:
         return log
@@ -181,7 +182,7 @@ def _consented(connection: duckdb.DuckDBPyConnection, log: Path, flag: str, scra
 
 
 def _present(directory: Path, names: Iterable[str]) -> dict[str, Path]:
-    return {name: path for name in names if (path := directory / f"{name}.parquet").is_file()}
+    return {name: path for name in names if is_table(path := directory / f"{name}.parquet")}
 
 
 def _writer(path: Path, kind: str, schema: pa.Schema) -> Any:
