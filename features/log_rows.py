@@ -13,7 +13,7 @@ What the two ways say is the same, or the second says ``LogNotKept``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -69,23 +69,45 @@ def read_events(connection: duckdb.DuckDBPyConnection, path: Path, *, kept: Kept
     define_table(connection, path, EVENTS, view="all_source_events")
     days = "" if kept is None else f"WHERE {utc_day(c.TS)} IN (SELECT unnest({sorted(kept.changed)}::INT[]))"
     connection.execute(f"CREATE TEMP VIEW source_events AS FROM all_source_events {days}")
-    checks = [
-        *(f"{column.name} IS NULL" for column in EVENTS.columns if column.required),
-        f"{c.EVENT_TYPE} NOT IN ({_literals(c.EVENT_TYPES)})",
-        f"{c.ITEM_ID} IS NULL AND {c.EVENT_TYPE} IN ({_literals(sorted(c.ITEM_EVENT_TYPES))})",
-        *(f"{column.name} < 0" for column in EVENTS.columns if column.kind in ("count", "money")),
-    ]
-    counts = ", ".join(f"count(*) FILTER ({check})" for check in checks)
-    num_rows, *broken = connection.execute(f"SELECT count(*), {counts} FROM source_events").fetchall()[0]
-    if num_rows == 0 and kept is None:
+    counts = connection.execute(f"SELECT {counted_checks()} FROM source_events").fetchall()[0]
+    return expect_checked(counts, path, may_be_empty=kept is not None)
+
+
+def counted_checks() -> str:
+    """Return SQL of the number of rows, and of those that break each rule of the contract; Spark runs it as well."""
+    return ", ".join(["count(*)", *(f"count(*) FILTER (WHERE {check})" for check in _checks())])
+
+
+def expect_checked(counts: Sequence[int], path: Path, *, may_be_empty: bool = False) -> int:
+    """Return how many rows there are.
+
+    Args:
+        counts: what ``counted_checks`` gave.
+        path: of the events, for people.
+        may_be_empty: whether no row at all is well.
+
+    Raises:
+        DataError: there is none, or one breaks the contract.
+    """
+    num_rows, *broken = counts
+    if num_rows == 0 and not may_be_empty:
         raise DataError(f"{path}: expected at least one event, found none.")
-    for check, count in zip(checks, broken, strict=True):
+    for check, count in zip(_checks(), broken, strict=True):
         if count:
             raise DataError(
                 f"{path}: expected rows that meet the contract, found {count} with {check}; import the data again, "
                 "which sets such rows aside with their reason."
             )
     return int(num_rows)
+
+
+def _checks() -> list[str]:
+    return [
+        *(f"{column.name} IS NULL" for column in EVENTS.columns if column.required),
+        f"{c.EVENT_TYPE} NOT IN ({_literals(c.EVENT_TYPES)})",
+        f"{c.ITEM_ID} IS NULL AND {c.EVENT_TYPE} IN ({_literals(sorted(c.ITEM_EVENT_TYPES))})",
+        *(f"{column.name} < 0" for column in EVENTS.columns if column.kind in ("count", "money")),
+    ]
 
 
 def define_log(
