@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.errors import DataError
+from features.errors import ConfigError, DataError
 from features.vocabulary import PAD
 
 EVENT_ARRAYS: Final = {"item": np.int32, "event_type": np.int8, "ts": np.int64, "price_band": np.int8}
@@ -108,6 +108,25 @@ class Sequences:
         chosen = np.asarray(users, dtype=np.int64)
         return self._window(self.offsets[chosen], self.offsets[chosen + 1])
 
+    def part(self, rank: int, of: int) -> Sequences:
+        """Return the users of one of ``of`` processes: neighbours, about as many events as any other's, views of the arrays.
+
+        A user is nobody's twice; one with more events than a part holds leaves the next ones empty.
+
+        Args:
+            rank: which, from 0.
+            of: how many parts.
+
+        Raises:
+            ConfigError: there is no such part.
+        """
+        if not 0 <= rank < of:
+            raise ConfigError(f"Sequences.part: expected a rank from 0 to {of - 1}, found {rank}.")
+        first, stop = self._boundary(rank, of), self._boundary(rank + 1, of)
+        bounds = self.offsets[first : stop + 1]
+        events = slice(int(bounds[0]), int(bounds[-1]))
+        return Sequences(offsets=bounds - bounds[0], **{name: getattr(self, name)[events] for name in EVENT_ARRAYS})
+
     def last(self, num_events: int) -> Sequences:
         """Keep each user's last ``num_events`` events."""
         stops = self.offsets[1:]
@@ -155,6 +174,17 @@ class Sequences:
         """Map what ``save`` wrote; nothing is read until it is used."""
         arrays = {name: np.load(directory / f"{name}.npy", mmap_mode="r") for name in ("offsets", *EVENT_ARRAYS)}
         return cls(**arrays)
+
+    def _boundary(self, rank: int, of: int) -> int:
+        """The first user of a part: the one whose events begin nearest to its share of all, users without any by number."""
+        if rank in (0, of):
+            return 0 if rank == 0 else self.num_users
+        if self.num_events == 0:
+            return self.num_users * rank // of
+        share = self.num_events * rank / of
+        after = int(np.searchsorted(self.offsets, share))
+        nearer_before = after > 0 and share - self.offsets[after - 1] < self.offsets[after] - share
+        return after - int(nearer_before)
 
     def _window(self, starts: Ints, stops: Ints) -> Sequences:
         lengths = stops - starts

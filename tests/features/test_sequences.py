@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.errors import DataError
+from features.errors import ConfigError, DataError
 from features.sequences import EVENT_ARRAYS, Sequences
 from features.vocabulary import PAD
 
@@ -63,6 +63,26 @@ def test_between_when_compared_with_a_loop_then_start_is_in_and_stop_is_out(
 def test_take_when_users_repeat_or_swap_then_each_brings_its_events(users: Users, data: st.DataObject) -> None:
     chosen = data.draw(st.lists(st.integers(0, len(users) - 1), max_size=5)) if users else []
     assert nested(jagged(users).take(chosen)) == [users[user] for user in chosen]
+
+
+@given(users=users, num_parts=st.integers(1, 5))
+def test_part_when_put_together_then_all_users_in_order_and_no_part_has_a_user_too_many(
+    users: Users, num_parts: int
+) -> None:
+    parts = [jagged(users).part(rank, num_parts) for rank in range(num_parts)]
+    assert [rows for part in parts for rows in nested(part)] == users
+    share, longest = sum(map(len, users)) / num_parts, max(map(len, users), default=0)
+    assert all(abs(part.num_events - share) <= longest for part in parts)
+
+
+def test_part_when_mapped_from_disk_then_views_of_the_file(tmp_path: Path) -> None:
+    jagged([[(2, 1, 5, 0)] * 4, [(3, 1, 5, 0)], [(4, 1, 5, 0)]]).save(tmp_path)
+    whole = Sequences.load(tmp_path)
+    second = whole.part(1, 2)  # 6 events: one user has 4 of them, and 2 are left
+    assert nested(second) == [[(3, 1, 5, 0)], [(4, 1, 5, 0)]]
+    assert np.shares_memory(second.item, whole.item)
+    with pytest.raises(ConfigError, match="expected a rank from 0 to 1, found 2"):
+        whole.part(2, 2)
 
 
 @given(users=users)
