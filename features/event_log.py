@@ -44,7 +44,7 @@ LOG_COLUMNS: Final = (
     c.FOR_PERSONALISATION,
     c.SOURCE_USER_ID,
 )
-_METADATA_KEY: Final = "footfall_event_log"
+METADATA_KEY: Final = "footfall_event_log"
 _STATE_KEY: Final = "footfall_event_log_state"  # what bringing it up to date goes by
 _ORDER: Final = f"{c.USER_ID}, {c.TS}, {c.EVENT_ID}"  # ends in a unique key
 
@@ -132,7 +132,7 @@ class EventLog:
         if not is_table(path):
             raise DataError(f"{path}: expected an event log here, found none; build the features first.")
         try:
-            summary = _about(Path(path))[_METADATA_KEY]
+            summary = _about(Path(path))[METADATA_KEY]
         except Exception as error:
             raise DataError(
                 f"{path}: expected an event log, found another or a damaged file ({error}); build the features again."
@@ -172,7 +172,9 @@ def purpose_flag(purpose: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Summary:
+class LogSummary:
+    """What an event log says of itself; see ``EventLog``. Instants and days are ISO texts."""
+
     num_events: int
     num_users: int
     first_at: str
@@ -180,6 +182,36 @@ class _Summary:
     first_day: str
     last_day: str
     fingerprint: str
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        num_events: int,
+        num_users: int,
+        span_us: tuple[int, int],
+        days: tuple[dt.date, dt.date],
+        sums: tuple[int, int],
+    ) -> LogSummary:
+        """Build from the rows' counts.
+
+        Args:
+            num_events: rows.
+            num_users: distinct users.
+            span_us: first and last instant, UTC microseconds.
+            days: first and last local day.
+            sums: over all rows, of the two halves of the digest of a row's content.
+        """
+        first_at, last_at = (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=us) for us in span_us)
+        return cls(
+            num_events=num_events,
+            num_users=num_users,
+            first_at=first_at.isoformat(),
+            last_at=last_at.isoformat(),
+            first_day=days[0].isoformat(),
+            last_day=days[1].isoformat(),
+            fingerprint=hashlib.sha256(f"{num_events}:{sums[0]}:{sums[1]}".encode()).hexdigest(),
+        )
 
 
 def _kept(path: Path, changed_days: Collection[int]) -> KeptLog:
@@ -198,7 +230,7 @@ def _about(path: Path) -> dict[str, Any]:
     if path.is_dir():
         return dict(read_json(path / SUMMARY_FILE))
     metadata = pq.read_metadata(path).metadata
-    keys = (_METADATA_KEY, _STATE_KEY)
+    keys = (METADATA_KEY, _STATE_KEY)
     return {key: json.loads(metadata[key.encode()]) for key in keys if key.encode() in metadata}
 
 
@@ -214,12 +246,12 @@ def _tell(log: EventLog, num_rows: int, kept: KeptLog | None) -> None:
 
 def _summarise(
     connection: duckdb.DuckDBPyConnection, *, linked: bool, kept: KeptLog | None
-) -> tuple[_Summary, tuple[int, int]]:
+) -> tuple[LogSummary, tuple[int, int]]:
     """Return what ``EventLog`` says of the log, and the sums that its fingerprint is made of.
 
     The sums are over rows in any order, so a log that is brought up to date takes off what left and adds what came.
     """
-    names = _fingerprinted(linked)
+    names = fingerprinted(linked)
     fresh = "was_user IS NULL OR " + " OR ".join(f"{was} <> {name}" for was, (name, _) in WAS.items())
     old = {column: was for was, (column, _) in WAS.items()}
     rows = connection.execute(f"""
@@ -236,19 +268,18 @@ def _summarise(
     if kept is not None:
         sums = [sum(three) for three in zip(sums, _kept_sums(connection, kept, names), strict=True)]
     lower, upper = sums
-    summary = _Summary(
+    summary = LogSummary.of(
         num_events=num_events,
         num_users=num_users,
-        first_at=_instant(first_us).isoformat(),
-        last_at=_instant(last_us).isoformat(),
-        first_day=first_day.isoformat(),
-        last_day=last_day.isoformat(),
-        fingerprint=hashlib.sha256(f"{num_events}:{lower}:{upper}".encode()).hexdigest(),
+        span_us=(first_us, last_us),
+        days=(first_day, last_day),
+        sums=(lower, upper),
     )
     return summary, (lower, upper)
 
 
-def _fingerprinted(linked: bool) -> tuple[str, ...]:
+def fingerprinted(linked: bool) -> tuple[str, ...]:
+    """Return the columns whose content the fingerprint is of."""
     # Without links the last column, source_user_id, says nothing new; the fingerprint stays what it was without it.
     return LOG_COLUMNS if linked else LOG_COLUMNS[:-1]
 
@@ -267,13 +298,11 @@ def _sums(text: str) -> str:
     return f"sum(md5_number_lower({text})::HUGEINT), sum(md5_number_upper({text})::HUGEINT)"
 
 
-def _write_sorted(connection: duckdb.DuckDBPyConnection, path: Path, summary: _Summary, state: dict[str, Any]) -> None:
-    about = {_METADATA_KEY: asdict(summary), _STATE_KEY: state}
+def _write_sorted(
+    connection: duckdb.DuckDBPyConnection, path: Path, summary: LogSummary, state: dict[str, Any]
+) -> None:
+    about = {METADATA_KEY: asdict(summary), _STATE_KEY: state}
     metadata = ", ".join(f"{key}: {sql_text(json.dumps(value))}" for key, value in about.items())
     connection.execute(f"""
         COPY (SELECT {", ".join(LOG_COLUMNS)} FROM log ORDER BY {_ORDER})
         TO {sql_text(path)} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{metadata}}})""")
-
-
-def _instant(us: int) -> dt.datetime:
-    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=us)

@@ -294,6 +294,11 @@ class ConsentBook:
         except Exception as error:
             raise DataError(f"{path}: expected a consent book, found {type(error).__name__} ({error}).") from None
 
+    @staticmethod
+    def otherwise_of(path: Path) -> bool:
+        """Return what a saved book says of users whom it does not name; no row is read."""
+        return bool(json.loads(pq.read_schema(path).metadata[_METADATA_KEY])["otherwise"])
+
     @classmethod
     def _from_table(cls, table: pa.Table, *, otherwise: bool) -> ConsentBook:
         columns = [table[name].fill_null(_absent(name)).to_numpy().astype(np.int64) for name in _COLUMNS]
