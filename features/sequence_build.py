@@ -32,7 +32,7 @@ def build_vocabulary(
     items.create_view("all_items", replace=True)
     ids = connection.sql(f"""
         SELECT item_id FROM (
-            SELECT item_id, count(*) FILTER ({_is_sequence_event(shop)}) AS num_events
+            SELECT item_id, count(*) FILTER ({is_sequence_event(shop)}) AS num_events
             FROM all_events WHERE item_id IS NOT NULL GROUP BY item_id
             UNION ALL SELECT item_id, 0 FROM all_items
         ) GROUP BY item_id ORDER BY sum(num_events) DESC, item_id""").to_arrow_table()
@@ -43,7 +43,7 @@ def build_users(connection: duckdb.DuckDBPyConnection, log: EventLog, *, shop: S
     """Return the users who have a sequence, by id: row ``u`` of the sequences is code ``u + 2``."""
     log.relation(connection).create_view("all_events", replace=True)
     ids = connection.sql(f"""
-        SELECT DISTINCT user_id FROM all_events WHERE {_is_sequence_event(shop)} ORDER BY user_id""").to_arrow_table()
+        SELECT DISTINCT user_id FROM all_events WHERE {is_sequence_event(shop)} ORDER BY user_id""").to_arrow_table()
     return Vocabulary.from_ids(ids[c.USER_ID].to_pylist())
 
 
@@ -84,7 +84,7 @@ def build_sequences(
         SELECT user_row, item, type_code AS event_type, epoch_us(ts) AS ts, price_band
         FROM read_parquet({sql_text(log.path)}, file_row_number = true)
         JOIN known_items USING (item_id) JOIN known_users USING (user_id) JOIN known_types USING (event_type)
-        WHERE {_is_sequence_event(shop)}
+        WHERE {is_sequence_event(shop)}
         ORDER BY file_row_number""").to_arrow_table()
     lengths = np.bincount(events["user_row"].to_numpy(), minlength=len(rows))
     return Sequences.from_arrays(
@@ -93,6 +93,7 @@ def build_sequences(
     )
 
 
-def _is_sequence_event(shop: ShopSettings) -> str:
+def is_sequence_event(shop: ShopSettings) -> str:
+    """Return SQL, DuckDB's and Spark's, that tells whether a row of the log enters a sequence."""
     types = ", ".join(map(sql_text, shop.event_types))
     return f"{c.FOR_PERSONALISATION} AND {c.ITEM_ID} IS NOT NULL AND {c.EVENT_TYPE} IN ({types})"
