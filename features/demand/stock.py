@@ -14,6 +14,7 @@ from features.contract.tables import INVENTORY
 from features.engine import sql_text
 from features.errors import DataError
 from features.event_log import EventLog
+from features.parquet import is_table, names_of, scan
 from features.tables.item_days import item_days
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,9 @@ STOCK_FILE: Final = (
 )
 
 
-def write_stock(connection: duckdb.DuckDBPyConnection, log: EventLog, data: Path, path: Path) -> int:
+def write_stock(
+    connection: duckdb.DuckDBPyConnection, log: EventLog, data: Path, path: Path, *, days: Path | None = None
+) -> int:
     """Write each item's newest count of stock, and what is left of it when the log ends; nothing without a table.
 
     A count is of a day's opening, so the units sold from that day on have left the shelf; what arrived since is not
@@ -34,6 +37,7 @@ def write_stock(connection: duckdb.DuckDBPyConnection, log: EventLog, data: Path
         log: the clean log; all of its purchases are counted, as a count and no profile.
         data: a data directory; ``inventory`` may be missing.
         path: the file to write.
+        days: what ``features.tables.item_days`` made of all rows of the log on a cluster, in Parquet.
 
     Returns:
         items with a count.
@@ -42,14 +46,15 @@ def write_stock(connection: duckdb.DuckDBPyConnection, log: EventLog, data: Path
         DataError: the table is not the contract's.
     """
     source = data / f"{INVENTORY.name}.parquet"
-    if not source.is_file():
+    if not is_table(source):
         return 0
-    item_days(log.relation(connection)).create_view("stock_item_days")
+    sold = item_days(log.relation(connection)) if days is None else connection.read_parquet(names_of(days))
+    sold.create_view("stock_item_days")
     try:
         connection.execute(f"""
             COPY (
                 WITH newest AS (
-                    SELECT item_id, day, stock FROM read_parquet({sql_text(source)})
+                    SELECT item_id, day, stock FROM {scan(source)}
                     WHERE day <= {sql_text(str(log.last_day))}::DATE + 1
                     QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY day DESC) = 1
                 )

@@ -49,6 +49,7 @@ def build_panel(
     shop: ShopSettings,
     settings: PanelSettings | None = None,
     engine: EngineSettings = EngineSettings(),
+    days: Path | None = None,
 ) -> DemandPanel:
     """Build the panel from the rows that may serve analytics, and from the data directory's other tables.
 
@@ -61,13 +62,14 @@ def build_panel(
         shop: zone and country.
         settings: items, periods and horizon; the defaults where left out.
         engine: memory limit, threads, where to spill; beside the log where that is empty.
+        days: sums by item and day of the log that a cluster made; see ``register_tables``.
 
     Raises:
         DataError: the log is shorter than a period, or a table holds two rows for what it has one of.
     """
     settings = settings or PanelSettings()
     with private_connection(engine, beside=log.path.parent) as connection:
-        register_tables(connection, log, Path(data))
+        register_tables(connection, log, Path(data), days=days)
         first_day, last_day = days_with_items(connection, log)
         choose_items(connection, settings, shop, last_day)
         grid = PanelGrid.of(

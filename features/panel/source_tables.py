@@ -16,6 +16,7 @@ from features.engine import sql_name, sql_text
 from features.errors import ConfigError, DataError
 from features.event_log import EventLog
 from features.panel.demand_panel import PERIOD_DAYS
+from features.parquet import is_table, names_of, scan
 from features.settings import ShopSettings
 from features.tables.item_days import item_days
 
@@ -53,12 +54,24 @@ class PanelSettings:
             raise ConfigError(f"panel.frequency: expected one of {', '.join(PERIOD_DAYS)}, found {self.frequency!r}.")
 
 
-def register_tables(connection: duckdb.DuckDBPyConnection, log: EventLog, data: Path) -> None:
-    """Make table ``item_days`` (all items) and views over the contract's tables."""
+def register_tables(
+    connection: duckdb.DuckDBPyConnection, log: EventLog, data: Path, *, days: Path | None = None
+) -> None:
+    """Make table ``item_days`` (all items) and views over the contract's tables.
+
+    Args:
+        connection: where they are made.
+        log: the clean log.
+        data: a data directory.
+        days: what ``features.tables.item_days`` made of the log on a cluster, in Parquet; from the log where left out.
+    """
     for table in _TABLES:
         _view(connection, data, table)
         _expect_keys_once(connection, table)
-    item_days(log.relation(connection, purpose=c.ANALYTICS)).create("item_days")
+    if days is not None:
+        connection.read_parquet(names_of(days)).create_view("item_days")
+    else:
+        item_days(log.relation(connection, purpose=c.ANALYTICS)).create("item_days")
 
 
 def choose_items(
@@ -125,8 +138,8 @@ def log_left_out(connection: duckdb.DuckDBPyConnection) -> None:
 def _view(connection: duckdb.DuckDBPyConnection, data: Path, table: Table) -> None:
     path = data / f"{table.name}.parquet"
     names = ", ".join(map(sql_name, table.column_names))
-    if path.is_file():
-        source = f"SELECT {names} FROM read_parquet({sql_text(path)})"
+    if is_table(path):
+        source = f"SELECT {names} FROM {scan(path)}"
     else:
         nothing = ", ".join(f"NULL::{SQL_TYPES[column.kind]} AS {sql_name(column.name)}" for column in table.columns)
         source = f"SELECT {nothing} WHERE false"

@@ -1,0 +1,152 @@
+"""Vocabularies and sequences on a cluster; the last step streams what the cluster sorted into arrays.
+
+    on the cluster   events counted by item  ->  vocabulary.parquet           all items by code, read by the driver
+                     item events with codes  ->  one Parquet file a range of users, sorted as the log is
+    on the driver    file after file         ->  sequences/*.npy, users.parquet
+
+The driver holds one batch of rows at a time, the items, and 8 bytes a user.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features import columns as c
+from features.catalog import ItemCatalog
+from features.engine import sql_text
+from features.event_log import EventLog
+from features.parquet import files_of, names_of
+from features.sequence_build import is_sequence_event
+from features.sequences import EVENT_ARRAYS
+from features.settings import ShopSettings
+from features.spark.scratch import kept, read_parts, write_parts
+from features.tables.sql import run
+from features.vocabulary import FIRST, Vocabulary
+
+_BATCH_ROWS: Final = 1 << 18
+_USERS: Final = pa.schema([("id", pa.string())])  # as ``Vocabulary.save`` writes
+
+logger = logging.getLogger(__name__)
+
+
+def build_vocabulary(session: Any, log: EventLog, items: Path, *, shop: ShopSettings, scratch: Path) -> Vocabulary:
+    """Return what ``features.sequence_build.build_vocabulary`` does: all items, most events first, then by id.
+
+    Args:
+        session: from ``features.spark.session``.
+        log: the event log.
+        items: the contract's items table.
+        shop: says which event types enter a sequence.
+        scratch: directory that all workers see.
+    """
+    counted = run(
+        f"""SELECT item_id, sum(num_events) AS num_events FROM (
+                SELECT item_id, count(*) FILTER (WHERE {is_sequence_event(shop)}) AS num_events
+                FROM {{log}} WHERE item_id IS NOT NULL GROUP BY item_id
+                UNION ALL SELECT item_id, 0 FROM {{items}}
+            ) GROUP BY item_id""",
+        log=read_parts(session, log.path),
+        items=read_parts(session, items),
+    )
+    ordered = kept(counted, scratch / "item_counts.parquet").orderBy(counted.num_events.desc(), c.ITEM_ID)
+    ids = write_parts(ordered.select(c.ITEM_ID), scratch / "item_ids.parquet")
+    return Vocabulary.from_ids(pq.read_table(names_of(ids))[c.ITEM_ID].to_pylist())
+
+
+def sort_sequences(
+    session: Any,
+    log: EventLog,
+    *,
+    vocabulary: Vocabulary,
+    catalog: ItemCatalog,
+    shop: ShopSettings,
+    scratch: Path,
+    num_files: int,
+) -> Path:
+    """Write the events of all sequences, with codes, to a directory of files in order; return it.
+
+    Args:
+        session: from ``features.spark.session``.
+        log: the event log.
+        vocabulary: codes of the items.
+        catalog: gives each event the price band of its item.
+        shop: says which event types enter a sequence.
+        scratch: directory that all workers see.
+        num_files: into how many ranges of users the events are cut.
+    """
+    codes = np.arange(FIRST, len(vocabulary), dtype=np.int32)
+    bands = pa.array(np.asarray(catalog.price_band[FIRST:], np.int8))
+    known = pa.table({c.ITEM_ID: pa.array(vocabulary.ids, pa.string()), "item": codes, "price_band": bands})
+    pq.write_table(known, scratch / "item_codes.parquet")
+    types = " ".join(f"WHEN {sql_text(name)} THEN {code}" for name, code in c.EVENT_TYPE_CODES.items())
+    events = run(
+        f"""SELECT {c.USER_ID}, {c.TS}, {c.EVENT_ID}, item, price_band, unix_micros({c.TS}) AS us,
+                   CAST(CASE {c.EVENT_TYPE} {types} END AS TINYINT) AS type_code
+            FROM {{log}} JOIN {{known}} USING ({c.ITEM_ID}) WHERE {is_sequence_event(shop)}""",
+        log=read_parts(session, log.path),
+        known=read_parts(session, scratch / "item_codes.parquet"),
+    )
+    by_user = events.repartitionByRange(num_files, c.USER_ID).sortWithinPartitions(c.USER_ID, c.TS, c.EVENT_ID)
+    columns = (c.USER_ID, "item", "type_code AS event_type", "us AS ts", "price_band")
+    return write_parts(by_user.selectExpr(*columns), scratch / "sequences.parquet")
+
+
+def stream_sequences(events: Path, sequences: Path, users: Path) -> dict[str, int]:
+    """Write what ``sort_sequences`` wrote as ``Sequences.load`` and ``Vocabulary.load`` read it.
+
+    Args:
+        events: the directory of sorted events.
+        sequences: directory to write, one ``.npy`` an array.
+        users: file to write, users by row of the sequences.
+
+    Returns:
+        ``sequence_events`` and ``sequence_users``.
+    """
+    sequences.mkdir(parents=True, exist_ok=True)
+    num_events = sum(pq.read_metadata(file).num_rows for file in files_of(events))
+    arrays = {name: _array(sequences / f"{name}.npy", dtype, num_events) for name, dtype in EVENT_ARRAYS.items()}
+    starts = [np.zeros(1, np.int64)]
+    with pq.ParquetWriter(users, _USERS) as writer:
+        before: str | None = None
+        for first, batch in _batches(events):
+            for name, array in arrays.items():
+                array[first : first + len(batch)] = batch[name].to_numpy()
+            runs = pc.run_end_encode(batch[c.USER_ID])
+            ids, stops = runs.values, first + np.asarray(runs.run_ends, np.int64)
+            goes_on = ids[0].as_py() == before  # the user of the batch before has more events
+            starts[-1] = starts[-1][:-1] if goes_on else starts[-1]
+            starts.append(stops)
+            writer.write_batch(pa.record_batch([ids[int(goes_on) :]], schema=_USERS))
+            before = ids[-1].as_py()
+    offsets = np.concatenate(starts)
+    np.save(sequences / "offsets.npy", offsets)
+    for array in arrays.values():
+        if isinstance(array, np.memmap):
+            array.flush()
+    return {"sequence_events": num_events, "sequence_users": len(offsets) - 1}
+
+
+def _array(path: Path, dtype: type, length: int) -> npt.NDArray[Any]:
+    if length:
+        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(length,))
+    np.save(path, np.zeros(0, dtype))  # nothing cannot be mapped
+    return np.zeros(0, dtype)
+
+
+def _batches(events: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
+    first = 0
+    for file in files_of(events):
+        with pq.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(_BATCH_ROWS, columns=[c.USER_ID, *EVENT_ARRAYS]):
+                if len(batch):
+                    yield first, batch
+                    first += len(batch)
