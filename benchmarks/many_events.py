@@ -41,7 +41,7 @@ class Shop:
 
 
 def event_log(work: Path, num_events: int, engine: EngineSettings) -> EventLog:
-    """Return the log of so many events in a directory, with items, users, coupons and plan beside it; made if missing."""
+    """Return the log of about so many events in a directory, with items, users, coupons and plan beside it; made if missing."""
     if (work / "event_log.parquet").exists():
         return EventLog.open(work / "event_log.parquet")
     data_directory(work, num_events, engine)
@@ -49,7 +49,7 @@ def event_log(work: Path, num_events: int, engine: EngineSettings) -> EventLog:
 
 
 def data_directory(work: Path, num_events: int, engine: EngineSettings, shop: Shop = Shop()) -> None:
-    """Make a data directory of so many events, about as they would have come in: by instant, give or take a week."""
+    """Make a data directory of about so many events, in the order they come in: by instant, give or take a week."""
     one = work / "shop"
     if not one.exists():
         generate(
@@ -58,8 +58,8 @@ def data_directory(work: Path, num_events: int, engine: EngineSettings, shop: Sh
     with private_connection(engine, beside=work) as connection:
         connection.execute(f"CREATE TABLE events AS FROM read_parquet('{one}/events.parquet') ORDER BY ts, event_id")
         ((found,),) = connection.execute("SELECT count(*) FROM events").fetchall()
-        copies = round(num_events / found / 0.9 + 0.5)
-        _copy(connection, "FROM events", copies, work / "events.parquet", own_items=shop.own_items, most=num_events)
+        copies = round(num_events / found / 0.9)  # one session in ten is left out
+        _copy(connection, "FROM events", copies, work / "events.parquet", own_items=shop.own_items, events=True)
         for name in ("users", "coupons", *(("items",) if shop.own_items else ())):
             source = f"FROM read_parquet('{one}/{name}.parquet')"
             _copy(connection, source, copies, work / f"{name}.parquet", own_items=shop.own_items)
@@ -69,16 +69,18 @@ def data_directory(work: Path, num_events: int, engine: EngineSettings, shop: Sh
 
 
 def _copy(
-    connection: duckdb.DuckDBPyConnection, source: str, copies: int, out: Path, *, own_items: bool, most: int = 0
+    connection: duckdb.DuckDBPyConnection, source: str, copies: int, out: Path, *, own_items: bool, events: bool = False
 ) -> None:
     """Write a table's rows so many times, each copy under ids of its own; of events, sessions are left out and shifted."""
     names = connection.sql(source).columns
     own = [name for name in names if name in _OWN_IDS or (own_items and name == c.ITEM_ID)]
     replaced = [f"{name} || '-' || copy AS {name}" for name in own]
+    # In order as far as each thread goes: to keep it all would hold the copies of many rows in memory.
+    connection.execute("SET preserve_insertion_order = false")
     where = ""
-    if most:
+    if events:
         replaced.append("ts - INTERVAL 1 DAY * (hash(user_id, copy) % 7)::INT AS ts")
-        where = f"WHERE hash(coalesce(session_id, event_id), copy) % 10 > 0 LIMIT {most}"
+        where = "WHERE hash(coalesce(session_id, event_id), copy) % 10 > 0"
     connection.execute(f"""
         COPY (SELECT * EXCLUDE (copy) REPLACE ({", ".join(replaced)}) FROM ({source}), range({copies}) AS r(copy) {where})
         TO '{out}' (FORMAT parquet)""")

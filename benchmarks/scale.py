@@ -23,13 +23,15 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import pyarrow.parquet as pq
+
 from benchmarks.many_events import SEED, Shop, cpu_s, data_directory, peak_mb
 from benchmarks.memory_cage import memory_cage
 from benchmarks.result import write_result
 from features.engine import private_connection
 from features.settings import EngineSettings
 
-SHOP: Final = Shop(num_users=3_000, num_items=12_000, num_days=200, own_items=True)
+SHOP: Final = Shop(num_users=3_000, num_items=12_000, num_days=100, own_items=True)
 SIDES: Final = ("plain sort", "footfall", "plain sort")
 PLOT: Final = Path(__file__).resolve().parents[1] / "docs" / "images" / "scale.svg"
 _GB: Final = 1_000_000_000
@@ -67,11 +69,12 @@ def main() -> int:
 
 
 def _rows(num_events: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return a row a side for one number of events."""
+    """Return a row a side for about so many events."""
     data = arguments.work / f"events-{num_events}"
     if not (data / "shop.yaml").exists():
         data.mkdir(parents=True, exist_ok=True)
         data_directory(data, num_events, EngineSettings(memory_limit="4GB", threads=arguments.threads), SHOP)
+    num_events = pq.read_metadata(data / "events.parquet").num_rows
     turns: list[tuple[str, dict[str, Any]]] = [(side, _measure(side, data, arguments)) for side in SIDES]
     sorts = [found for side, found in turns if side == SIDES[0]]
     ours = next(found for side, found in turns if side == "footfall")
