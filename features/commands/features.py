@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from features.commands.parsing import run_command
 from features.panel.build import PanelSettings
 from features.settings import EngineSettings
+
+_SHORT: Final = {"--engine": "--engine.name", "--master": "--engine.master"}
 
 
 def build(
@@ -26,7 +28,7 @@ def build(
         data: directory that `footfall data` wrote.
         out: directory to write; an earlier feature directory there is brought up to date, or replaced.
         panel: which items the demand panel holds, and how far ahead it knows.
-        engine: where tables are computed.
+        engine: where tables are computed: `--engine pyspark --master spark://host:7077` for a Spark cluster.
         rebuild: read everything anew, whatever stands at `out`.
     """
     from features.build import build_features
@@ -36,4 +38,17 @@ def build(
 
 def run(argv: list[str]) -> dict[str, Any] | None:
     """Run ``footfall features``."""
-    return run_command(build, argv, prog="footfall features")
+    return run_command(build, _in_full(argv), prog="footfall features")
+
+
+def _in_full(argv: list[str]) -> list[str]:
+    """Let ``--engine pyspark --master URL`` stand for ``--engine.name pyspark --engine.master URL``.
+
+    >>> _in_full(["data", "out", "--engine=pyspark", "--master", "local[2]"])
+    ['data', 'out', '--engine.name=pyspark', '--engine.master', 'local[2]']
+    """
+    words = []
+    for word in argv:
+        name, sign, value = word.partition("=")
+        words.append(_SHORT.get(name, name) + sign + value)
+    return words
