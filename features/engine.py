@@ -107,6 +107,11 @@ def utc_day(instant: str) -> str:
 
 
 def _options(settings: EngineSettings, *, directory: str) -> dict[str, str | bool | int | float | list[str]]:
+    if settings.name != "duckdb":
+        raise ConfigError(
+            f"engine.name: expected 'duckdb' for this, found {settings.name!r}; on a cluster run `footfall features` alone, "
+            "which writes what all other commands read."
+        )
     if settings.memory_limit.strip().startswith("-"):
         raise ConfigError(f"memory_limit: expected a size such as '4GB', found {settings.memory_limit!r}.")
     if settings.threads < 0:

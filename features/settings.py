@@ -260,6 +260,11 @@ class EngineSettings:
                 f"'local[2]', found {self.master!r}."
             )
 
+    @property
+    def on_driver(self) -> EngineSettings:
+        """The same limits for what one machine computes in DuckDB, beside a cluster."""
+        return dataclasses.replace(self, name="duckdb", master="")
+
 
 def _whole(name: str, value: object, *, least: int, most: int | None = None) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):

@@ -2,14 +2,14 @@
 
     on the cluster   events counted by item  ->  vocabulary.parquet           all items by code, read by the driver
                      item events with codes  ->  one Parquet file a range of users, sorted as the log is
-    on the driver    file after file         ->  sequences/*.npy, users.parquet
+                     users of these          ->  users.parquet
+    on the driver    file after file         ->  sequences/*.npy
 
 The driver holds one batch of rows at a time, the items, and 8 bytes a user.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -35,8 +35,6 @@ from features.vocabulary import FIRST, Vocabulary
 _BATCH_ROWS: Final = 1 << 18
 _USERS: Final = pa.schema([("id", pa.string())])  # as ``Vocabulary.save`` writes
 
-logger = logging.getLogger(__name__)
-
 
 def build_vocabulary(session: Any, log: EventLog, items: Path, *, shop: ShopSettings, scratch: Path) -> Vocabulary:
     """Return what ``features.sequence_build.build_vocabulary`` does: all items, most events first, then by id.
@@ -57,9 +55,31 @@ def build_vocabulary(session: Any, log: EventLog, items: Path, *, shop: ShopSett
         log=read_parts(session, log.path),
         items=read_parts(session, items),
     )
-    ordered = kept(counted, scratch / "item_counts.parquet").orderBy(counted.num_events.desc(), c.ITEM_ID)
-    ids = write_parts(ordered.select(c.ITEM_ID), scratch / "item_ids.parquet")
+    counts = kept(counted, scratch / "item_counts.parquet")
+    ordered = run("SELECT item_id FROM {counts} ORDER BY num_events DESC, item_id", counts=counts)
+    ids = write_parts(ordered, scratch / "item_ids.parquet")
     return Vocabulary.from_ids(pq.read_table(names_of(ids))[c.ITEM_ID].to_pylist())
+
+
+def build_users(session: Any, log: EventLog, path: Path, *, shop: ShopSettings, scratch: Path) -> int:
+    """Write the users who have a sequence, by id, as ``Vocabulary.save`` does, and return their number.
+
+    Args:
+        session: from ``features.spark.session``.
+        log: the event log.
+        path: the file; users pass through the driver, batch after batch.
+        shop: says which event types enter a sequence.
+        scratch: directory that all workers see.
+    """
+    text = f"SELECT DISTINCT {c.USER_ID} AS id FROM {{log}} WHERE {is_sequence_event(shop)} ORDER BY id"
+    users = write_parts(run(text, log=read_parts(session, log.path)), scratch / "users.parquet")
+    num_users = 0
+    with pq.ParquetWriter(path, _USERS) as writer:
+        for file in files_of(users):
+            for batch in pq.ParquetFile(file).iter_batches(_BATCH_ROWS):
+                writer.write_batch(pa.record_batch([batch["id"].cast(pa.string())], schema=_USERS))
+                num_users += len(batch)
+    return num_users
 
 
 def sort_sequences(
@@ -100,39 +120,32 @@ def sort_sequences(
     return write_parts(by_user.selectExpr(*columns), scratch / "sequences.parquet")
 
 
-def stream_sequences(events: Path, sequences: Path, users: Path) -> dict[str, int]:
-    """Write what ``sort_sequences`` wrote as ``Sequences.load`` and ``Vocabulary.load`` read it.
+def stream_sequences(events: Path, out: Path) -> tuple[int, int]:
+    """Write what ``sort_sequences`` wrote as ``Sequences.load`` reads it, one batch in memory at a time.
 
     Args:
         events: the directory of sorted events.
-        sequences: directory to write, one ``.npy`` an array.
-        users: file to write, users by row of the sequences.
+        out: directory to write, one ``.npy`` an array.
 
     Returns:
-        ``sequence_events`` and ``sequence_users``.
+        Numbers of events and of users.
     """
-    sequences.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     num_events = sum(pq.read_metadata(file).num_rows for file in files_of(events))
-    arrays = {name: _array(sequences / f"{name}.npy", dtype, num_events) for name, dtype in EVENT_ARRAYS.items()}
-    starts = [np.zeros(1, np.int64)]
-    with pq.ParquetWriter(users, _USERS) as writer:
-        before: str | None = None
-        for first, batch in _batches(events):
-            for name, array in arrays.items():
-                array[first : first + len(batch)] = batch[name].to_numpy()
-            runs = pc.run_end_encode(batch[c.USER_ID])
-            ids, stops = runs.values, first + np.asarray(runs.run_ends, np.int64)
-            goes_on = ids[0].as_py() == before  # the user of the batch before has more events
-            starts[-1] = starts[-1][:-1] if goes_on else starts[-1]
-            starts.append(stops)
-            writer.write_batch(pa.record_batch([ids[int(goes_on) :]], schema=_USERS))
-            before = ids[-1].as_py()
-    offsets = np.concatenate(starts)
-    np.save(sequences / "offsets.npy", offsets)
-    for array in arrays.values():
-        if isinstance(array, np.memmap):
-            array.flush()
-    return {"sequence_events": num_events, "sequence_users": len(offsets) - 1}
+    arrays = {name: _array(out / f"{name}.npy", dtype, num_events) for name, dtype in EVENT_ARRAYS.items()}
+    stops = [np.zeros(1, np.int64)]  # of each user's events, by batch
+    before: str | None = None
+    for first, batch in _batches(events):
+        for name, array in arrays.items():
+            array[first : first + len(batch)] = batch[name].to_numpy()
+        runs = pc.run_end_encode(batch[c.USER_ID])
+        if runs.values[0].as_py() == before:  # the user of the batch before has more events
+            stops[-1] = stops[-1][:-1]
+        stops.append(first + np.asarray(runs.run_ends, np.int64))
+        before = runs.values[-1].as_py()
+    offsets = np.concatenate(stops)
+    np.save(out / "offsets.npy", offsets)
+    return num_events, len(offsets) - 1
 
 
 def _array(path: Path, dtype: type, length: int) -> npt.NDArray[Any]:
