@@ -31,10 +31,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.result import write_result
 from features import columns as c
 from features.customers.settings import ValueSettings
+from features.customers.value.buyers import Buyers
 from features.customers.value.churn import silent_chance
-from features.customers.value.estimates import Buyers, estimate
+from features.customers.value.estimates import estimate
 from features.customers.value.histories import Floats
-from features.customers.value.purchase_days import came, purchase_days
+from features.customers.value.purchase_days import buyers, came, purchase_days
 from features.engine import private_connection
 from features.event_log import EventLog
 from features.settings import EngineSettings
@@ -135,18 +136,18 @@ def results(work: Path) -> list[dict[str, Any]]:
         wall, cpu = time.perf_counter(), time.process_time()
         found = estimate(days, as_of=AS_OF, settings=ValueSettings(horizon_days=DAYS))
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        known = Buyers.read(days, as_of=AS_OF, trend_days=90)
+        known = Buyers.of(buyers(days, as_of=AS_OF, trend_days=90).to_arrow_table().sort_by(c.USER_ID))
         later = dict(came(days, after=AS_OF, until=UNTIL).fetchall())
         scores = rfm(purchases(rows.filter(f"local_day <= DATE '{AS_OF}'")), as_of=AS_OF).order(c.USER_ID).df()
-    assert found.forecast is not None
+    assert found.model.forecast is not None
     assert list(scores[c.USER_ID]) == list(found.user_id)
     bought = np.array([later.get(user, 0) for user in found.user_id], np.float64)
     facts = (bought == 0, bought)
     risk, expected = found.values["churn_risk"], found.values["expected_purchases"]
     recency = known.floats("last_days_ago")
     score = scores[["recency_score", "frequency_score", "monetary_score"]].sum(axis=1).to_numpy(np.float64)
-    silent = silent_chance(found.forecast.leaving, known.histories, days=float(DAYS))
-    plain = found.forecast.model.expected(known.histories, days=float(DAYS))
+    silent = silent_chance(found.model.forecast.leaving, known.histories, days=float(DAYS))
+    plain = found.model.forecast.model.expected(known.histories, days=float(DAYS))
     ours = row("footfall", risk, expected, facts, (risk, expected))
     ours["metrics"] |= {
         "brier": float(np.square(risk - facts[0]).mean()),
@@ -158,7 +159,7 @@ def results(work: Path) -> list[dict[str, Any]]:
     others = {
         "recency alone": (recency, -recency),
         "RFM score (sum of three)": (-score, score),
-        f"{found.forecast.model.name} as fitted": (silent, plain),
+        f"{found.model.forecast.model.name} as fitted": (silent, plain),
     }
     return [ours, *(row(name, *pair, facts, (risk, expected)) for name, pair in others.items())]
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import pyarrow as pa
+
 from features import columns as c
 
 Kind = Literal["id", "text", "instant", "day", "count", "integer", "money", "real", "share", "flag"]
@@ -25,6 +27,19 @@ SQL_TYPES: Final[dict[Kind, str]] = {
     "real": "DOUBLE",
     "share": "DOUBLE",  # 0 .. 1
     "flag": "BOOLEAN",
+}
+# The same in Arrow and in files.
+ARROW_TYPES: Final[dict[Kind, pa.DataType]] = {
+    "id": pa.string(),
+    "text": pa.string(),
+    "instant": pa.timestamp("us", tz="UTC"),
+    "day": pa.date32(),
+    "count": pa.int64(),
+    "integer": pa.int64(),
+    "money": pa.int64(),
+    "real": pa.float64(),
+    "share": pa.float64(),
+    "flag": pa.bool_(),
 }
 
 

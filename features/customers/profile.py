@@ -6,40 +6,40 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Literal
 
-import duckdb
+import narwhals as nw
+import pyarrow as pa
 
 from features import columns as c
 from features.contract.tables import COUPONS, PLAN, USERS
-from features.customers.basics import clocks, traded
-from features.customers.parts import Context, CustomerColumn, Part, column
-from features.engine import sql_name
-from features.tables import answers, hours, order_habits, prices, shares, visits
+from features.customers.basics import buyers, traded
+from features.customers.context import Context
+from features.customers.parts import CustomerColumn, Gathered, Part, column
+from features.customers.workbench import Frame
+from features.engine import sql_text
+from features.tables import answers, hours, order_habits, prices, shares, sql, visits
 from features.tables import price_sensitivity as price
+from features.tables.expressions import frame_of
 
-Relation = duckdb.DuckDBPyRelation
 TAG_PREFIX: Final = "tag_"
 TOP: Final = 3  # values in a list of the favourite ones
+_NO_USERS: Final = pa.schema({c.USER_ID: pa.string(), "membership": pa.string(), "signup_day": pa.date32()})
 
 
-def all_visits(context: Context) -> Relation:
+def all_visits(context: Context) -> Frame:
     """Return one row a visit; made once for all parts."""
     gap = context.shop.profile.visit_gap_minutes
     return context.once("visits", lambda: visits.visits(context.rows, gap_minutes=gap))
 
 
-def _moments(context: Context) -> Relation:
-    return context.once("moments", lambda: hours.moments(all_visits(context), context.rows))
-
-
-def list_prices(context: Context) -> Relation:
-    """Return the list price of each item and period; made once for all parts."""
-    s = context.shop.profile
+def list_prices(context: Context) -> Frame:
+    """Return the list price of each item and period, of all users' rows; made once for all parts."""
+    s, everyone = context.shop.profile, context.everyone
     days, percent = s.list_price_days, s.list_price_percent
-    make = partial(prices.list_prices, context.rows, as_of=context.as_of, days=days, percent=percent)
-    return context.once("list_prices", make)
+    make = partial(prices.list_prices, everyone.rows, as_of=context.as_of, days=days, percent=percent)
+    return everyone.once("list_prices", make)
 
 
-def interest(context: Context) -> Relation:
+def interest(context: Context) -> Frame:
     """Return each user's decayed interest in each item; made once for all parts."""
     s = context.shop.profile
     make = partial(
@@ -52,97 +52,119 @@ def interest(context: Context) -> Relation:
     return context.once("interest", make)
 
 
-def _orders(context: Context) -> Relation:
+def _moments(context: Context) -> Frame:
+    return context.once("moments", lambda: hours.moments(all_visits(context), context.rows))
+
+
+def _orders(context: Context) -> Frame:
     rows, s = traded(context), context.shop.profile
     days, least = s.list_price_days, s.min_discount_percent
     cheap = order_habits.discounts(rows, list_prices(context), as_of=context.as_of, days=days, min_percent=least)
-    purchases = clocks(context).filter("num_orders IS NOT NULL")
     others = (order_habits.days_between_orders(rows), order_habits.refunds(rows), cheap)
-    return _side_by_side(order_habits.repeats(rows, purchases), *others)
+    return _side_by_side(order_habits.repeats(rows, buyers(context)), *others)
 
 
-def _visits(context: Context) -> Relation:
+def _visits(context: Context) -> Frame:
     return visits.visit_habits(all_visits(context), as_of=context.as_of)
 
 
-def _hours(context: Context) -> Relation:
-    moments, s = _moments(context), context.shop.profile
-    written = hours.hours_to_write(moments, quiet_hours=s.quiet_hours, prior=s.hour_prior)
-    favourite = (
-        _top(shares.event_shares(moments, c.LOCAL_HOUR), "active_hours"),
-        _top(shares.event_shares(moments, "weekday"), "active_weekdays"),
-    )
-    return _side_by_side(written, hours.weekend_share(moments), *favourite)
+def _hour_counts(context: Context) -> Frame:
+    return context.once("hour counts", lambda: hours.hour_counts(_moments(context)))
 
 
-def _mix(context: Context, column_name: str, name: str) -> Relation:
+def _hour_habits(context: Context) -> Frame:
+    def make() -> Frame:
+        moments = _moments(context)
+        favourite = ((c.LOCAL_HOUR, "active_hours"), ("weekday", "active_weekdays"))
+        lists = (_top(shares.event_shares(moments, column), name) for column, name in favourite)
+        return _side_by_side(hours.weekend_share(moments), *lists)
+
+    return context.once("hour habits", make)
+
+
+def _hours(context: Context) -> Frame:
+    s = context.shop.profile
+    written = hours.hours_to_write(_hour_counts(context), quiet_hours=s.quiet_hours, prior=s.hour_prior)
+    return _side_by_side(written, _hour_habits(context))
+
+
+def _mix(context: Context, column_name: str, name: str) -> Frame:
     return _top(shares.event_shares(context.rows, column_name), name, with_shares=True)
 
 
-def _preferences(context: Context, attribute: str, name: str) -> Relation:
+def _preferences(context: Context, attribute: str, name: str) -> Frame:
     items = context.items
     if attribute == "price_band":
         items = prices.price_bands(items, num_bands=context.shop.num_price_bands)
     return _top(shares.item_shares(interest(context), items, attribute), name, with_shares=True)
 
 
-def _answers(context: Context, count: Callable[[Context], Relation], name: str) -> Relation:
-    rates = answers.shrunk_rates(context.once(f"chances of {name}", lambda: count(context)))
-    best = answers.best_answers(rates, min_chances=context.shop.profile.min_chances)
-    return best.select(f"user_id, best AS {name}, best_rate AS {name}_rate")
+def _chances(context: Context, count: Callable[[Context], Frame], name: str) -> Frame:
+    return context.once(f"chances of {name}", lambda: count(context))
 
 
-def _themes(context: Context) -> Relation:
-    rows = context.rows.project("* EXCLUDE (content), coalesce(content, campaign) AS content")
-    return answers.message_answers(rows, "content")
+def _answers(context: Context, count: Callable[[Context], Frame], name: str) -> Frame:
+    rates = answers.shrunk_rates(_chances(context, count, name))
+    best = frame_of(answers.best_answers(rates, min_chances=context.shop.profile.min_chances))
+    return best.rename({"best": name, "best_rate": f"{name}_rate"}).to_native()
 
 
-def _coupon_answers(context: Context) -> Relation:
+def _themes(context: Context) -> Frame:
+    rows = frame_of(context.rows).with_columns(nw.coalesce("content", "campaign").alias("content"))
+    return answers.message_answers(rows.to_native(), "content")
+
+
+def _coupon_uses(context: Context) -> Frame:
+    used = ~nw.col(c.COUPON_ID).is_null()
+    return context.once("coupon uses", lambda: frame_of(traded(context)).filter(used).to_native())
+
+
+def _coupon_answers(context: Context) -> Frame:
     coupons = context.by_customer(COUPONS)
-    return answers.coupon_answers(traded(context), coupons if coupons is not None else context.empty_table(COUPONS))
+    given = coupons if coupons is not None else context.empty_table(COUPONS)
+    return answers.coupon_answers(_coupon_uses(context), given)
 
 
-def _promotion_answers(context: Context) -> Relation:
+def _promotion_answers(context: Context) -> Frame:
     plan = context.contract_table(PLAN)
     return answers.promotion_answers(context.rows, plan if plan is not None else context.empty_table(PLAN))
 
 
-def _price_sensitivity(context: Context) -> Relation:
+def _occasions(context: Context) -> Frame:
     days, as_of = context.shop.profile.list_price_days, context.as_of
-    seen = context.once(
+    return context.once(
         "occasions", lambda: price.occasions(context.rows, list_prices(context), as_of=as_of, days=days)
     )
-    cells = context.once("price_cells", lambda: price.price_cells(seen))
-    slope = context.once("price_slope", lambda: price.shop_slope(cells))
-    slopes = context.once("item_slopes", lambda: price.category_slopes(cells, context.items, slope))
+
+
+def _price_sensitivity(context: Context) -> Frame:
+    seen = _occasions(context)
+    cells = context.once("price cells", lambda: price.price_cells(seen))
+    slope = context.once("price slope", lambda: price.shop_slope(cells))
+    slopes = context.once("item slopes", lambda: price.category_slopes(cells, context.items, slope))
     return price.price_sensitivity(seen, slopes)
 
 
-def _outside(context: Context) -> Relation:
+def _outside(context: Context) -> Frame:
     users = context.by_customer(USERS)
     if users is None:
-        return context.empty({c.USER_ID: "VARCHAR", "membership": "VARCHAR", "signup_day": "DATE"})
-    tags = [name for name in users.columns if name.startswith(TAG_PREFIX)]
-    merged = "".join(f", min({sql_name(name)}) AS {sql_name(name)}" for name in tags)
-    zone = context.shop.time_zone
-    return users.aggregate(
-        f"user_id, min(membership) AS membership, CAST(timezone('{zone}', min(signup_at)) AS DATE) AS signup_day{merged}",
-        c.USER_ID,
-    )
+        return context.empty(_NO_USERS)
+    tags = [name for name in frame_of(users).columns if name.startswith(TAG_PREFIX)]
+    first = (nw.col(name).min() for name in ("membership", "signup_at", *tags))
+    day = f"CAST(from_utc_timestamp(signup_at, {sql_text(context.shop.time_zone)}) AS DATE) AS signup_day"
+    merged = frame_of(users).group_by(c.USER_ID).agg(*first).to_native()
+    return sql.run(f"SELECT *, {day} FROM {{merged}}", merged=merged)
 
 
-def _top(long: Relation, name: str, *, with_shares: bool = False) -> Relation:
-    """Return one row a user: the first values as a list, best first, and their shares as another."""
-    listed = f"list(value ORDER BY rank) AS {name}"
-    more = f", list(share ORDER BY rank) AS {name}_shares" if with_shares else ""
-    return long.filter(f"rank <= {TOP}").aggregate(f"user_id, {listed}{more}", c.USER_ID)
+def _top(long: Frame, name: str, *, with_shares: bool = False) -> Frame:
+    return shares.top_values(long, name, most=TOP, with_shares=with_shares)
 
 
-def _side_by_side(first: Relation, *others: Relation) -> Relation:
-    joined = first
-    for number, other in enumerate(others):
-        joined = joined.set_alias(f"l{number}").join(other.set_alias(f"r{number}"), c.USER_ID, how="left")
-    return joined
+def _side_by_side(first: Frame, *others: Frame) -> Frame:
+    joined = frame_of(first)
+    for other in others:
+        joined = joined.join(frame_of(other), on=c.USER_ID, how="left")
+    return joined.to_native()
 
 
 def _listed(name: str, kind: Literal["texts", "wholes"], what: str, missing: str) -> tuple[CustomerColumn, ...]:
@@ -160,12 +182,19 @@ def _answered(name: str, kind: Literal["text", "money"], what: str, unit: str = 
     )
 
 
+def _gathered_chances(count: Callable[[Context], Frame], name: str) -> Gathered:
+    if count is _coupon_answers:  # who was given one need not be among the users of any rows
+        return Gathered(name="coupon uses", make=_coupon_uses)
+    return Gathered(name=f"chances of {name}", make=partial(_chances, count=count, name=name))
+
+
 _ATTRIBUTES: Final[tuple[tuple[str, str, Literal["texts", "wholes"], str], ...]] = (
     ("preferred_categories", c.CATEGORY, "texts", "category paths"),
     ("preferred_brands", c.BRAND, "texts", "brands"),
     ("preferred_price_bands", "price_band", "wholes", "price bands within the category, 1 the cheapest,"),
 )
-_ANSWERS: Final[tuple[tuple[str, Callable[[Context], Relation], Literal["text", "money"], str, str], ...]] = (
+_Count = Callable[[Context], Frame]
+_ANSWERS: Final[tuple[tuple[str, _Count, Literal["text", "money"], str, str], ...]] = (
     ("best_medium", lambda x: answers.message_answers(x.rows, "medium"), "text", "Message medium", ""),
     ("best_theme", _themes, "text", "Campaign theme (`content` of its messages, else `campaign`)", ""),
     ("best_coupon", _coupon_answers, "money", "Coupon size (value, first digit kept)", "minor units"),
@@ -178,6 +207,7 @@ PROFILE: Final = (
     Part(
         name="orders",
         build=_orders,
+        by_user=True,
         columns=(
             column(
                 "repeat_rate", "share", "", "Share of the customer's orders after the first: (orders - 1) / orders."
@@ -203,6 +233,7 @@ PROFILE: Final = (
     Part(
         name="visits",
         build=_visits,
+        by_user=True,
         columns=(
             column("num_visits", "count", "visits", "Sessions; without an id, events without a pause of 30 minutes."),
             column("num_visits_28d", "count", "visits", "Visits of the last 28 local days, `as_of` included."),
@@ -216,6 +247,10 @@ PROFILE: Final = (
     Part(
         name="hours",
         build=_hours,
+        gathers=(
+            Gathered(name="hour counts", make=_hour_counts),
+            Gathered(name="hour habits", make=_hour_habits),
+        ),
         columns=(
             column("num_moments", "count", "moments", "Starts of visits and messages opened: what the hours rest on."),
             column("best_hour", "hour", "local hour", "Hour to write: the largest smoothed share outside quiet hours."),
@@ -228,7 +263,12 @@ PROFILE: Final = (
         ),
     ),
     *(
-        Part(name=name, build=partial(_mix, column_name=source, name=name), columns=_listed(name, "texts", what, _NONE))
+        Part(
+            name=name,
+            build=partial(_mix, column_name=source, name=name),
+            columns=_listed(name, "texts", what, _NONE),
+            by_user=True,
+        )
         for name, source, what in (
             ("regions", c.REGION, "regions of events"),
             ("devices", c.DEVICE_ID, "devices of events"),
@@ -240,16 +280,23 @@ PROFILE: Final = (
             name=name,
             build=partial(_preferences, attribute=attribute, name=name),
             columns=_listed(name, kind, f"{what} by interest that halves every `half_life_days`", _NO_INTEREST),
+            by_user=True,
         )
         for name, attribute, kind, what in _ATTRIBUTES
     ),
     *(
-        Part(name=name, build=partial(_answers, count=count, name=name), columns=_answered(name, kind, what, unit))
+        Part(
+            name=name,
+            build=partial(_answers, count=count, name=name),
+            columns=_answered(name, kind, what, unit),
+            gathers=(_gathered_chances(count, name),),
+        )
         for name, count, kind, what, unit in _ANSWERS
     ),
     Part(
         name="price_sensitivity",
         build=_price_sensitivity,
+        gathers=(Gathered(name="occasions", make=_occasions),),
         columns=(
             column(
                 "price_sensitivity",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import columns as c
-from features.customers.parts import Context, Part
+from features.customers.on_duckdb import customer_tables
+from features.customers.parts import Part
 from features.customers.registry import COLUMNS, PARTS
-from features.engine import private_connection, sql_name
 from features.errors import DataError, UnknownId
 from features.event_log import EventLog
-from features.files import staged_file
+from features.files import read_json, staged_file, write_json
+from features.parquet import SUMMARY_FILE, files_of
 from features.settings import EngineSettings, LifecycleSettings, ShopSettings
 
 _METADATA_KEY: Final = b"footfall_customers"
@@ -68,6 +70,7 @@ class CustomerTable:
         shop: ShopSettings | None = None,
         engine: EngineSettings = EngineSettings(),
         parts: Sequence[Part] = PARTS,
+        **ranges: int,
     ) -> CustomerTable:
         """Compute the table from the rows that may serve analytics.
 
@@ -79,20 +82,58 @@ class CustomerTable:
             shop: boundaries of the lifecycle and all other settings; the defaults where left out.
             engine: memory limit, threads, where to spill; beside the log where that is empty.
             parts: what to put together; all of them where left out.
+            ranges: ``events_a_range``, ``users_a_range``: see ``features.customers.on_duckdb``.
         """
         day, shop = as_of or event_log.last_day, shop or ShopSettings()
-        with private_connection(engine, beside=event_log.path.parent) as connection:
-            context = Context(
-                connection=connection,
-                rows=event_log.relation(connection, purpose=c.ANALYTICS).filter(f"{c.LOCAL_DAY} <= DATE '{day}'"),
-                items=connection.read_parquet(str(items)),
-                as_of=day,
-                shop=shop,
-                data=data,
-            )
-            frame = _join(context, parts).to_pandas(date_as_object=False, types_mapper=_nullable)
-        logger.info("customers: %d of %d users, as of %s%s", len(frame), event_log.num_users, day, _stages(frame))
-        return cls(as_of=day, frame=frame, lifecycle=shop.lifecycle)
+        pieces = customer_tables(
+            event_log, items, data=data, as_of=day, shop=shop, engine=engine, parts=parts, **ranges
+        )
+        table = pa.concat_tables(pieces)
+        _tell(Counter(_stages(table)), len(table), event_log, day)
+        return cls(as_of=day, frame=_to_pandas(table), lifecycle=shop.lifecycle)
+
+    @classmethod
+    def write(
+        cls,
+        event_log: EventLog,
+        items: Path,
+        path: Path,
+        *,
+        data: Path | None = None,
+        as_of: dt.date | None = None,
+        shop: ShopSettings | None = None,
+        engine: EngineSettings = EngineSettings(),
+        parts: Sequence[Part] = PARTS,
+        **ranges: int,
+    ) -> int:
+        """Do what ``build`` and then ``save`` do, some users after the other; return the number of customers.
+
+        Args:
+            event_log: the clean log.
+            items: the contract's items table, a Parquet file.
+            path: the Parquet file to write, whole or not at all.
+            data: a data directory whose other tables (users, coupons, plan) are read where they are there.
+            as_of: last local day that is looked at; the log's last day where left out.
+            shop: boundaries of the lifecycle and all other settings; the defaults where left out.
+            engine: memory limit, threads, where to spill; beside the log where that is empty.
+            parts: what to put together; all of them where left out.
+            ranges: ``events_a_range``, ``users_a_range``: see ``features.customers.on_duckdb``.
+        """
+        day, shop = as_of or event_log.last_day, shop or ShopSettings()
+        pieces = customer_tables(
+            event_log, items, data=data, as_of=day, shop=shop, engine=engine, parts=parts, **ranges
+        )
+        number, stages = 0, Counter[str]()
+        with staged_file(path) as aside, contextlib.ExitStack() as open_files:
+            writer = None
+            for table in map(in_file_types, pieces):
+                if writer is None:
+                    schema = table.schema.with_metadata(_metadata(day, shop.lifecycle))
+                    writer = open_files.enter_context(pq.ParquetWriter(aside, schema))
+                writer.write_table(table)
+                number, stages = number + len(table), stages + Counter(_stages(table))
+        _tell(stages, number, event_log, day)
+        return number
 
     def lookup(self, user_id: str) -> dict[str, Any]:
         """Return one user's row; missing values are ``None``, days are dates.
@@ -107,32 +148,28 @@ class CustomerTable:
 
     def save(self, path: Path) -> None:
         """Write one Parquet file, whole or not at all."""
-        about = {"as_of": self.as_of.isoformat(), "lifecycle": vars(self.lifecycle)}
-        table = pa.Table.from_pandas(self.frame, preserve_index=False)
-        kinds = (
-            COLUMNS[name].arrow_type if name in COLUMNS else table.schema.field(name).type
-            for name in table.schema.names
-        )
-        table = table.cast(pa.schema(list(zip(table.schema.names, kinds, strict=True))))
-        metadata = {_METADATA_KEY: json.dumps(about).encode()}
+        table = in_file_types(pa.Table.from_pandas(self.frame, preserve_index=False))
         with staged_file(path) as aside:
-            pq.write_table(table.replace_schema_metadata(metadata), aside)
+            pq.write_table(table.replace_schema_metadata(_metadata(self.as_of, self.lifecycle)), aside)
 
     @classmethod
     def load(cls, path: Path) -> CustomerTable:
-        """Read what ``save`` wrote.
+        """Read what ``save`` or ``write`` wrote, or the directory that a cluster did.
 
         Raises:
-            DataError: the file is missing or is not a customer table.
+            DataError: it is missing or is not a customer table.
         """
         try:
-            table = pq.read_table(path)
-            about = json.loads(table.schema.metadata[_METADATA_KEY])
+            table = pa.concat_tables(map(pq.read_table, files_of(path)))
+            if Path(path).is_dir():
+                about = read_json(Path(path) / SUMMARY_FILE)[_METADATA_KEY.decode()]
+            else:
+                about = json.loads(table.schema.metadata[_METADATA_KEY])
         except Exception as error:
             raise DataError(f"{path}: expected a customer table, found {type(error).__name__} ({error}).") from None
         return cls(
             as_of=dt.date.fromisoformat(about["as_of"]),
-            frame=table.to_pandas(date_as_object=False, types_mapper=_nullable),
+            frame=_to_pandas(table),
             lifecycle=LifecycleSettings(**about["lifecycle"]),
         )
 
@@ -142,25 +179,39 @@ class CustomerTable:
         return row if row < len(ids) and ids.iloc[row] == user_id else None
 
 
-def _join(context: Context, parts: Sequence[Part]) -> pa.Table:
-    """Return one row a user of the log, sorted; a part's columns are missing where it has no row of the user."""
-    selected, joins = [f"seen.{c.USER_ID}"], []
-    context.rows.select(c.USER_ID).distinct().create_view("seen")
-    for part in parts:
-        name = f"part {part.name}"
-        relation = context.once(name, partial(part.select, context))
-        selected += [f"{sql_name(name)}.{sql_name(column)}" for column in relation.columns if column != c.USER_ID]
-        joins.append(f"LEFT JOIN {sql_name(name)} ON {sql_name(name)}.{c.USER_ID} = seen.{c.USER_ID}")
-    query = f"SELECT {', '.join(selected)} FROM seen {' '.join(joins)} ORDER BY seen.{c.USER_ID}"
-    return context.connection.sql(query).to_arrow_table()
+def in_file_types(table: pa.Table) -> pa.Table:
+    """Return a table with its columns in the types of the file; what outside systems brought stays as it is."""
+    fields = [
+        pa.field(field.name, COLUMNS[field.name].arrow_type if field.name in COLUMNS else field.type)
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))
 
 
-def _stages(frame: pd.DataFrame) -> str:
-    """How many are at each stage of the lifecycle, in brackets; blank where the table has none."""
-    if "lifecycle" not in frame or frame.empty:
-        return ""
-    counts = frame["lifecycle"].value_counts().sort_index()
-    return f" ({', '.join(f'{count} {stage}' for stage, count in counts.items())})"
+def write_summary(directory: Path, as_of: dt.date, lifecycle: LifecycleSettings) -> None:
+    """Write beside the files of a directory what one file says in its footer."""
+    about = {key.decode(): json.loads(value) for key, value in _metadata(as_of, lifecycle).items()}
+    write_json(directory / SUMMARY_FILE, about)
+
+
+def _metadata(as_of: dt.date, lifecycle: LifecycleSettings) -> dict[bytes, bytes]:
+    return {_METADATA_KEY: json.dumps({"as_of": as_of.isoformat(), "lifecycle": vars(lifecycle)}).encode()}
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    return table.to_pandas(date_as_object=False, types_mapper=_nullable)
+
+
+def _stages(table: pa.Table) -> dict[str, int]:
+    """How many are at each stage of the lifecycle; nothing where the table has none."""
+    if "lifecycle" not in table.column_names:
+        return {}
+    return {str(pair["values"]): pair["counts"] for pair in table["lifecycle"].value_counts().to_pylist()}
+
+
+def _tell(stages: Counter[str], number: int, event_log: EventLog, day: dt.date) -> None:
+    counts = f" ({', '.join(f'{stages[stage]} {stage}' for stage in sorted(stages))})" if stages else ""
+    logger.info("customers: %d of %d users, as of %s%s", number, event_log.num_users, day, counts)
 
 
 def _nullable(kind: pa.DataType) -> Any:

@@ -45,7 +45,21 @@ def weekend_share(moments: IntoFrameT) -> IntoFrameT:
     return rows.group_by(c.USER_ID).agg(nw.col("off").mean().alias("weekend_share")).to_native()
 
 
-def hours_to_write(moments: IntoFrameT, *, quiet_hours: int, prior: int) -> IntoFrameT:
+def hour_counts(moments: IntoFrameT) -> IntoFrameT:
+    """Return one row a user: num_moments, and n0 to n23, those of each local hour.
+
+    Args:
+        moments: from ``moments``.
+    """
+    by_hour = [_n(hour) for hour in range(HOURS)]
+    rows = frame_of(moments)
+    counted = rows.with_columns(*(marks(nw.col(c.LOCAL_HOUR) == hour).alias(_n(hour)) for hour in range(HOURS)))
+    sums = (nw.col(name).sum() for name in by_hour)
+    own = grouped(counted, [c.USER_ID], nw.len().alias("num_moments"), *sums, whole=("num_moments", *by_hour))
+    return own.to_native()
+
+
+def hours_to_write(counts: IntoFrameT, *, quiet_hours: int, prior: int) -> IntoFrameT:
     """Return one row a user: when to write to it, and when not.
 
     A customer's share of an hour is mixed with the shop's and smoothed around the clock::
@@ -56,7 +70,7 @@ def hours_to_write(moments: IntoFrameT, *, quiet_hours: int, prior: int) -> Into
         best        = the hour outside of them with the largest smoothed share; of equals the earliest
 
     Args:
-        moments: from ``moments``.
+        counts: from ``hour_counts``, of all users.
         quiet_hours: length of the quiet stretch, 1 to 23.
         prior: moments of the shop that each customer is given.
 
@@ -66,11 +80,7 @@ def hours_to_write(moments: IntoFrameT, *, quiet_hours: int, prior: int) -> Into
 
     Source: Dirichlet-multinomial shrinkage (Good 1965) with a circular triangular kernel.
     """
-    rows = frame_of(moments)
-    counted = rows.with_columns(*(marks(nw.col(c.LOCAL_HOUR) == hour).alias(_n(hour)) for hour in range(HOURS)))
-    by_hour = [_n(hour) for hour in range(HOURS)]
-    sums = (nw.col(name).sum() for name in by_hour)
-    own = grouped(counted, [c.USER_ID], nw.len().alias("num_moments"), *sums, whole=("num_moments", *by_hour))
+    own = frame_of(counts)
     totals = own.select(
         nw.col("num_moments").sum().cast(nw.Int64).alias("shop"),
         *(nw.col(_n(hour)).sum().cast(nw.Int64).alias(f"shop_{hour}") for hour in range(HOURS)),

@@ -5,15 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final, TypeVar, cast
 
 import narwhals as nw
 from narwhals.typing import IntoFrameT
 
 from features import columns as c
+from features.tables import sql
 from features.tables.expressions import days_before, frame_of, grouped, is_type
 
+FrameT = TypeVar("FrameT")
 WEIGHT: Final = "weight"
+# What no text says on both: values of a group in the order of another column. A field of many structs is a list.
+_DUCKDB_LIST: Final = "list({column} ORDER BY rank) AS {name}"
+_SPARK_LIST: Final = "sort_array(collect_list(struct(rank, {column}))).{column} AS {name}"
 # Weights are whole numbers of millionths: their sums are equal on every engine, and so are ranks.
 _UNIT: Final = 1_000_000
 
@@ -40,6 +45,26 @@ def shares(rows: IntoFrameT, value: str) -> IntoFrameT:
     rank = nw.col("one").cum_sum().over(c.USER_ID, order_by=["order", "value"]).cast(nw.Int64)
     sums = sums.with_columns((nw.col(WEIGHT).cast(nw.Float64) / total).alias("share"), rank.alias("rank"))
     return sums.select(c.USER_ID, "value", WEIGHT, "share", "rank").to_native()
+
+
+def top_values(shares: FrameT, name: str, *, most: int, with_shares: bool = False) -> FrameT:
+    """Return one row a user: its first values as a list, best first.
+
+    Args:
+        shares: from ``shares``; a DuckDB relation, a PySpark or a pandas frame.
+        name: of the list.
+        most: values in it.
+        with_shares: whether ``<name>_shares`` lists their shares too.
+
+    Returns:
+        user_id, name.
+    """
+    spark = nw.from_native(cast(Any, shares)).implementation.is_pyspark()
+    listed = _SPARK_LIST if spark else _DUCKDB_LIST
+    columns = [listed.format(column="value", name=name)]
+    columns += [listed.format(column="share", name=f"{name}_shares")] if with_shares else []
+    text = f"SELECT {c.USER_ID}, {', '.join(columns)} FROM {{shares}} WHERE rank <= {most} GROUP BY {c.USER_ID}"
+    return sql.run(text, shares=shares)
 
 
 def interest(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from features.customers.basics import BASICS
@@ -84,7 +85,7 @@ def test_part_when_it_lacks_a_column_then_named(tmp_path: Path) -> None:
     log = EventLog.build(data, tmp_path / "log.parquet", shop=ShopSettings(), engine=ENGINE)
     broken = Part(
         name="broken",
-        build=lambda context: context.empty({"user_id": "VARCHAR"}),
+        build=lambda context: context.empty(pa.schema([("user_id", pa.string())])),
         columns=(column("luck", "real", "", "Never there."),),
     )
     with pytest.raises(DataError, match="expected part 'broken' to make 'luck'"):

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.customers.context import Context
 from features.customers.loyalty.account import Account
 from features.customers.loyalty.ledger import Ledger, LoyaltyEvent, build_ledger, ledger_of
 from features.customers.loyalty.rules import LoyaltyRules
-from features.customers.parts import Context
 from features.customers.registry import PARTS
+from features.customers.workbench import DuckWorkbench
 from features.engine import connect
 from features.errors import ConfigError
 from features.settings import EngineSettings, ShopSettings
@@ -213,7 +214,7 @@ def test_columns_when_the_shop_has_no_scheme_then_empty_and_with_one_then_filled
     with connect(EngineSettings(memory_limit="200MB", threads=1), spill=tmp_path) as connection:
         log = connection.read_parquet(str(data / "events.parquet")).project("*, ts::DATE AS local_day")
         context = Context(
-            connection=connection,
+            bench=DuckWorkbench(connection=connection),
             rows=log,
             items=connection.read_parquet(str(data / "items.parquet")),
             as_of=dt.date(2024, 5, 2),

@@ -15,8 +15,8 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, groupby
-from typing import Any, Final, NamedTuple
+from itertools import chain, groupby, islice
+from typing import Any, Final, NamedTuple, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -25,7 +25,11 @@ from features import columns as c
 from features.customers.loyalty.account import Account
 from features.customers.loyalty.rules import LoyaltyRules
 from features.engine import sql_text
+from features.tables import sql
 
+FrameT = TypeVar("FrameT")
+EVENT_ORDER: Final = (c.USER_ID, "epoch_us", c.EVENT_ID)
+_STANDINGS_A_BATCH: Final = 10_000
 REDEEMED: Final = "redeemed"
 EXPIRED: Final = "expired"
 LEDGER_SCHEMA: Final = pa.schema(
@@ -106,34 +110,66 @@ def build_ledger(
         as_of: last local day.
         minor_units: minor units in one whole unit of the currency.
     """
+    moving = loyalty_events(rows, items, rules)
+    reader = moving.order(", ".join(EVENT_ORDER)).to_arrow_reader()
+    return ledger_of(_events(reader), rules, as_of=as_of, minor_units=minor_units)
+
+
+def loyalty_events(rows: FrameT, items: FrameT, rules: LoyaltyRules) -> FrameT:
+    """Return the rows that may move points, with columns as in ``LoyaltyEvent``, in any order.
+
+    Args:
+        rows: rows of the event log, a DuckDB relation or a PySpark frame.
+        items: item_id, category.
+        rules: of the scheme.
+    """
     kinds = ", ".join(map(sql_text, sorted({c.PURCHASE, c.REFUND, *rules.events})))
-    known = items.select(c.ITEM_ID, c.CATEGORY).set_alias("i")
-    moving = rows.filter(f"{c.EVENT_TYPE} IN ({kinds})").set_alias("e").join(known, "e.item_id = i.item_id", how="left")
-    listed = moving.select("""
-        e.user_id, e.local_day, epoch_us(e.ts) AS epoch_us, e.event_id, e.event_type, e.item_id, e.order_id,
-        e.coupon_id, coalesce(e.quantity, 1) AS units, e.price, i.category""").order("user_id, epoch_us, event_id")
-    batches = (
-        zip(*(column.to_pylist() for column in batch.columns), strict=True) for batch in listed.to_arrow_reader()
+    return sql.run(
+        f"""
+        SELECT e.user_id, e.local_day, unix_micros(e.ts) AS epoch_us, e.event_id, e.event_type, e.item_id, e.order_id,
+               e.coupon_id, coalesce(e.quantity, 1) AS units, e.price, i.category
+        FROM {{rows}} e LEFT JOIN {{items}} i ON e.item_id = i.item_id WHERE e.event_type IN ({kinds})""",
+        rows=rows,
+        items=items,
     )
-    events = map(LoyaltyEvent._make, chain.from_iterable(batches))
-    return ledger_of(events, rules, as_of=as_of, minor_units=minor_units)
+
+
+def standings_of(
+    batches: Iterator[pa.RecordBatch], *, rules: LoyaltyRules, as_of: dt.date, minor_units: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield where customers stand, as ``STANDING_SCHEMA``, from their ``loyalty_events`` in ``EVENT_ORDER``."""
+    found = (standing for _, standing in _accounts(_events(batches), rules, as_of=as_of, minor_units=minor_units))
+    while lot := list(islice(found, _STANDINGS_A_BATCH)):
+        yield pa.record_batch([list(values) for values in zip(*lot, strict=True)], schema=STANDING_SCHEMA)
 
 
 def ledger_of(events: Iterable[LoyaltyEvent], rules: LoyaltyRules, *, as_of: dt.date, minor_units: int) -> Ledger:
     """Return the ledger of events that are in order of customer and time."""
     movements: list[Movement] = []
     standings: list[tuple[Any, ...]] = []
+    for moved, standing in _accounts(events, rules, as_of=as_of, minor_units=minor_units):
+        movements += moved
+        standings.append(standing)
+    ledger = [list(values) for values in zip(*movements, strict=True)] or [[] for _ in LEDGER_SCHEMA]
+    standing_ = [list(values) for values in zip(*standings, strict=True)] or [[] for _ in STANDING_SCHEMA]
+    return Ledger(
+        movements=pa.table(ledger, schema=LEDGER_SCHEMA), standings=pa.table(standing_, schema=STANDING_SCHEMA)
+    )
+
+
+def _events(batches: Iterable[pa.RecordBatch]) -> Iterator[LoyaltyEvent]:
+    rows = (zip(*(column.to_pylist() for column in batch.columns), strict=True) for batch in batches)
+    return map(LoyaltyEvent._make, chain.from_iterable(rows))
+
+
+def _accounts(
+    events: Iterable[LoyaltyEvent], rules: LoyaltyRules, *, as_of: dt.date, minor_units: int
+) -> Iterator[tuple[list[Movement], tuple[Any, ...]]]:
+    """Yield the movements and the standing of each customer with a movement."""
     for user_id, own in groupby(events, key=lambda event: event.user_id):
         account = Account(expire_days=rules.expire_days)
-        moved = list(_movements(user_id, account, own, rules, as_of=as_of, minor_units=minor_units))
-        if moved:
-            movements += moved
-            standings.append(_standing(user_id, account, rules, as_of))
-    ledger = [list(values) for values in zip(*movements, strict=True)] or [[] for _ in LEDGER_SCHEMA]
-    standing = [list(values) for values in zip(*standings, strict=True)] or [[] for _ in STANDING_SCHEMA]
-    return Ledger(
-        movements=pa.table(ledger, schema=LEDGER_SCHEMA), standings=pa.table(standing, schema=STANDING_SCHEMA)
-    )
+        if moved := list(_movements(user_id, account, own, rules, as_of=as_of, minor_units=minor_units)):
+            yield moved, _standing(user_id, account, rules, as_of)
 
 
 def _movements(

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
-import duckdb
-
-from features.customers.loyalty.ledger import STANDING_SCHEMA, build_ledger
+from features.customers.context import Context
+from features.customers.loyalty.ledger import EVENT_ORDER, STANDING_SCHEMA, loyalty_events, standings_of
 from features.customers.loyalty.rules import LOYALTY_FILE, LoyaltyRules
-from features.customers.parts import Context, Part, column
+from features.customers.parts import Part, column
+from features.customers.workbench import Frame
 
 
-def _standings(context: Context) -> duckdb.DuckDBPyRelation:
+def _standings(context: Context) -> Frame:
     path = context.data / LOYALTY_FILE if context.data is not None else None
     if path is None or not path.is_file():
-        return context.connection.from_arrow(STANDING_SCHEMA.empty_table())
-    rules, minor_units = LoyaltyRules.load(path), context.shop.minor_units
-    ledger = build_ledger(context.rows, context.items, rules, as_of=context.as_of, minor_units=minor_units)
-    return context.connection.from_arrow(ledger.standings)
+        return context.empty(STANDING_SCHEMA)
+    rules = LoyaltyRules.load(path)
+    make = partial(standings_of, rules=rules, as_of=context.as_of, minor_units=context.shop.minor_units)
+    events = loyalty_events(context.rows, context.items, rules)
+    return context.bench.mapped("loyalty standings", events, make, STANDING_SCHEMA, order=EVENT_ORDER)
 
 
 LOYALTY: Final = (
     Part(
         name="loyalty",
         build=_standings,
+        by_user=True,
         columns=(
             column(
                 "loyalty_points",

@@ -25,17 +25,37 @@ _LEAST: Final = 1e-6  # a chance nearer to 0 or 1 has no logit worth having
 logger = logging.getLogger(__name__)
 
 
-def churn_facts(histories: Histories, *, month_days: Floats, trend_days: Floats, silent: Floats) -> Floats:
+@dataclass(frozen=True, kw_only=True)
+class MeanBuyer:
+    """What frequency and age are relative to: the means of their logarithms over a day's buyers."""
+
+    frequency: float = 0.0
+    age: float = 0.0
+
+    @classmethod
+    def of(cls, histories: Histories) -> MeanBuyer:
+        """Return the mean of some buyers."""
+        if not len(histories):
+            return cls()
+        return cls(
+            frequency=float(np.log1p(histories.frequency).mean()), age=float(np.log1p(histories.age_weeks).mean())
+        )
+
+
+def churn_facts(
+    histories: Histories, *, month_days: Floats, trend_days: Floats, silent: Floats, mean: MeanBuyer
+) -> Floats:
     """Return what churn goes by, ``[N, 7]``, as ``FACTS``.
 
     Frequency and age are relative to that day's mean buyer. Everyone grows older from the day that teaches to the day
     that is asked about; without this, the risk of all would follow a trend that was learned of some.
 
     Args:
-        histories: as of the day, of all buyers.
+        histories: as of the day.
         month_days: days with a purchase of the last 30, ``[N]``.
         trend_days: of the last window of the trend, ``[N]``.
         silent: a model's chance of no purchase in the days to come, ``[N]``.
+        mean: the mean buyer of that day.
     """
     silence = histories.age_weeks - histories.recency_weeks
     gap = (histories.age_weeks + 1 / DAYS_A_WEEK) / (histories.frequency + 1)  # weeks between purchases, at most
@@ -43,8 +63,8 @@ def churn_facts(histories: Histories, *, month_days: Floats, trend_days: Floats,
     return np.column_stack(
         [
             np.log1p(silence * DAYS_A_WEEK),
-            _relative(np.log1p(histories.frequency)),
-            _relative(np.log1p(histories.age_weeks)),
+            np.log1p(histories.frequency) - mean.frequency,
+            np.log1p(histories.age_weeks) - mean.age,
             np.log1p(month_days),
             np.log1p(trend_days),
             np.log1p(silence / gap),
@@ -91,10 +111,6 @@ class ChurnRisk:
         if self.logit is None:
             return np.asarray(chance_of(facts[:, FACTS.index("model")]), np.float64)
         return np.asarray(chance_of(self.logit.logit(facts)), np.float64)
-
-
-def _relative(values: Floats) -> Floats:
-    return np.asarray(values - values.mean(), np.float64) if len(values) else values
 
 
 def silent_chance(model: BgNbd, histories: Histories, *, days: float) -> Floats:

@@ -64,7 +64,8 @@ class Correction:
     def factor(self, facts: Floats) -> Floats:
         """Return what to multiply an expectation by, ``[N]``."""
         z = np.clip((facts - self.center) / self.scale, self.low, self.high)
-        return np.exp(self.weights[0] + z @ self.weights[1:])
+        # Not as z @ weights: equal buyers get equal factors, whichever rows are beside them.
+        return np.exp(self.weights[0] + (z * self.weights[1:]).sum(axis=1))
 
 
 def helpful_correction(expected: Floats, facts: Floats, came: Floats) -> Correction | None:

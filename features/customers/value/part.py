@@ -4,58 +4,62 @@ from __future__ import annotations
 
 from typing import Final
 
-import duckdb
-
-from features.customers.basics import clocks, traded
+from features.customers.basics import CLOCKS, traded
+from features.customers.basics import buyers as clocks_of_buyers
+from features.customers.context import Context
 from features.customers.groups import RFM_SEGMENTS, rfm_segment, value_tier
 from features.customers.growth import growth_stage
-from features.customers.parts import Context, CustomerColumn, Part
+from features.customers.parts import CustomerColumn, Gathered, Part
 from features.customers.value.purchase_days import buyers, purchase_days
+from features.customers.workbench import Frame
 from features.tables.rfm import rfm
 
-Relation = duckdb.DuckDBPyRelation
 
-
-def days_of(context: Context) -> Relation:
+def days_of(context: Context) -> Frame:
     """Return the days with a purchase, made once."""
-    return context.once("purchase_days", lambda: purchase_days(traded(context), context.items))
+    return context.once("purchase days", lambda: purchase_days(traded(context), context.items))
 
 
-def _growth(context: Context) -> Relation:
-    settings = context.shop.growth
-    return growth_stage(
-        buyers(days_of(context), as_of=context.as_of, trend_days=settings.trend_days), settings=settings
-    )
+def _buyers(context: Context) -> Frame:
+    trend_days = context.shop.growth.trend_days
+    return context.once("buyers", lambda: buyers(days_of(context), as_of=context.as_of, trend_days=trend_days))
 
 
-def _segment(context: Context) -> Relation:
-    return rfm_segment(rfm(clocks(context).filter("num_orders IS NOT NULL"), as_of=context.as_of))
+def _growth(context: Context) -> Frame:
+    return growth_stage(_buyers(context), settings=context.shop.growth)
 
 
-def _estimates(context: Context) -> Relation:
-    def make() -> Relation:
-        # Brings SciPy's optimisers, which nobody who only reads the columns' names needs.
-        from features.customers.value.estimates import estimate  # noqa: PLC0415
+def _segment(context: Context) -> Frame:
+    return rfm_segment(rfm(clocks_of_buyers(context), as_of=context.as_of))
 
-        found = estimate(
+
+def _estimates(context: Context) -> Frame:
+    # Brings SciPy's optimisers, which nobody who only reads the columns' names needs.
+    from features.customers.value.estimates import ESTIMATES_SCHEMA, fit_value  # noqa: PLC0415
+
+    def make() -> Frame:
+        model = fit_value(
             days_of(context),
             as_of=context.as_of,
             settings=context.shop.value,
             trend_days=context.shop.growth.trend_days,
+            to_arrow=context.bench.to_arrow,
         )
-        return context.connection.from_arrow(found.to_arrow())
+        return context.bench.mapped("estimated value", _buyers(context), model.batches, ESTIMATES_SCHEMA)
 
-    return context.once("value_estimates", make)
+    return context.once("value estimates", make)
 
 
-def _tier(context: Context) -> Relation:
+def _tier(context: Context) -> Frame:
     return value_tier(_estimates(context), percents=context.shop.value.tier_percents)
 
 
+_DAYS: Final = Gathered(name="purchase days", make=days_of)
 VALUE: Final = (
     Part(
         name="growth",
         build=_growth,
+        gathers=(_DAYS,),
         columns=(
             CustomerColumn(
                 name="growth_stage",
@@ -68,6 +72,7 @@ VALUE: Final = (
     Part(
         name="segment",
         build=_segment,
+        gathers=(CLOCKS,),
         columns=(
             CustomerColumn(
                 name="rfm_segment",
@@ -79,6 +84,7 @@ VALUE: Final = (
     Part(
         name="estimates",
         build=_estimates,
+        gathers=(_DAYS,),
         columns=(
             CustomerColumn(
                 name="expected_purchases",
@@ -109,6 +115,7 @@ VALUE: Final = (
     Part(
         name="value_tier",
         build=_tier,
+        gathers=(_DAYS,),
         columns=(
             CustomerColumn(
                 name="value_tier",

@@ -104,7 +104,7 @@ def test_estimates_when_a_shop_is_small_then_missing_with_a_reason(
     few = rows[rows["user_id"] < "u00030"]
     with caplog.at_level(logging.WARNING):
         found = estimate(connection.from_df(few), as_of=AS_OF, settings=ValueSettings())
-    assert found.forecast is None
+    assert found.model.forecast is None
     assert all(np.isnan(found.values[name]).all() for name in ESTIMATES)
     assert "expected at least 40 buyers who bought on a second day" in caplog.text
 
@@ -114,10 +114,10 @@ def test_estimates_when_the_log_is_short_then_a_model_stands_in(
 ) -> None:
     as_of = FIRST + dt.timedelta(weeks=12)  # 90 days before it nobody had bought
     found = estimate(connection.from_df(rows), as_of=as_of, settings=ValueSettings())
-    assert found.forecast is not None
-    assert (found.forecast.level, found.forecast.shape) == (1.0, None)
-    assert found.churn is not None
-    assert found.churn.logit is None
+    assert found.model.forecast is not None
+    assert (found.model.forecast.level, found.model.forecast.shape) == (1.0, None)
+    assert found.model.churn is not None
+    assert found.model.churn.logit is None
     assert np.isfinite(found.values["churn_risk"]).all()
 
 
