@@ -31,7 +31,7 @@ from benchmarks.result import write_result
 from features.engine import private_connection
 from features.settings import EngineSettings
 
-SHOP: Final = Shop(num_users=3_000, num_items=12_000, num_days=100, own_items=True)
+SHOP: Final = Shop(num_users=3_000, num_items=12_000, num_days=90, own_items=True)
 SIDES: Final = ("plain sort", "footfall", "plain sort")
 PLOT: Final = Path(__file__).resolve().parents[1] / "docs" / "images" / "scale.svg"
 _GB: Final = 1_000_000_000
