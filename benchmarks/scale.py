@@ -95,7 +95,7 @@ def _row(side: str, num_events: int, found: dict[str, Any], sort_s: float) -> di
         "fit_cpu_s": measured["cpu_s"],
         "fit_wall_s": measured["wall_s"],
         "peak_mb": measured["peak_mb"],
-        "config": {name: found[name] for name in ("stages", "counts", "held") if name in found}
+        "config": {name: found[name] for name in ("stages", "counts", "bytes", "held") if name in found}
         | {"events": num_events},
         "note": "",
     }
@@ -107,7 +107,12 @@ def _measure(side: str, data: Path, arguments: argparse.Namespace) -> dict[str, 
     with memory_cage(int(arguments.memory_gb * _GB)) as enter:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, preexec_fn=enter)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    print(side, data.name, {name: value for name, value in found.items() if name != "counts"}, file=sys.stderr)
+    print(
+        side,
+        data.name,
+        {name: value for name, value in found.items() if name not in ("counts", "bytes")},
+        file=sys.stderr,
+    )
     return found | {"held": enter is not None}
 
 
@@ -119,13 +124,22 @@ def _run(side: str, data: Path, engine: EngineSettings) -> dict[str, Any]:
         from features.build import build_features  # noqa: PLC0415 - the sort's memory must not hold it
 
         manifest = build_features(data, out, engine=engine, rebuild=True)
-        about = {"stages": manifest["seconds"], "counts": manifest["counts"]}
+        about = {"stages": manifest["seconds"], "counts": manifest["counts"], "bytes": _sizes(out)}
+        about["bytes"]["events.parquet"] = (data / "events.parquet").stat().st_size
     else:
         out.mkdir()
         _sort(data / "events.parquet", out / "events.parquet", engine)
     wall = time.perf_counter() - started
     shutil.rmtree(out)
     return {"wall_s": wall, "cpu_s": cpu_s() - cpu, "peak_mb": peak_mb()} | about
+
+
+def _sizes(directory: Path) -> dict[str, int]:
+    """Return the bytes of each file or directory in a directory."""
+    return {
+        one.name: sum(path.stat().st_size for path in (one, *one.rglob("*")) if path.is_file())
+        for one in sorted(directory.iterdir())
+    }
 
 
 def _sort(events: Path, out: Path, engine: EngineSettings) -> None:
