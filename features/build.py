@@ -14,52 +14,58 @@ data/events.parquet ...   ->   out/identity/           which ids are one custome
                                out/sources.json        digests of what was read, by file and by day
                                out/manifest.json       settings, counts, sha256 of each file
 
-An earlier build at ``out`` is brought up to date where it can be (``features.refresh``); their rows are the same as if
-everything had been built anew.
+It is made beside ``out``, stage after stage (``features.stages``): a build that was killed goes on behind the last stage it
+finished. An earlier build at ``out`` is brought up to date where it can be (``features.refresh``); their rows are the same as
+if everything had been built anew.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime as dt
 import hashlib
+import json
 import logging
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import duckdb
-import pandas as pd
-
+from features.asides import sweep
 from features.catalog import ItemCatalog
-from features.contract.read import copy_items
-from features.customers.table import CustomerTable
-from features.demand.stock import STOCK_FILE, write_stock
-from features.engine import memory_explained, private_connection
+from features.engine import memory_explained
+from features.errors import ConfigError
 from features.event_log import EventLog
-from features.files import read_json, sha256_of_file, staged_directory, write_json
+from features.files import read_json, sha256_of_file, write_json
 from features.manifest import (
+    CATALOG_FILE,
+    CUSTOMERS_FILE,
     EVENT_LOG_FILE,
     FEATURES_FORMAT,
     IDENTITY_DIRECTORY,
+    ITEMS_FILE,
     MANIFEST_FILE,
+    PANEL_DIRECTORY,
+    SEQUENCES_DIRECTORY,
+    USERS_FILE,
+    VOCABULARY_FILE,
     read_manifest,
     refuse_foreign_directory,
 )
-from features.panel.build import PanelSettings, build_panel
+from features.panel.build import PanelSettings
 from features.panel.demand_panel import DemandPanel
-from features.privacy.consents import CONSENTS_FILE, ConsentBook
-from features.refresh.linked_log import refreshed_identity, refreshed_log
-from features.refresh.plan import Refresh, code_digest, plan_refresh
-from features.refresh.sources import SOURCES_FILE
+from features.refresh.plan import code_digest, plan_refresh
+from features.refresh.sources import SOURCES_FILE, Sources
 from features.release.part import git_revision
 from features.rules.shop_files import RULE_FILES, copy_rule_files
-from features.sequence_build import build_sequences, build_users, build_vocabulary
 from features.sequences import Sequences
 from features.settings import EngineSettings, ShopSettings
+from features.stages.area import BuildingArea, building_area
+from features.stages.interface import Build, Stages
+from features.stages.journal import Header, Journal
+from features.stages.on_duckdb import DuckDBStages
+from features.stages.run import begin, kept_if_useful, run_stages
 from features.vocabulary import Vocabulary
 
 __all__ = [
@@ -75,14 +81,6 @@ __all__ = [
     "FeatureSet",
     "build_features",
 ]
-
-VOCABULARY_FILE: Final = "vocabulary.parquet"
-USERS_FILE: Final = "users.parquet"
-CATALOG_FILE: Final = "catalog.parquet"
-ITEMS_FILE: Final = "items.parquet"
-SEQUENCES_DIRECTORY: Final = "sequences"
-CUSTOMERS_FILE: Final = "customers.parquet"
-PANEL_DIRECTORY: Final = "panel"
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +153,8 @@ def build_features(
 
     An earlier feature directory at ``out`` is replaced; anything else there is left alone. Where the same code built it
     with the same settings, only days whose events changed are read; where nothing changed at all, it stays. The
-    manifest's ``refresh`` says which, and why.
+    manifest's ``refresh`` says which, and why. What an earlier process left unfinished of the same data, settings and code
+    is gone on with; ``resumed_from`` then names the first stage that it had not finished.
 
     Args:
         data: a data directory: contract tables and ``shop.yaml``.
@@ -169,150 +168,90 @@ def build_features(
 
     Raises:
         DataError: the data directory breaks the contract, or ``out`` holds something else.
-        ConfigError: a setting of the shop is wrong, or the memory limit is too low.
+        ConfigError: a setting of the shop is wrong, the memory limit is too low, or another process builds ``out``.
     """
     data, out = Path(data), Path(out)
     refuse_foreign_directory(out)
     shop, panel = ShopSettings.load(data), panel or PanelSettings()
-    try:
-        with staged_directory(out, replace=True) as staging, memory_explained(engine):
-            manifest = _build(data, out, staging, shop=shop, panel=panel, engine=engine, rebuild=rebuild)
-    except _NothingToDo as found:
-        return read_manifest(out) | {"refresh": found.refresh.described()}
+    with memory_explained(engine), building_area(out) as area, kept_if_useful(area):
+        sweep(out.parent, out.name)
+        area.made.mkdir(exist_ok=True)
+        sources, refresh = plan_refresh(
+            data, out, settings=_settings(shop, panel), engine=engine, staged=area.made, rebuild=rebuild
+        )
+        if refresh.mode == "unchanged":
+            area.remove()
+            return read_manifest(out) | {"refresh": refresh.described()}
+        build = Build(data=data, out=area.made, shop=shop, panel=panel, engine=engine, refresh=refresh)
+        manifest = _build(build, sources, area)
+        sources.expect_unchanged(data)
+        write_json(area.made / MANIFEST_FILE, manifest)
+        area.publish()
     logger.info("features: written to %s in %.1f s", out, sum(manifest["seconds"].values()))
     return manifest
 
 
-class _NothingToDo(Exception):
-    def __init__(self, refresh: Refresh) -> None:
-        super().__init__(refresh.why)
-        self.refresh = refresh
+def _build(build: Build, sources: Sources, area: BuildingArea) -> dict[str, Any]:
+    """Do the stages that an earlier process left, and return the manifest of all of them."""
+
+    def base(made: Path) -> None:
+        build.shop.save(made)
+        copy_rule_files(build.data, made)
+        write_json(made / SOURCES_FILE, sources.to_json())
+
+    stages = stages_of(build.engine)
+    begun = begin(area, _header(build, sources, stages), base)
+    return _manifest(build, run_stages(stages, build, begun, area), begun.resumed_from)
 
 
-def _build(
-    data: Path,
-    out: Path,
-    staging: Path,
-    *,
-    shop: ShopSettings,
-    panel: PanelSettings,
-    engine: EngineSettings,
-    rebuild: bool,
-) -> dict[str, Any]:
-    sources, refresh = plan_refresh(
-        data, out, settings=_settings(shop, panel), engine=engine, spill=staging, rebuild=rebuild
-    )
-    if refresh.mode == "unchanged":
-        raise _NothingToDo(refresh)
-    shop.save(staging)
-    copy_rule_files(data, staging)
-    write_json(staging / SOURCES_FILE, sources.to_json())
-    builder = _Builder(data=data, out=staging, shop=shop, engine=engine, refresh=refresh, seconds={})
-    manifest = builder.build(panel)
-    sources.expect_unchanged(data)
-    write_json(staging / MANIFEST_FILE, manifest)
-    return manifest
+def stages_of(engine: EngineSettings) -> Stages:
+    """Return who does the stages.
+
+    Raises:
+        ConfigError: nobody can on that engine.
+    """
+    if engine.name != DuckDBStages.name:
+        raise ConfigError(f"engine.name: expected {DuckDBStages.name!r}, found {engine.name!r}.")
+    return DuckDBStages()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Builder:
-    """The stages in order, each timed; later ones read what earlier ones wrote."""
+def _header(build: Build, sources: Sources, stages: Stages) -> Header:
+    """Return what must be the same for a rerun to go on with what an earlier process finished."""
+    before, plan = build.refresh.previous, build.refresh
+    kept = [sorted(plan.changed_days), sorted(plan.new_identity_days), plan.links_added]
+    return {
+        "the version of Footfall": _version(),
+        "the code": code_digest(),
+        "the engine": stages.name,
+        "the data": _digest(sources.files),
+        "settings": _digest(_settings(build.shop, build.panel)),
+        "the features that are brought up to date": ""
+        if before is None
+        else _digest([kept, sha256_of_file(before / MANIFEST_FILE)]),
+    }
 
-    data: Path
-    out: Path
-    shop: ShopSettings
-    engine: EngineSettings
-    refresh: Refresh
-    seconds: dict[str, float]
 
-    def build(self, panel: PanelSettings) -> dict[str, Any]:
-        with self._stage("identity"):
-            identity = refreshed_identity(self.data, self.out, self.refresh, shop=self.shop, engine=self.engine)
-        linked = self.out / IDENTITY_DIRECTORY if identity else None
-        with self._stage("event_log"):
-            log, refresh = refreshed_log(
-                self.data, self.out, self.refresh, identity=linked, shop=self.shop, engine=self.engine
-            )
-        with self._stage("consents"):
-            consents = ConsentBook.build(
-                self.data,
-                shop=self.shop,
-                engine=self.engine,
-                identity=linked,
-                spill=self.out,
-            )
-            consents.save(self.out / CONSENTS_FILE)
-        with self._stage("sequences"), private_connection(self.engine, beside=self.out) as connection:
-            counts = self._build_sequences(connection, log)
-        with self._stage("customers"):
-            customers = CustomerTable.build(
-                log,
-                self.out / ITEMS_FILE,
-                data=self.data,
-                shop=self.shop,
-                engine=self.engine,
-            )
-            customers.save(self.out / CUSTOMERS_FILE)
-        with self._stage("panel"):
-            demand = build_panel(log, self.data, shop=self.shop, settings=panel, engine=self.engine)
-            demand.save(self.out / PANEL_DIRECTORY)
-        with self._stage("stock"), private_connection(self.engine, beside=self.out) as connection:
-            write_stock(connection, log, self.data, self.out / STOCK_FILE)
-        counts |= {
-            "events": log.num_events,
-            "linked_ids": identity["ids"] if identity else 0,
-            "customers": len(customers),
-            "panel_items": demand.num_items,
-            "panel_days": demand.num_periods,
-        }
-        return self._manifest(log, counts, panel) | {"refresh": refresh.described()}
-
-    def _build_sequences(self, connection: duckdb.DuckDBPyConnection, log: EventLog) -> dict[str, int]:
-        copy_items(connection, self.data / ITEMS_FILE, self.out / ITEMS_FILE)
-        items = connection.read_parquet(str(self.out / ITEMS_FILE))
-        vocabulary = build_vocabulary(connection, log, items, shop=self.shop)
-        vocabulary.save(self.out / VOCABULARY_FILE)
-        users = build_users(connection, log, shop=self.shop)
-        users.save(self.out / USERS_FILE)
-        frame = pd.read_parquet(self.out / ITEMS_FILE)
-        catalog = ItemCatalog.from_items(frame, vocabulary, num_price_bands=self.shop.num_price_bands)
-        catalog.save(self.out / CATALOG_FILE)
-        sequences = build_sequences(
-            connection, log, vocabulary=vocabulary, users=users, catalog=catalog, shop=self.shop
-        )
-        sequences.save(self.out / SEQUENCES_DIRECTORY)
-        logger.info(
-            "sequences: %d of %d events, %d users, %d items",
-            *(sequences.num_events, log.num_events, sequences.num_users, len(vocabulary.ids)),
-        )
-        return {
-            "sequence_events": sequences.num_events,
-            "sequence_users": sequences.num_users,
-            "items": len(vocabulary.ids),
-        }
-
-    def _manifest(self, log: EventLog, counts: dict[str, int], panel: PanelSettings) -> dict[str, Any]:
-        source = self.data / "about.json"
-        paths = sorted(p for p in self.out.rglob("*") if p.is_file())
-        files = {str(path.relative_to(self.out)): sha256_of_file(path) for path in paths}
-        return {
-            "format": FEATURES_FORMAT,
-            "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            "git_revision": git_revision(),
-            "fingerprint": _fingerprint(log, files),
-            "counts": counts,
-            "settings": _settings(self.shop, panel) | {"engine": dataclasses.asdict(self.engine)},
-            "code": code_digest(),
-            "files": files,
-            "seconds": self.seconds,
-            "data": read_json(source) if source.exists() else {},
-        }
-
-    @contextlib.contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - started, 3)
+def _manifest(build: Build, journal: Journal, resumed_from: str) -> dict[str, Any]:
+    source = build.data / "about.json"
+    finished = journal.files()
+    paths = sorted(p for p in build.out.rglob("*") if p.is_file())
+    names = [path.relative_to(build.out).as_posix() for path in paths]
+    files = {name: finished.get(name) or sha256_of_file(build.out / name) for name in names}
+    said = [stage.said for stage in journal.stages]
+    refresh = next((one["refresh"] for one in said if "refresh" in one), build.refresh.described())
+    return {
+        "format": FEATURES_FORMAT,
+        "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "git_revision": git_revision(),
+        "fingerprint": _fingerprint(EventLog.open(build.out / EVENT_LOG_FILE), files),
+        "counts": {name: count for one in said for name, count in one["counts"].items()},
+        "settings": _settings(build.shop, build.panel) | {"engine": dataclasses.asdict(build.engine)},
+        "code": code_digest(),
+        "files": files,
+        "seconds": {stage.stage: stage.seconds for stage in journal.stages},
+        "data": read_json(source) if source.exists() else {},
+        "refresh": refresh,
+    } | ({"resumed_from": resumed_from} if resumed_from else {})
 
 
 def _settings(shop: ShopSettings, panel: PanelSettings) -> dict[str, Any]:
@@ -328,3 +267,14 @@ def _fingerprint(log: EventLog, files: Mapping[str, str]) -> str:
     unread = (EVENT_LOG_FILE, SOURCES_FILE, *RULE_FILES)
     others = [f"{name} {digest}" for name, digest in sorted(files.items()) if name not in unread]
     return hashlib.sha256("\n".join([log.fingerprint, *others]).encode()).hexdigest()
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=list).encode()).hexdigest()
+
+
+def _version() -> str:
+    try:
+        return version("footfall")
+    except PackageNotFoundError:  # run from a checkout
+        return ""

@@ -40,22 +40,37 @@ def staged_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
     staging.mkdir()
     try:
         yield staging
-        _sync_tree(staging)
-        if target.exists():
-            retired = aside_of(target, "retired")
-            target.rename(retired)
-            try:
-                staging.rename(target)
-            except OSError:
-                retired.rename(target)
-                raise
-            shutil.rmtree(retired)
-        else:
-            staging.rename(target)
-        _sync(target.parent)
-        sweep(target.parent, target.name)  # what was retired in vain, now that something is in its place
+        put_in_place(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def put_in_place(staging: Path, target: Path) -> None:
+    """Make a directory beside ``target`` the target, on disk, and delete what stood there.
+
+    What stood there is moved aside first: see ``staged_directory``.
+    """
+    sync_tree(staging)
+    if target.exists():
+        retired = aside_of(target, "retired")
+        target.rename(retired)
+        try:
+            staging.rename(target)
+        except OSError:
+            retired.rename(target)
+            raise
+        shutil.rmtree(retired)
+    else:
+        staging.rename(target)
+    _sync(target.parent)
+    sweep(target.parent, target.name)  # what was retired in vain, now that something is in its place
+
+
+def sync_tree(path: Path) -> None:
+    """Wait until a file, or a directory with all that is in it, is on disk."""
+    for part in sorted(path.rglob("*")):
+        _sync(part)
+    _sync(path)
 
 
 @contextlib.contextmanager
@@ -131,12 +146,6 @@ def sha256_of_file(path: Path) -> str:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _sync_tree(directory: Path) -> None:
-    for path in sorted(directory.rglob("*")):
-        _sync(path)
-    _sync(directory)
 
 
 def _sync(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The manifest of a feature directory: what says that a directory is one, and that it is whole."""
+"""A feature directory: the names of its files, and the manifest that says that it is one, and whole."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ FEATURES_FORMAT: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
 IDENTITY_DIRECTORY: Final = "identity"
 EVENT_LOG_FILE: Final = "event_log.parquet"
+ITEMS_FILE: Final = "items.parquet"
+VOCABULARY_FILE: Final = "vocabulary.parquet"
+USERS_FILE: Final = "users.parquet"
+CATALOG_FILE: Final = "catalog.parquet"
+SEQUENCES_DIRECTORY: Final = "sequences"
+CUSTOMERS_FILE: Final = "customers.parquet"
+PANEL_DIRECTORY: Final = "panel"
 
 
 def refuse_foreign_directory(out: Path) -> None:

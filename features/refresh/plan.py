@@ -70,7 +70,7 @@ class Refresh:
 
 
 def plan_refresh(
-    data: Path, out: Path, *, settings: dict[str, Any], engine: EngineSettings, spill: Path, rebuild: bool = False
+    data: Path, out: Path, *, settings: dict[str, Any], engine: EngineSettings, staged: Path, rebuild: bool = False
 ) -> tuple[Sources, Refresh]:
     """Return the state of the data, and how to bring ``out`` up to it.
 
@@ -79,11 +79,13 @@ def plan_refresh(
         out: the feature directory; it may be missing.
         settings: of the shop and of the panel, as a manifest has them.
         engine: memory limit, threads.
-        spill: directory to spill in where the engine's settings name none.
+        staged: where features are about to be made: an unfinished build there may know the data by day already. Spilled
+            into where the engine's settings name no other directory.
         rebuild: whether everything is to be built anew, whatever changed.
     """
     then = Sources.load(out / SOURCES_FILE)
-    sources = Sources.read(data, engine=engine, spill=spill, known=then)
+    known = Sources.load(staged / SOURCES_FILE) or then
+    sources = Sources.read(data, engine=engine, spill=staged, known=known)
     manifest = _read_manifest(out / MANIFEST_FILE)
     refresh = Refresh.anew("asked for") if rebuild else _plan(out, manifest, sources, then, settings)
     logger.info("features: %s: %s", refresh.mode, refresh.why)

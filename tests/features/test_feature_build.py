@@ -248,5 +248,5 @@ def test_build_when_engines_connect_then_all_spill_within_the_staged_directory(
     data = write_shop(tmp_path / "data", shop=SHOP, events=_events(), items=ITEMS, consents=CONSENTS)
     build_features(data, tmp_path / "features", engine=ENGINE, panel=PANEL)
     assert len(spills) >= 4  # log, sequences, customers, panel
-    assert {spill.parent.parent for spill in spills} == {tmp_path}
+    assert {spill.parents[1] for spill in spills} == {tmp_path / ".features.building"}
     assert not [path for path in (tmp_path / "features").rglob("*") if "spill" in path.name]
