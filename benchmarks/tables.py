@@ -1,4 +1,4 @@
-"""Write ``docs/benchmarks.md``, and the tables of ``docs/retrieval.md``, from the result files: no figure is typed by hand.
+"""Write ``docs/benchmarks.md``, and the tables of ``docs/retrieval.md`` and ``docs/scale.md``, from the result files: no figure is typed by hand.
 
 python benchmarks/tables.py            # after new results
 python benchmarks/tables.py --check    # exit 1 where the page is not what the files say
@@ -15,12 +15,13 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import demand_tables, insight_tables, retrieval_tables, serving_tables
+from benchmarks import demand_tables, insight_tables, retrieval_tables, scale_plan, serving_tables
 
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "results"
 PAGE: Final = HERE.parent / "docs" / "benchmarks.md"
 RETRIEVAL_PAGE: Final = HERE.parent / "docs" / "retrieval.md"
+SCALE_PAGE: Final = HERE.parent / "docs" / "scale.md"
 # The metric whose paired difference stands in the table.
 COMPARED: Final = ("recall@20", "ndcg@10", "wql", "hit@10", "median_error")
 # Whose difference it is, where it is not the project's own row.
@@ -39,8 +40,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only compare")
     arguments = parser.parse_args()
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
-    prose = RETRIEVAL_PAGE.read_text(encoding="utf-8")
-    pages = {PAGE: render(results), RETRIEVAL_PAGE: retrieval_tables.fill(prose, results)}
+    pages = {PAGE: render(results)}
+    for page, tables in ((RETRIEVAL_PAGE, retrieval_tables), (SCALE_PAGE, scale_plan)):
+        pages[page] = tables.fill(page.read_text(encoding="utf-8"), results)
     if not arguments.check:
         for path, text in pages.items():
             path.write_text(text, encoding="utf-8")
