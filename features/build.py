@@ -21,12 +21,13 @@ if everything had been built anew.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,7 +36,6 @@ from typing import Any
 from features.asides import sweep
 from features.catalog import ItemCatalog
 from features.engine import memory_explained
-from features.errors import ConfigError
 from features.event_log import EventLog
 from features.files import read_json, sha256_of_file, write_json
 from features.manifest import (
@@ -199,30 +199,35 @@ def _build(build: Build, sources: Sources, area: BuildingArea) -> dict[str, Any]
         copy_rule_files(build.data, made)
         write_json(made / SOURCES_FILE, sources.to_json())
 
-    stages = stages_of(build.engine)
-    begun = begin(area, _header(build, sources, stages), base)
-    return _manifest(build, run_stages(stages, build, begun, area), begun.resumed_from)
+    begun = begin(area, _header(build, sources), base)
+    with stages_of(build, area) as stages:
+        return _manifest(build, run_stages(stages, build, begun, area), begun.resumed_from)
 
 
-def stages_of(engine: EngineSettings) -> Stages:
-    """Return who does the stages.
+@contextlib.contextmanager
+def stages_of(build: Build, area: BuildingArea) -> Iterator[Stages]:
+    """Yield who does the stages, as the engine's settings have it.
 
     Raises:
-        ConfigError: nobody can on that engine.
+        ConfigError: no session of the cluster starts.
     """
-    if engine.name != DuckDBStages.name:
-        raise ConfigError(f"engine.name: expected {DuckDBStages.name!r}, found {engine.name!r}.")
-    return DuckDBStages()
+    if build.engine.name == DuckDBStages.name:
+        yield DuckDBStages()
+        return
+    from features.spark.stages import spark_stages  # noqa: PLC0415 (most shops need no cluster)
+
+    with spark_stages(build.engine, build.data, beside=area.directory) as stages:
+        yield stages
 
 
-def _header(build: Build, sources: Sources, stages: Stages) -> Header:
+def _header(build: Build, sources: Sources) -> Header:
     """Return what must be the same for a rerun to go on with what an earlier process finished."""
     before, plan = build.refresh.previous, build.refresh
     kept = [sorted(plan.changed_days), sorted(plan.new_identity_days), plan.links_added]
     return {
         "the version of Footfall": _version(),
         "the code": code_digest(),
-        "the engine": stages.name,
+        "the engine": build.engine.name,
         "the data": _digest(sources.files),
         "settings": _digest(_settings(build.shop, build.panel)),
         "the features that are brought up to date": ""
@@ -265,7 +270,7 @@ def _fingerprint(log: EventLog, files: Mapping[str, str]) -> str:
     of tags, audiences and triggers say changes none of what models read.
     """
     unread = (EVENT_LOG_FILE, SOURCES_FILE, *RULE_FILES)
-    others = [f"{name} {digest}" for name, digest in sorted(files.items()) if name not in unread]
+    others = [f"{name} {digest}" for name, digest in sorted(files.items()) if name.partition("/")[0] not in unread]
     return hashlib.sha256("\n".join([log.fingerprint, *others]).encode()).hexdigest()
 
 

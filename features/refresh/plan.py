@@ -20,7 +20,7 @@ from features.files import read_json, sha256_of_file
 from features.identity.build import KnownLinks
 from features.identity.denials import DENIALS_PARQUET, DENIALS_YAML
 from features.manifest import MANIFEST_FILE
-from features.refresh.sources import SOURCES_FILE, Sources
+from features.refresh.sources import SOURCES_FILE, STAMPS, Sources
 from features.settings import EngineSettings
 
 Mode = Literal["anew", "by day", "unchanged"]
@@ -115,6 +115,8 @@ def _plan(
 
 def _lost(out: Path, manifest: dict[str, Any], sources: Sources, then: Sources, settings: dict[str, Any]) -> str:
     """Why nothing of the earlier build holds; empty where something does."""
+    if STAMPS in (then.hashed_by, sources.hashed_by) and then.files != sources.files:
+        return "data changed, or another engine reads them, and a cluster reads all of them"
     if then.hashed_by != sources.hashed_by or manifest["code"] != code_digest():
         return "another version of the code made the earlier build"
     if _json({name: manifest["settings"].get(name) for name in settings}) != _json(settings):

@@ -7,6 +7,9 @@
 
 Two states of the data differ in the rows of the days whose digests differ, whatever the rows' order. A day is a UTC day,
 counted from 1970-01-01; digests hold no row's content.
+
+A build on a cluster reads neither on the one machine that asks: there a file is told by its size and time of change, and
+days are not told apart.
 """
 
 from __future__ import annotations
@@ -19,12 +22,14 @@ import duckdb
 
 from features import columns as c
 from features.contract.tables import EVENTS, IDENTITIES, Table
-from features.engine import private_connection, sql_name, sql_text, utc_day
+from features.engine import private_connection, sql_name, utc_day
 from features.errors import DataError
 from features.files import read_json, sha256_of_file
+from features.parquet import files_of, is_table, scan
 from features.settings import EngineSettings
 
 SOURCES_FILE: Final = "sources.json"
+STAMPS: Final = "stamps"  # ``hashed_by`` where no file was read
 _FORMAT: Final = 1
 _NO_DAY: Final = ""
 # The tables that are told apart by day, and the instant that gives a row its day.
@@ -40,7 +45,7 @@ class Sources:
     Args:
         files: sha256 of each of its files, by name.
         days: digest of each day, by table; empty for one that is not there.
-        hashed_by: the version of DuckDB, whose hash the digests are made of.
+        hashed_by: the version of DuckDB, whose hash the digests are made of; ``STAMPS`` where they are sizes and times.
         stamps: size and time of change of each file when it was read; not kept.
     """
 
@@ -54,13 +59,15 @@ class Sources:
         """Digest a data directory; a file that is as ``known`` is not read by day again."""
         data = Path(data)
         stamps = _stamps(data)
-        files = {path.name: sha256_of_file(path) for path in sorted(_files(data))}
+        if engine.name != "duckdb":
+            files = {name: f"{size} bytes of {changed_ns}" for name, (size, changed_ns) in stamps.items()}
+            return cls(files=files, days={name: {} for name in _BY_DAY}, hashed_by=STAMPS, stamps=stamps)
+        files = {_name(path, data): sha256_of_file(path) for path in sorted(_files(data))}
         known = known if known is not None and known.hashed_by == duckdb.__version__ else None
         days = {}
         with private_connection(engine, beside=spill) as connection:
             for name, (table, instant) in _BY_DAY.items():
-                file = f"{name}.parquet"
-                same = known is not None and known.files.get(file) == files.get(file)
+                same = known is not None and _of_table(name, known.files) == _of_table(name, files)
                 days[name] = known.days[name] if known is not None and same else _days(connection, data, table, instant)
         return cls(files=files, days=days, hashed_by=duckdb.__version__, stamps=stamps)
 
@@ -112,23 +119,34 @@ class Sources:
 
 
 def _files(data: Path) -> list[Path]:
-    return [path for path in data.iterdir() if path.is_file() and not path.name.startswith(".")]
+    """Every file of a data directory, and of its tables that are directories."""
+    tables = [path for path in data.glob("*.parquet") if path.is_dir()]
+    own = [path for path in data.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return [*own, *(file for table in tables for file in files_of(table))]
+
+
+def _name(path: Path, data: Path) -> str:
+    return path.relative_to(data).as_posix()
+
+
+def _of_table(name: str, files: dict[str, str]) -> dict[str, str]:
+    return {file: digest for file, digest in files.items() if file.split("/")[0] == f"{name}.parquet"}
 
 
 def _stamps(data: Path) -> dict[str, tuple[int, int]]:
-    found = {path.name: path.stat() for path in _files(data)}
+    found = {_name(path, data): path.stat() for path in _files(data)}
     return {name: (about.st_size, about.st_mtime_ns) for name, about in found.items()}
 
 
 def _days(connection: duckdb.DuckDBPyConnection, data: Path, table: Table, instant: str) -> Days:
     path = data / f"{table.name}.parquet"
-    if not path.is_file():
+    if not is_table(path):
         return {}
     names = ", ".join(map(sql_name, table.column_names))
     try:
         rows = connection.execute(f"""
             SELECT {utc_day(instant)} AS day, count(*), sum(row_hash), bit_xor(row_hash)
-            FROM (SELECT {instant}, hash({names}) AS row_hash FROM read_parquet({sql_text(path)}))
+            FROM (SELECT {instant}, hash({names}) AS row_hash FROM {scan(path)})
             GROUP BY day ORDER BY day""").fetchall()
     except duckdb.Error:
         return {}  # not the contract's table: who reads it says so, and how to mend it
