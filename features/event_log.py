@@ -252,15 +252,10 @@ def _summarise(
     The sums are over rows in any order, so a log that is brought up to date takes off what left and adds what came.
     """
     names = fingerprinted(linked)
-    fresh = "was_user IS NULL OR " + " OR ".join(f"{was} <> {name}" for was, (name, _) in WAS.items())
-    old = {column: was for was, (column, _) in WAS.items()}
     rows = connection.execute(f"""
         SELECT count(*), count(DISTINCT user_id), epoch_us(min(ts)), epoch_us(max(ts)),
-               min({c.LOCAL_DAY}), max({c.LOCAL_DAY}), {_sums("row_text")}, {_sums("old_text")}
-        FROM (SELECT *, CASE WHEN {fresh} THEN {row_content(names)} END AS row_text,
-                     CASE WHEN was_user IS NOT NULL AND ({fresh}) THEN
-                         {row_content(old.get(name, name) for name in names)} END AS old_text
-              FROM log)""").fetchall()
+               min({c.LOCAL_DAY}), max({c.LOCAL_DAY}), {_sums("digest")}, {_sums("old_digest")}
+        FROM (SELECT *, {_digests(names, kept)} FROM log)""").fetchall()
     num_events, num_users, first_us, last_us, first_day, last_day, *found = rows[0]
     if num_events == 0:
         raise LogNotKept("no events are left")
@@ -284,18 +279,36 @@ def fingerprinted(linked: bool) -> tuple[str, ...]:
     return LOG_COLUMNS if linked else LOG_COLUMNS[:-1]
 
 
+def _digests(names: tuple[str, ...], kept: KeptLog | None) -> str:
+    """SQL of ``digest`` and ``old_digest``: of rows that came, and of kept rows, which changed, as they were before."""
+    if kept is None:
+        return f"{_digest(names)} AS digest, NULL::UHUGEINT AS old_digest"
+    changed = " OR ".join(f"{was} <> {name}" for was, (name, _) in WAS.items())
+    old = {column: was for was, (column, _) in WAS.items()}
+    return f"""
+        CASE WHEN was_user IS NULL OR {changed} THEN {_digest(names)} END AS digest,
+        CASE WHEN was_user IS NOT NULL AND ({changed}) THEN {_digest(old.get(name, name) for name in names)} END
+            AS old_digest"""
+
+
 def _kept_sums(connection: duckdb.DuckDBPyConnection, kept: KeptLog, names: tuple[str, ...]) -> list[int]:
     """Return the earlier log's sums without its rows of the days that were read anew."""
     before = [int(number) for number in (_state(kept.path) or {})["sums"]]
     rows = connection.execute(f"""
-        SELECT {_sums("row_text")} FROM (
-            SELECT {row_content(names)} AS row_text FROM {scan(kept.path)}
+        SELECT {_sums("digest")} FROM (
+            SELECT {_digest(names)} AS digest FROM {scan(kept.path)}
             WHERE {utc_day(c.TS)} IN (SELECT unnest({sorted(kept.changed)}::INT[])))""").fetchall()
     return [all_ - (gone or 0) for all_, gone in zip(before, rows[0], strict=True)]
 
 
-def _sums(text: str) -> str:
-    return f"sum(md5_number_lower({text})::HUGEINT), sum(md5_number_upper({text})::HUGEINT)"
+def _digest(names: Iterable[str]) -> str:
+    """SQL of the MD5 of a row as one number, made once for both sums."""
+    return f"md5_number({row_content(names)})"
+
+
+def _sums(digest: str) -> str:
+    """SQL of the sums of the two halves of ``_digest``: the last 8 bytes of the MD5, then the first, little-endian."""
+    return f"sum(({digest} >> 64)::UBIGINT), sum(({digest} & {2**64 - 1}::UHUGEINT)::UBIGINT)"
 
 
 def _write_sorted(
