@@ -92,11 +92,9 @@ class DuckDBStages:
 
     def customers(self, build: Build) -> Finished:
         """Join the parts of the customer table."""
-        table = CustomerTable.build(
-            build.log, build.out / ITEMS_FILE, data=build.data, shop=build.shop, engine=build.engine
-        )
-        table.save(build.out / CUSTOMERS_FILE)
-        return Finished(counts={"customers": len(table)})
+        items, target = build.out / ITEMS_FILE, build.out / CUSTOMERS_FILE
+        number = CustomerTable.write(build.log, items, target, data=build.data, shop=build.shop, engine=build.engine)
+        return Finished(counts={"customers": number})
 
     def panel(self, build: Build) -> Finished:
         """Count units, views and carts by item and period."""
