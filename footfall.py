@@ -26,6 +26,7 @@ VERBS: Final = {
     "sql": ("features.commands.sql", "ask the contract's tables in SQL, read-only"),
     "promote": ("training.commands.promote", "join parts into a release and serve it, if its model has earned it"),
     "serve": ("serving.commands.serve", "answer requests from a release"),
+    "recommend": ("serving.commands.recommend", "write lists for many users at once, for mails, caches and apps"),
     "settings": ("serving.commands.settings", "list every setting of the service, its default and its meaning"),
     "rules": ("serving.commands.rules", "check merchandising rules and experiments before they are served"),
     "keys": ("serving.commands.keys", "make, list and revoke the keys that callers of the service show"),

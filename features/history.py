@@ -38,6 +38,18 @@ class EncodedHistory:
         """Events of each user, ``[B]``."""
         return np.diff(self.offsets)
 
+    def part(self, start: int, stop: int) -> EncodedHistory:
+        """Return users ``start`` to ``stop``, the latter excluded, as views."""
+        bounds = self.offsets[start : stop + 1]
+        events = slice(int(bounds[0]), int(bounds[-1]))
+        return EncodedHistory(
+            offsets=bounds - bounds[0],
+            item=self.item[events],
+            event_type=self.event_type[events],
+            gap=self.gap[events],
+            price_band=self.price_band[events],
+        )
+
     def padded(self, length: int | None = None) -> dict[str, npt.NDArray[np.int64]]:
         """Return each input as int64 ``[B, L]``, right-aligned, 0 where there is no event.
 

@@ -258,6 +258,18 @@ class ConsentBook:
         held[rows >= 0] = since[rows[rows >= 0]] <= at_us
         return held
 
+    def instants_of(
+        self, user_ids: Sequence[str] | npt.NDArray[np.object_], purpose: str
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return, of many users, ``withdrawn_us`` and ``from_us`` of what ``of`` returns, int64 ``[N]`` each."""
+        withdrawn = np.full(len(user_ids), ALWAYS)
+        since = np.full(len(user_ids), ALWAYS if self.otherwise else NEVER)
+        if len(self):
+            rows = self.users.encode(user_ids).astype(np.int64) - FIRST
+            first, named = c.PURPOSES.index(purpose) * len(_INSTANTS), rows >= 0
+            withdrawn[named], since[named] = self.instants[rows[named], first : first + 2].T
+        return withdrawn, since
+
     def since(self, purpose: str) -> pa.Table:
         """Return user_id and from_us, since when consent of each user who is named holds: int64, ``NEVER``, ``ALWAYS``."""
         since = self.instants[:, _COLUMNS.index(f"{purpose}_from")]

@@ -109,14 +109,23 @@ class ItemIndex:
         for most_excluded in (_HOPED_EXCLUDED, None):  # as if few of them were near, then all where that was too few
             short = [row for row, ask in enumerate(asks) if len(lists[row][0]) < ask.k]
             for depth, rows in self._by_depth(asks, short, most_excluded).items():
-                scores, codes = self._nearest.search(user_vecs[rows], depth)
-                shown = (codes >= FIRST) & self._available[codes]  # -1, where there is none, is not
+                scores, codes, shown = self.nearest(user_vecs[rows], depth)
                 for at, row in enumerate(rows):
                     lists[row] = self._kept(codes[at], scores[at], shown[at], asks[row])
         for row, ask in enumerate(asks):
             if len(lists[row][0]) < ask.k:
                 lists[row] = self.search_exactly(user_vecs[row], ask)
         return lined_up(lists)
+
+    def nearest(self, user_vecs: Floats, depth: int) -> tuple[Floats, Ints, npt.NDArray[np.bool_]]:
+        """Return what the index finds so deep, best first: scores, codes, and which of them may be shown, ``[Q, depth]``."""
+        scores, codes = self._nearest.search(user_vecs, depth)
+        return scores, codes, (codes >= FIRST) & self._available[codes]  # -1, where there is none, is not
+
+    def first_depth(self, k: int, num_excluded: int) -> int:
+        """Return how deep ``search`` looks at first for someone with so many excluded items and no filter; 0: not at all."""
+        asked = Ask(k=k, excluded=np.zeros(0, np.int64))
+        return self._depth(asked, min(num_excluded, _HOPED_EXCLUDED), factor=1)
 
     def search_exactly(self, user_vec: Floats, ask: Ask) -> tuple[Ints, Floats]:
         """Rank every item that may be answered; ties go to the smaller code."""

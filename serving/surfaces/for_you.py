@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -54,16 +54,40 @@ def _blended(
     """Return each user's list; filters apply last, since how much a user buys at all shows in what they have met."""
     timing = repeat == "discount"
     met = known_items(state, questions, timing=timing, kind="met" if repeat == "exclude" else "all")
-    user = np.repeat(np.arange(len(questions)), np.diff(met.offsets))
-    cosines = np.einsum("md,md->m", user_vecs[user], state.index.vectors[met.item])
-    unsure = [row for row in np.flatnonzero(~blend.is_settled(new, met)).tolist() if questions[row].request.k < NUM_NEW]
-    if unsure:
-        new = _deeper(state, questions, user_vecs, new, unsure)
     longest = max(question.ask.k for question in questions)
     if any(question.ask.allowed is not None for question in questions):
         longest += int(np.diff(met.offsets).max(initial=0))
-    mixed = blend.combine(new, met, cosines, k=longest, timing=timing)
+
+    def deeper(rows: Ints) -> Recommendations:
+        chosen = [row for row in rows.tolist() if questions[row].request.k < NUM_NEW]
+        return _deeper(state, questions, user_vecs, new, chosen) if chosen else new
+
+    mixed = mixed_lists(state, blend, met, new, user_vecs, k=longest, timing=timing, deeper=deeper)
     return [_passing(question, *mixed.list_of(row)) for row, question in enumerate(questions)]
+
+
+def mixed_lists(
+    state: ReleaseState, blend: ForYouBlend, met: Recommendations, new: Recommendations, user_vecs: Floats,
+    *, k: int, timing: bool, deeper: Callable[[Ints], Recommendations],
+) -> Recommendations:  # fmt: skip
+    """Return each user's likeliest items of those met and the nearest of the others.
+
+    Args:
+        state: the release.
+        blend: of it.
+        met: what each of Q users has met, by its chance.
+        new: the nearest unmet items, Q lists.
+        user_vecs: float32 ``[Q, d]``.
+        k: the most items of a list.
+        timing: whether an item that is not due is held back.
+        deeper: returns ``new`` with more items of some users, of whom farther ones may be likelier.
+    """
+    user = np.repeat(np.arange(met.num_lists), np.diff(met.offsets))
+    cosines = np.einsum("md,md->m", user_vecs[user], state.index.vectors[met.item])
+    unsure = np.flatnonzero(~blend.is_settled(new, met))
+    if len(unsure):
+        new = deeper(unsure)
+    return blend.combine(new, met, cosines, k=k, timing=timing)
 
 
 def _deeper(
