@@ -30,7 +30,7 @@ _URL: Final = re.compile(r"Starting Spark master at (spark://127\.0\.0\.1:\d+)")
 _REGISTERED: Final = re.compile(r"Successfully registered with master")
 _MASTER_CLASS: Final = "org.apache.spark.deploy.master.Master"
 _WORKER_CLASS: Final = "org.apache.spark.deploy.worker.Worker"
-_START_S: Final = 60.0  # two cores start a Java machine in about 3 s; a busy machine takes many times that
+_START_S: Final = 240.0  # about 3 s where a core is free; many times that on a machine that has none
 _STOP_S: Final = 5.0
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -90,6 +92,8 @@ def _started(master: str, options: dict[str, str]) -> Any:
             f"engine.master: expected no other Spark session in this process, found one on {running.sparkContext.master}; "
             "stop it first."
         )
+    if _LOCAL_MASTER.fullmatch(master):
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # what workers run functions with
     try:
         return SparkSession.builder.master(master).appName("footfall features").config(map=options).getOrCreate()
     except PySparkRuntimeError as error:
