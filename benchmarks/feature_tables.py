@@ -10,7 +10,7 @@ import numpy as np
 
 from features.engine import private_connection, sql_name
 from features.files import read_json
-from features.manifest import EVENT_LOG_FILE, MANIFEST_FILE
+from features.manifest import MANIFEST_FILE
 from features.parquet import is_table, scan
 from features.refresh.sources import SOURCES_FILE
 from features.settings import EngineSettings
@@ -34,11 +34,13 @@ def compared(one: Path, other: Path, *, engine: EngineSettings) -> list[str]:
 
 
 def _part(path: Path) -> str:
-    return EVENT_LOG_FILE if path.parts[0] == EVENT_LOG_FILE else str(path)
+    """The table that a file is of, which may be a directory of files; else the file."""
+    table = next((parent for parent in path.parents if parent.suffix == ".parquet"), path)
+    return table.as_posix()
 
 
 def _expect_equal(connection: duckdb.DuckDBPyConnection, one: Path, other: Path) -> None:
-    assert one.exists() and other.exists(), f"{one.name} is in one of them alone"
+    assert (one.exists(), other.exists()) == (True, True), f"{one.name} is in one of them alone"
     if is_table(one) and one.suffix == ".parquet":
         _expect_equal_tables(connection, one, other)
     elif one.suffix == ".npy":
