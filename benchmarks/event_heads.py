@@ -38,8 +38,8 @@ from training.evaluation.bootstrap import mean_interval, paired_difference
 from training.evaluation.metrics import RelevantItems, user_metrics
 from training.retrieval.batches import Batch, PackedHistories, TrainingBatches, pack
 from training.retrieval.config import RetrievalConfig
-from training.retrieval.fit import lesson_of, split_for
 from training.retrieval.learn import Build, Lesson, build_module, learn
+from training.retrieval.lessons import lesson_of, split_for
 from training.retrieval.module import RetrievalModule
 from training.retrieval.questions import Questions
 from training.retrieval.recommender import TwoTowerRecommender

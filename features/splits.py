@@ -94,6 +94,7 @@ class Split:
         validation_from_us: int,
         test_from_us: int,
         target_event_types: tuple[int, ...] = (),
+        may_ask_nobody: bool = False,
     ) -> Split:
         """Cut at two instants; every event of a user lies on one side of each.
 
@@ -101,6 +102,7 @@ class Split:
             validation_from_us: first instant of the validation window, UTC microseconds.
             test_from_us: first instant of the test window, later than the above.
             target_event_types: event type codes that count as answers; all where empty.
+            may_ask_nobody: these are a part of the users, and others may be asked.
 
         Raises:
             DataError: the cut-offs do not rise, or no user can be asked.
@@ -117,7 +119,7 @@ class Split:
                 targets = targets.where(np.isin(targets.event_type, target_event_types))
             wanted = targets.lengths > 0
             asked = np.flatnonzero(wanted & (query.lengths > 0))
-            if len(asked) == 0:
+            if len(asked) == 0 and not may_ask_nobody:
                 raise DataError(
                     "Split: expected users with events on both sides of the cut-off, found none; move the cut-offs."
                 )

@@ -20,7 +20,7 @@ from training.evaluation.tasks import Task, tasks_of
 from training.evaluation.window import Window
 from training.promotion_figures import CHALLENGER, RESAMPLES, Attempts, Figures, features_of, widened_interval
 from training.retrieval.config import RetrievalConfig, SplitConfig
-from training.retrieval.fit import remembered, split_for
+from training.retrieval.lessons import remembered, split_for
 
 METRIC: Final = "ndcg@20"
 _K: Final = 20

@@ -2,7 +2,8 @@
 
 Lightning restores weights, optimisers and loop counters, but no random state; with these two
 callbacks and batches that are a pure function of the step, a training that is killed and resumed
-ends with the very weights of one that was left alone.
+ends with the very weights of one that was left alone. With several ranks there is one checkpoint and
+many states, so that each rank's draws are made a pure function of the step too.
 """
 
 from __future__ import annotations
@@ -16,15 +17,22 @@ import numpy as np
 import torch
 
 from features.files import staged_file
+from training.parallel.ranks import ALONE, Ranks
 
 
 class RandomStates(pl.Callback):
     """Keep the random states of torch, numpy and Python in every checkpoint and set them again on resume.
 
-    They are set before the first step that follows, after whatever Lightning draws while it starts.
+    They are set before the first step that follows, after whatever Lightning draws while it starts. Several ranks
+    have no state to keep: each is seeded anew at every step.
+
+    Args:
+        seed: of the training.
+        ranks: that train together.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0, ranks: Ranks = ALONE) -> None:
+        self.seed, self.ranks = seed, ranks
         self._resumed: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:  # noqa: D102
@@ -33,8 +41,11 @@ class RandomStates(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # noqa: D102
         self._resumed = state_dict
 
-    def on_train_batch_start(self, *_args: Any) -> None:  # noqa: D102
-        if self._resumed is not None:
+    def on_train_batch_start(self, trainer: pl.Trainer, *_args: Any) -> None:  # noqa: D102
+        if self.ranks.of > 1:
+            named = (self.seed, trainer.global_step, self.ranks.rank, self.ranks.of)
+            torch.manual_seed(int(np.random.SeedSequence(named).generate_state(1, np.uint64)[0] >> 1))
+        elif self._resumed is not None:
             set_random_states(self._resumed)
             self._resumed = None
 
@@ -69,6 +80,9 @@ class StepCheckpoint(pl.Callback):
 
     def _write_if_due(self, trainer: pl.Trainer) -> None:
         if not self._is_due(trainer.global_step) or trainer.should_stop or _is_last_step(trainer):
+            return
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.path)  # writes nothing: it is where the others wait for the first
             return
         with staged_file(self.path) as aside:
             trainer.save_checkpoint(aside)

@@ -20,8 +20,9 @@ from features.sources.synthetic import generate
 from features.splits import Split
 from serving.retrieval.user_tower import UserTower
 from training.retrieval.config import RetrievalConfig, ScheduleConfig, SplitConfig, TowerConfig
-from training.retrieval.fit import split_for, train_retrieval
+from training.retrieval.fit import train_retrieval
 from training.retrieval.for_you import BuyItAgain, ForYouRecommender
+from training.retrieval.lessons import split_for
 
 CONFIG = RetrievalConfig(
     tower=TowerConfig(dim=8, max_length=10, num_title_buckets=100),

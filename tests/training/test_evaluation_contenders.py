@@ -17,7 +17,7 @@ from training.evaluation.contenders import Contenders
 from training.evaluation.retrieval import evaluate_retrieval
 from training.evaluation.segments import groupings_before_test
 from training.retrieval.config import RetrievalConfig
-from training.retrieval.fit import split_for
+from training.retrieval.lessons import split_for
 
 QUALITY = {"diversity", "popularity_percentile", "popularity_lift", "gini", "calibration_kl"}
 

@@ -16,8 +16,9 @@ from features.errors import ConfigError, DataError
 from features.release import ReleaseStore, write_part
 from features.settings import EngineSettings, ShopSettings
 from training.retrieval.config import LossConfig, RetrievalConfig, ScheduleConfig, SplitConfig, TowerConfig
-from training.retrieval.fit import split_for, train_retrieval
+from training.retrieval.fit import train_retrieval
 from training.retrieval.learn import Lesson
+from training.retrieval.lessons import split_for
 from training.retrieval.recommender import TwoTowerRecommender
 from training.tracking import open_client
 
@@ -127,7 +128,7 @@ def test_train_retrieval_when_a_user_is_erased_then_teaches_nothing_and_windows_
         lessons.append(lesson)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("training.retrieval.fit.learn", taught)
+    monkeypatch.setattr("training.retrieval.stages.learn", taught)
     with pytest.raises(KeyboardInterrupt):
         train_retrieval(features, tmp_path, CONFIG)
     whole = split_for(found.sequences, CONFIG)

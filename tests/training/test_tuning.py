@@ -23,8 +23,8 @@ from features.release import ReleaseStore
 from tests.training import promotion_world as world
 from training.commands import tune
 from training.retrieval.config import RetrievalConfig
-from training.retrieval.fit import split_for
 from training.retrieval.learn import Learned, Lesson, learn
+from training.retrieval.lessons import split_for
 from training.tracking import open_client
 from training.tuning.config import Dimension, StudyConfig, with_settings
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from features.commands.parsing import run_subcommand
 from training.demand.config import DemandConfig
+from training.parallel.settings import expect_one_process, is_first_process
 from training.retrieval.config import RetrievalConfig
 
 
 def retrieval(
     features: Path, store: Path, model: RetrievalConfig = RetrievalConfig(), resume: str | None = None
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Train the two-tower retrieval model, score it on held-out time, and write its release part.
 
     Args:
@@ -23,7 +24,8 @@ def retrieval(
     """
     from training.retrieval.fit import train_retrieval
 
-    return train_retrieval(features, store, model, resume=resume)
+    result = train_retrieval(features, store, model, resume=resume)
+    return result if is_first_process() else None
 
 
 def demand(
@@ -39,6 +41,7 @@ def demand(
     """
     from training.demand.fit import train_demand
 
+    expect_one_process("footfall train demand")
     return train_demand(features, store, model, resume=resume)
 
 

@@ -39,8 +39,9 @@ from training.evaluation.training_record import learning_curves, training_record
 from training.evaluation.window import AttemptLedger, Window
 from training.report.retrieval import write_retrieval_page
 from training.retrieval.config import RetrievalConfig, SplitConfig
-from training.retrieval.fit import EXPERIMENT, remembered, split_for, target_codes
+from training.retrieval.fit import EXPERIMENT
 from training.retrieval.for_you import BuyItAgain, ForYouRecommender
+from training.retrieval.lessons import remembered, split_for, target_codes
 from training.retrieval.recommender import TwoTowerRecommender
 from training.tracking import open_client, tracked_run
 

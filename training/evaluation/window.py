@@ -25,7 +25,7 @@ from training.retrieval.config import RetrievalConfig
 
 ATTEMPTS_DIRECTORY: Final = "attempts"
 # Settings of a training that change how fast it runs, or how often it can be taken up, and nothing it learns.
-_MECHANICAL: Final = frozenset({"threads", "checkpoint_steps", "num_threads", "checkpoint_every_steps"})
+_MECHANICAL: Final = frozenset({"threads", "checkpoint_steps", "num_threads", "checkpoint_every_steps", "compute"})
 # Settings of a demand training that decide what follows from its forecasts, and change none of them.
 _AFTER_FORECASTS: Final = frozenset({"decisions", "service_levels", "lead_time_days"})
 # Settings with settings of their own; event weights are a value.

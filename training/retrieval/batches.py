@@ -1,4 +1,4 @@
-"""Training batches without padding, each a pure function of (seed, epoch, step).
+"""Training batches without padding, each a pure function of (seed, epoch, step), and of the rank where there are several.
 
 Shapes: ``M`` real positions of a batch, ``C`` histories, ``N`` distinct items, ``K`` items in the softmax pool.
 
@@ -14,13 +14,21 @@ that attention is a plain reshape for each distinct length and nothing is ever p
 
     lengths     [(1, 40), (2, 31), (7, 5)]        40 histories of length 1, 31 of length 2, 5 of length 7
     item        40 + 62 + 35 codes
+
+Ranks share a step: each draws its part of the positions from its own users, so that all come to the end of an epoch
+together, and the targets of all of them compete in one pool::
+
+    rank 0      30 of 100 positions     18 of a step's 60
+    rank 1      70 of 100 positions     42 of a step's 60
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +36,10 @@ import torch
 from torch import Tensor
 
 from features.columns import EVENT_TYPE_CODES
+from features.errors import DataError
 from features.history import EncodedHistory, encode_history
 from features.sequences import Sequences
+from training.parallel.ranks import ALONE, Ranks
 from training.retrieval.config import LossConfig
 
 _DAY_US: Final = 86_400_000_000
@@ -55,6 +65,14 @@ class PackedHistories:
     price_band: Tensor
     position: Tensor
 
+    def to(self, device: torch.device) -> PackedHistories:
+        """Return the same on a device; from pinned memory the copy runs beside what the device does."""
+        return _mapped(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> PackedHistories:
+        """Return the same in memory that a GPU reads by itself."""
+        return _mapped(self, Tensor.pin_memory)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
@@ -66,6 +84,7 @@ class Batch:
         weight: of each target in the loss, float32 ``[M]``.
         pool: item codes that the targets compete with, int64 ``[K]``; empty means all candidates.
         log_expected: log of how often each was expected in the pool, float32 ``[K]`` (the logQ correction).
+        share: what this rank's mean loss counts when the ranks' are averaged: its targets' weight over their mean.
     """
 
     histories: PackedHistories
@@ -73,6 +92,16 @@ class Batch:
     weight: Tensor
     pool: Tensor
     log_expected: Tensor
+    share: float = 1.0
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the same on a device."""
+        moved = _mapped(self, lambda tensor: tensor.to(device, non_blocking=True))
+        return dataclasses.replace(moved, histories=self.histories.to(device))
+
+    def pinned(self) -> Batch:
+        """Return the same in memory that a GPU reads by itself."""
+        return dataclasses.replace(_mapped(self, Tensor.pin_memory), histories=self.histories.pinned())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,15 +109,17 @@ class TrainingBatches:
     """All batches of a training, drawn when asked for.
 
     Args:
-        history: the encoded, uncut histories of ``U`` users.
+        history: the encoded, uncut histories of ``U`` users, those of this rank.
         weight: loss weight of each event as a target, float32 ``[N]``.
         candidates: item codes that can be recommended, int64 ``[C]``.
         frequency: share of each code among the targets that count, float64 ``[V]``.
         max_length: the most inputs of one history.
-        batch_tokens: about how many positions a batch holds.
+        batch_tokens: about how many positions a step holds, over all ranks.
         loss: pool size and target horizon.
         sampled: draw a pool; else the pool is left empty and all candidates compete.
         seed: of everything drawn.
+        ranks: that share a step.
+        num_elsewhere: positions of an epoch that the other ranks hold.
     """
 
     history: EncodedHistory
@@ -100,6 +131,8 @@ class TrainingBatches:
     loss: LossConfig
     sampled: bool
     seed: int
+    ranks: Ranks = ALONE
+    num_elsewhere: int = 0
 
     @classmethod
     def from_sequences(
@@ -112,10 +145,18 @@ class TrainingBatches:
         batch_tokens: int,
         loss: LossConfig,
         seed: int,
+        ranks: Ranks = ALONE,
     ) -> TrainingBatches:
-        """Encode the fit part once and weigh each of its events as a target."""
-        weight = target_weights(sequences, candidates=candidates, num_codes=num_codes, loss=loss)
-        counts = np.bincount(sequences.item[weight > 0], minlength=num_codes)
+        """Encode the fit part once and weigh each of its events as a target.
+
+        Raises:
+            DataError: a rank has nothing to learn from.
+        """
+        newest_us = int(ranks.largest(sequences.ts.max(initial=0)))
+        weight = target_weights(sequences, candidates=candidates, num_codes=num_codes, loss=loss, newest_us=newest_us)
+        counts = ranks.sum(np.bincount(sequences.item[weight > 0], minlength=num_codes))
+        positions = ranks.gather_array(np.array([_num_inputs(sequences.lengths)]))
+        _expect_work(positions)
         return cls(
             history=encode_history(sequences, max_length=max(1, int(sequences.lengths.max(initial=1)))),
             weight=weight,
@@ -126,12 +167,19 @@ class TrainingBatches:
             loss=loss,
             sampled=is_sampled(loss, len(candidates)),
             seed=seed,
+            ranks=ranks,
+            num_elsewhere=int(positions.sum() - positions[ranks.rank]),
         )
 
     @property
+    def num_own_positions(self) -> int:
+        """Positions of one epoch in this rank: every event but each user's last."""
+        return _num_inputs(self.history.lengths)
+
+    @property
     def num_positions(self) -> int:
-        """Positions of one epoch: every event but each user's last."""
-        return int(np.maximum(self.history.lengths - 1, 0).sum())
+        """Positions of one epoch over all ranks."""
+        return self.num_own_positions + self.num_elsewhere
 
     @property
     def steps_per_epoch(self) -> int:
@@ -139,31 +187,51 @@ class TrainingBatches:
         return max(1, -(-self.num_positions // self.batch_tokens))
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of a step counted from the start of training."""
+        """Return the batch of a step counted from the start of training; with several ranks, all ask for it at once."""
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
-        starts, lengths = self._histories_of_step(epoch, step_of_epoch)
-        rng = np.random.default_rng([self.seed, epoch, step_of_epoch])
+        first, last = self._span(epoch, step_of_epoch)
+        starts, lengths = self._histories(epoch, first, last)
+        rng = np.random.default_rng([self.seed, epoch, step_of_epoch, *self._own_stream])
         packed, source = pack(self.history, starts, lengths)
         target_at = self._targets_of(source, rng)
         target = self.history.item[target_at].astype(np.int64)
-        weight = self.weight[target_at]
-        pool, log_expected = self._pool(target[weight > 0], rng)
+        # A rank with no history in a step cannot sit it out: it looks on at one that has no weight.
+        weight = self.weight[target_at] * np.float32(first < last)
+        shared = rng if self.ranks.of == 1 else np.random.default_rng([self.seed, epoch, step_of_epoch])
+        pool, log_expected = self._pool(self.ranks.gather_array(target[weight > 0]), shared)
         return Batch(
             histories=packed,
             target=torch.from_numpy(target),
             weight=torch.from_numpy(weight),
             pool=torch.from_numpy(pool),
             log_expected=torch.from_numpy(log_expected),
+            share=self._share(weight),
         )
 
-    def _histories_of_step(self, epoch: int, step_of_epoch: int) -> tuple[Ints, Ints]:
-        """Return first event and length of each history of a step, shortest first."""
-        starts, lengths, ends = _epoch_order(self, epoch)
-        bounds = np.array([step_of_epoch, step_of_epoch + 1]) * self.batch_tokens
-        first, last = np.searchsorted(ends, bounds, side="right")
-        chosen = np.arange(first, last)
+    @property
+    def _own_stream(self) -> tuple[int, ...]:
+        """What sets this rank's draws apart from the others'."""
+        return () if self.ranks.of == 1 else (self.ranks.rank, self.ranks.of)
+
+    def _share(self, weight: Floats) -> float:
+        if self.ranks.of == 1:
+            return 1.0
+        own = float(weight.sum(dtype=np.float64))
+        return own * self.ranks.of / max(float(self.ranks.sum(own)), 1e-9)
+
+    def _histories(self, epoch: int, first: int, last: int) -> tuple[Ints, Ints]:
+        """Return first event and length of some histories of an epoch's order, shortest first."""
+        starts, lengths, _ = _epoch_order(self, epoch)
+        chosen = np.arange(first, last) if first < last else np.arange(min(1, len(starts)))
         by_length = chosen[np.argsort(lengths[chosen], kind="stable")]
         return starts[by_length], lengths[by_length]
+
+    def _span(self, epoch: int, step_of_epoch: int) -> tuple[int, int]:
+        """Return which histories of an epoch's order are a step's: those that end in this rank's part of its positions."""
+        own, every = self.num_own_positions, max(1, self.num_positions)
+        bounds = [step * self.batch_tokens * own // every for step in (step_of_epoch, step_of_epoch + 1)]
+        first, last = np.searchsorted(_epoch_order(self, epoch)[2], bounds, side="right")
+        return int(first), int(last)
 
     def _targets_of(self, source: Ints, rng: np.random.Generator) -> Ints:
         """Return the event that each position predicts: one of its user's next ``horizon``."""
@@ -184,15 +252,35 @@ class TrainingBatches:
         return pool, np.log(expected).astype(np.float32)
 
 
+def _num_inputs(lengths: Ints) -> int:
+    return int(np.maximum(lengths - 1, 0).sum())
+
+
+def _expect_work(positions: Ints) -> None:
+    """Check that each rank has something to learn from; one alone may have nothing, and finds out by itself.
+
+    Raises:
+        DataError: one of several has not.
+    """
+    if len(positions) > 1 and positions.min() == 0:
+        raise DataError(
+            f"Training over {len(positions)} processes: expected customers with two events or more in each, found "
+            f"{positions.tolist()} positions to learn from; take fewer processes."
+        )
+
+
 def is_sampled(loss: LossConfig, num_candidates: int) -> bool:
     """Whether targets compete with a drawn pool and not with every candidate."""
     return loss.kind == "sampled" or (loss.kind == "auto" and num_candidates > loss.full_limit)
 
 
 def target_weights(
-    sequences: Sequences, *, candidates: Ints, num_codes: int, loss: LossConfig
+    sequences: Sequences, *, candidates: Ints, num_codes: int, loss: LossConfig, newest_us: int | None = None
 ) -> npt.NDArray[np.float32]:
-    """Return the loss weight of each event, float32 ``[N]``: by type, repeat and age; 0 where it is no candidate."""
+    """Return the loss weight of each event, float32 ``[N]``: by type, repeat and age; 0 where it is no candidate.
+
+    Age is counted back from ``newest_us``; from the last of the sequences where that is not given.
+    """
     by_type = np.ones(max(EVENT_TYPE_CODES.values()) + 1, np.float32)
     for name, weight in loss.event_weights.items():
         by_type[EVENT_TYPE_CODES[name]] = weight
@@ -200,7 +288,8 @@ def target_weights(
     is_candidate[candidates] = 1
     weights = by_type[sequences.event_type] * is_candidate[sequences.item]
     if loss.half_life_days:
-        age_days = (sequences.ts.max(initial=0) - sequences.ts) / _DAY_US
+        newest_us = int(sequences.ts.max(initial=0)) if newest_us is None else newest_us
+        age_days = (newest_us - sequences.ts) / _DAY_US
         weights = weights * np.exp2(-age_days / loss.half_life_days)
     return np.where(is_repeat(sequences), weights * loss.repeat_weight, weights).astype(np.float32)
 
@@ -283,8 +372,14 @@ def cut_histories(first: Ints, num_inputs: Ints, *, max_length: int, rng: np.ran
 @functools.lru_cache(maxsize=1)
 def _epoch_order(batches: TrainingBatches, epoch: int) -> tuple[Ints, Ints, Ints]:
     """Return starts, lengths and running totals of an epoch's histories, in the order they are visited."""
-    rng = np.random.default_rng([batches.seed, epoch])
+    rng = np.random.default_rng([batches.seed, epoch, *batches._own_stream])
     inputs = np.maximum(batches.history.lengths - 1, 0)
     starts, lengths = cut_histories(batches.history.offsets[:-1], inputs, max_length=batches.max_length, rng=rng)
     order = rng.permutation(len(starts))
     return starts[order], lengths[order], np.cumsum(lengths[order])
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return a frozen value with every tensor of its own changed."""
+    fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+    return dataclasses.replace(value, **{name: change(held) for name, held in fields if isinstance(held, Tensor)})

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from features.catalog import ItemCatalog
 from features.sequences import Sequences
+from training.parallel.ranks import ALONE, Ranks
 from training.retrieval.config import RetrievalConfig
 
 _DAY_US: Final = 86_400_000_000
@@ -17,13 +18,15 @@ Ints = npt.NDArray[np.integer]
 
 
 def candidate_items(
-    sequences: Sequences, catalog: ItemCatalog, *, as_of_us: int, config: RetrievalConfig
+    sequences: Sequences, catalog: ItemCatalog, *, as_of_us: int, config: RetrievalConfig, ranks: Ranks = ALONE
 ) -> npt.NDArray[np.int64]:
     """Return the item codes that can be recommended, rising.
 
-    An available item with ``min_item_events`` events, or one created in the ``new_item_days`` before ``as_of_us``.
+    An available item with ``min_item_events`` events, or one created in the ``new_item_days`` before ``as_of_us``; the
+    events of all ranks count.
     """
-    known = np.bincount(sequences.item, minlength=len(catalog)) >= max(1, config.min_item_events)
+    counts = ranks.sum(np.bincount(sequences.item, minlength=len(catalog)))
+    known = counts >= max(1, config.min_item_events)
     since_us = as_of_us - config.new_item_days * _DAY_US
     created = catalog.created_at_us
     new = (created > 0) & (created >= since_us) & (created <= as_of_us) & config.tower.content

@@ -7,6 +7,7 @@ from typing import Literal
 
 from features import columns as c
 from features.errors import ConfigError, did_you_mean
+from training.parallel.settings import ComputeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,7 @@ class ScheduleConfig:
     Args:
         learning_rate: of AdamW, after warm-up.
         weight_decay: of AdamW, on matrices of the user tower only.
-        batch_tokens: real positions of a step.
+        batch_tokens: real positions of a step, over all processes.
         max_epochs: passes over the fit part at most.
         max_tokens: real positions in all at most, so that a long log ends in time; 0 for no limit.
         validations_per_epoch: how often the validation window is ranked in a pass.
@@ -187,6 +188,7 @@ class RetrievalConfig:
         tower: the shape of both towers.
         loss: what is predicted and how it is scored.
         schedule: how long and how fast to learn.
+        compute: processes and devices that it is learned on.
         seed: of weights, batches and dropout.
         split: what is held out, and what counts as an answer.
         exclude_seen: leave out of a validation ranking what the user has met before.
@@ -194,6 +196,8 @@ class RetrievalConfig:
         new_item_days: an item created within this many days before the end of the log is a candidate without them.
         favourites_days: the shop's bestsellers are counted over this many last days.
         flat_index_limit: the most candidates that are indexed exactly; an approximate index beyond.
+        least_index_recall: share of the true 100 best that an index is to find; one of millions of items is tuned to it, and
+            any that misses it is marked in the manifest and logged.
         num_members: towers that learn the same from different seeds and are asked together, as one longer vector; each
             costs a whole training.
         num_plain_members: so many of them learn from ids and next items alone, without content and neighbours. They are
@@ -208,6 +212,7 @@ class RetrievalConfig:
     tower: TowerConfig = field(default_factory=TowerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     seed: int = 0
     exclude_seen: bool = True
@@ -215,6 +220,7 @@ class RetrievalConfig:
     new_item_days: int = 30
     favourites_days: int = 28
     flat_index_limit: int = 50_000
+    least_index_recall: float = 0.98
     num_members: int = 1
     num_plain_members: int = 0
     content_events: float = 0.0
@@ -223,6 +229,7 @@ class RetrievalConfig:
 
     def __post_init__(self) -> None:
         _at_least("min_item_events", self.min_item_events, 0)
+        _share("least_index_recall", self.least_index_recall)
         _at_least("num_members", self.num_members, 1)
         if self.content_events < 0:
             raise ConfigError(f"content_events: expected 0 or more events, found {self.content_events}.")

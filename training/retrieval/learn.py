@@ -22,10 +22,14 @@ from lightning.pytorch.callbacks import EarlyStopping, TQDMProgressBar
 
 from features.catalog import ItemCatalog
 from features.content import ItemContent
+from features.errors import ConfigError
 from features.files import read_json, write_json
 from features.sequences import Sequences
 from features.splits import Holdout
 from training.allocator import keep_freed_memory
+from training.parallel.compiling import compiled
+from training.parallel.devices import trainer_options
+from training.parallel.ranks import ALONE, Ranks
 from training.reproducibility import RandomStates, StepCheckpoint
 from training.resuming import interrupts_of
 from training.retrieval.batches import TrainingBatches
@@ -56,6 +60,7 @@ class Lesson:
         catalog: attributes by item code.
         candidates: item codes that can be recommended.
         num_price_bands: of the shop.
+        ranks: that learn together; ``fit`` and ``validation`` are of this rank's users, the rest is the same on all.
     """
 
     fit: Sequences
@@ -63,6 +68,7 @@ class Lesson:
     catalog: ItemCatalog
     candidates: Ints
     num_price_bands: int
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +81,7 @@ class Learned:
         member_steps: of each member; of the one tower where there is no ensemble.
         score: validation NDCG@10; 0 in a refit.
         seconds: wall time, of the last resumption alone where there was one.
-        positions_per_second: real positions learned from a second, in this process; 0 where it only read what was done.
+        positions_per_second: real positions learned from a second by all ranks; 0 where what was done was only read.
     """
 
     towers: Towers
@@ -186,13 +192,15 @@ def _learn_one(
     pl.seed_everything(config.seed, verbose=False)
     torch.set_num_threads(config.schedule.threads)
     module = (build or build_module)(lesson, config, num_steps=num_steps)
-    started = time.perf_counter()
-    finished = (directory / DONE_FILE).exists()
+    started, ranks = time.perf_counter(), lesson.ranks
+    finished = ranks.told((directory / DONE_FILE).exists())
     first_step = 0 if finished else _run(module, directory, tracker, callbacks)
     seconds = time.perf_counter() - started
-    done = read_json(directory / DONE_FILE)
+    done = ranks.told(read_json(directory / DONE_FILE) if ranks.is_first else None)
     towers = module.towers
-    towers.load_state_dict(safetensors.torch.load_file(directory / WEIGHTS_FILE))
+    if ranks.is_first:
+        towers.load_state_dict(safetensors.torch.load_file(directory / WEIGHTS_FILE))
+    ranks.share(towers.state_dict().values())
     towers.eval()
     num_steps_run = 0 if finished else done["last_step"] - first_step
     positions = num_steps_run * module.batches.num_positions / module.batches.steps_per_epoch
@@ -210,7 +218,7 @@ def build_module(lesson: Lesson, config: RetrievalConfig, *, num_steps: int = 0)
     """Return untrained towers with their batches and questions; ``num_steps`` as in ``learn``."""
     tower, schedule = config.tower, config.schedule
     num_codes = len(lesson.catalog)
-    known = np.bincount(lesson.fit.item, minlength=num_codes) > 0
+    known = lesson.ranks.sum(np.bincount(lesson.fit.item, minlength=num_codes)) > 0
     batches = TrainingBatches.from_sequences(
         lesson.fit,
         candidates=competing_items(lesson.candidates, known),
@@ -219,6 +227,7 @@ def build_module(lesson: Lesson, config: RetrievalConfig, *, num_steps: int = 0)
         batch_tokens=schedule.batch_tokens,
         loss=config.loss,
         seed=config.seed,
+        ranks=lesson.ranks,
     )
     questions = None if num_steps else _questions(lesson, config)
     neighbours = None
@@ -232,6 +241,7 @@ def build_module(lesson: Lesson, config: RetrievalConfig, *, num_steps: int = 0)
             num_codes=num_codes,
             most=config.loss.num_neighbours,
             decay=config.loss.neighbour_decay,
+            ranks=lesson.ranks,
         )
     towers = TwoTower(
         tower,
@@ -252,6 +262,7 @@ def _questions(lesson: Lesson, config: RetrievalConfig) -> Questions | None:
         exclude_seen=config.exclude_seen,
         most=config.schedule.validation_users,
         seed=config.seed,
+        ranks=lesson.ranks,
     )
 
 
@@ -281,44 +292,65 @@ def _content(catalog: ItemCatalog, config: RetrievalConfig) -> ItemContent | Non
 
 def _run(module: RetrievalModule, directory: Path, tracker: Any, told: Sequence[pl.Callback]) -> int:
     """Train to the end and write weights and ``done.json``; return the step it started from."""
-    config, checkpoint = module.config, directory / CHECKPOINT_FILE
+    config, ranks, checkpoint = module.config, module.ranks, directory / CHECKPOINT_FILE
+    if module.rows is not None and config.compute.precision == "16-mixed":
+        raise ConfigError(
+            "compute.precision: expected '32-true' or 'bf16-mixed' where items are so many that their table is updated "
+            "row by row, found '16-mixed', whose gradients are scaled."
+        )
     interval = validation_interval(module.batches, config)
     best = KeepBest(directory / WEIGHTS_FILE)
-    callbacks: list[pl.Callback] = [RandomStates()]
+    callbacks: list[pl.Callback] = [RandomStates(config.seed, ranks)]
     if module.questions is not None:
         callbacks += [best, EarlyStopping(METRIC, mode="max", patience=config.schedule.patience)]
     every = config.schedule.checkpoint_steps
     callbacks += told
     callbacks.append(StepCheckpoint(checkpoint, every_steps=every, validation_steps=interval))
-    if sys.stderr.isatty():
+    shows_progress = sys.stderr.isatty() and ranks.is_first
+    if shows_progress:
         callbacks.append(TQDMProgressBar())
-    resumed = _step_of(checkpoint)
+    resumed = _resumed_step(checkpoint, ranks)
     logger.info(
         "learning: %d positions, %d steps an epoch, from step %d to at most %d, %d candidates",
         module.batches.num_positions, module.batches.steps_per_epoch, resumed, module.num_steps, len(module.candidates),
     )  # fmt: skip
-    with _quiet():
+    with _quiet(), compiled(module.towers.users.dense_methods(), wanted=config.compute.compile):
         trainer = pl.Trainer(
             max_epochs=1,  # one pass over all steps: batches know their own epoch
-            accelerator="cpu",
             logger=tracker,
             callbacks=callbacks,
             enable_checkpointing=False,
-            enable_progress_bar=sys.stderr.isatty(),
+            enable_progress_bar=shows_progress,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             val_check_interval=interval,
             limit_val_batches=None if module.questions is not None else 0,
             log_every_n_steps=min(50, interval),
             default_root_dir=directory,
-            deterministic=True,
+            **trainer_options(config.compute, ranks),
         )
         with interrupts_of(trainer):
             trainer.fit(module, ckpt_path=str(checkpoint) if resumed else None, weights_only=True)
     if module.questions is None:
         best.keep(module, trainer.global_step)
     values = {"steps": best.step, "score": max(best.score, 0.0), "last_step": trainer.global_step}
-    write_json(directory / DONE_FILE, values)
+    if ranks.is_first:
+        write_json(directory / DONE_FILE, values)
+    return resumed
+
+
+def _resumed_step(checkpoint: Path, ranks: Ranks) -> int:
+    """Return the step of the checkpoint that rank 0 sees, 0 where there is none.
+
+    Raises:
+        ConfigError: this rank does not see it.
+    """
+    resumed = int(ranks.told(_step_of(checkpoint) if ranks.is_first else 0))
+    if resumed and not checkpoint.exists():
+        raise ConfigError(
+            f"rank {ranks.rank}: expected the checkpoint that rank 0 goes on from, found no {checkpoint} on this host; "
+            "keep the store on a disk that all hosts share."
+        )
     return resumed
 
 

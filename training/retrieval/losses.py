@@ -108,7 +108,9 @@ class _LogSumExp(torch.autograd.Function):
         grad_pool = torch.zeros_like(pool_vecs)
         hit_rows, hit_columns, hit_starts = own_columns(target, pool)
         chunk = max(1, min(len(score), _CHUNK_CELLS // max(1, len(pool))))
-        buffer = torch.empty(chunk, len(pool), dtype=dtype)  # one for all chunks: fresh memory costs page faults
+        buffer = torch.empty(
+            chunk, len(pool), dtype=dtype, device=score.device
+        )  # one for all chunks: fresh memory costs page faults
         for start in range(0, len(score), chunk):
             rows = slice(start, min(start + chunk, len(score)))
             cells = torch.mm(users[rows], items.T, out=buffer[: rows.stop - start]).sub_(bound).exp_()  # [chunk, K]
@@ -144,6 +146,6 @@ def own_columns(target: Tensor, pool: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first = torch.searchsorted(ordered, target)
     count = torch.searchsorted(ordered, target, right=True) - first
     starts = F.pad(count.cumsum(0), (1, 0))
-    rows = torch.repeat_interleave(torch.arange(len(target)), count)
-    within = torch.arange(len(rows)) - starts[rows]
+    rows = torch.repeat_interleave(torch.arange(len(target), device=target.device), count)
+    within = torch.arange(len(rows), device=target.device) - starts[rows]
     return rows, order[first[rows] + within], starts

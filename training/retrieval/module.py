@@ -22,7 +22,7 @@ from training.retrieval.config import RetrievalConfig
 from training.retrieval.losses import soft_target_pull, softmax_loss
 from training.retrieval.neighbours import Neighbours
 from training.retrieval.questions import Questions
-from training.retrieval.sparse_rows import SparseRows, is_worth_it, leaving_out
+from training.retrieval.sparse_rows import SparseRows, exchange_gradient, is_worth_it, leaving_out
 from training.retrieval.towers import TwoTower
 from training.retrieval.vectors import unit_vectors
 
@@ -41,6 +41,8 @@ class RetrievalModule(pl.LightningModule):
         neighbours: what the softmax's targets are shared with, where all candidates compete.
     """
 
+    candidates: Tensor
+
     def __init__(
         self,
         towers: TwoTower,
@@ -55,16 +57,21 @@ class RetrievalModule(pl.LightningModule):
         self.neighbours = neighbours
         self.towers, self.batches, self.questions, self.config = towers, batches, questions, config
         self.num_steps = num_steps
-        self.candidates = torch.from_numpy(batches.candidates)
-        self.pool = _rows(batches.candidates)
+        self.ranks = batches.ranks
+        self.register_buffer("candidates", torch.from_numpy(batches.candidates), persistent=False)
         decay, table = config.schedule.ema_decay, towers.items.id_table
         met = 2 * batches.batch_tokens + config.loss.num_negatives
         tall = batches.sampled and is_worth_it(len(table), num_met=met)
         self.rows = SparseRows(*table.shape, num_steps=num_steps) if tall else None
+        self._read = self._met = torch.zeros(0, dtype=torch.int64)  # rows of a tall table that this step reads
         towers.items.sparse = tall
         plain = functools.partial(_average, decay)
         average = leaving_out(plain, table) if tall else plain
-        self.averaged = AveragedModel(towers, multi_avg_fn=average) if decay else None
+        self.averaged = (
+            AveragedModel(towers, multi_avg_fn=average).requires_grad_(requires_grad=False) if decay else None
+        )
+        if tall:  # ranks exchange the rows they met, not the table
+            self._ddp_params_and_buffers_to_ignore = ["towers.items.id_table"]
 
     @property
     def exported(self) -> TwoTower:
@@ -75,8 +82,8 @@ class RetrievalModule(pl.LightningModule):
         return chosen
 
     def training_step(self, batch: Batch) -> Tensor:  # noqa: D102
-        loss = self._full_loss(batch) if len(batch.pool) == 0 else self._sampled_loss(batch)
-        self.log("loss", loss, prog_bar=True)
+        loss = batch.share * (self._full_loss(batch) if len(batch.pool) == 0 else self._sampled_loss(batch))
+        self.log("loss", loss, prog_bar=True, sync_dist=self.ranks.of > 1, batch_size=1)
         return loss
 
     def validation_step(self, _batch: Any) -> None:  # noqa: D102
@@ -100,13 +107,22 @@ class RetrievalModule(pl.LightningModule):
         if self.rows is not None:
             count = 0 if self.averaged is None else int(self.averaged.n_averaged)
             share = _share(self.config.schedule.ema_decay, count) if count else 1.0
+            if self.ranks.of > 1:
+                exchange_gradient(self.towers.items.id_table, self._read, self._met, self.ranks)
             self.rows.step(*self._tables(), rate=self.trainer.optimizers[0].param_groups[0]["lr"], share=share)
         if self.averaged is not None:
             self.averaged.update_parameters(self.towers)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ARG002
-        """Batches are frozen and stay where they are made, on the CPU."""
-        return batch
+        """Move a training batch; a validation has none, and moves what it ranks by itself."""
+        if not isinstance(batch, Batch):
+            return batch
+        return (batch.pinned() if device.type == "cuda" else batch).to(device)
+
+    def on_fit_start(self) -> None:
+        """Have on the device what is no part of the module."""
+        if self.neighbours is not None:
+            self.neighbours = self.neighbours.to(self.device)
 
     def train_dataloader(self) -> StepLoader:  # noqa: D102
         return StepLoader(self)
@@ -115,10 +131,10 @@ class RetrievalModule(pl.LightningModule):
         return [0] if self.questions is not None else []
 
     def _full_loss(self, batch: Batch) -> Tensor:
-        raw = self.towers.raw_items(torch.arange(len(self.towers.known)))  # [V, D]
+        raw = self.towers.raw_items(torch.arange(len(self.towers.known), device=self.towers.known.device))  # [V, D]
         unit = unit_vectors(raw)
         user_vecs = self.towers.users(raw[batch.histories.item], batch.histories)
-        targets, pool, config = unit[batch.target], unit[self.pool], self.config.loss
+        targets, pool, config = unit[batch.target], unit[self._pool_rows], self.config.loss
         loss = self._softmax(user_vecs, targets, pool, batch=batch, codes=self.candidates)
         pull = functools.partial(soft_target_pull, user_vecs, targets, weight=batch.weight)
         if self.neighbours is not None:
@@ -133,8 +149,10 @@ class RetrievalModule(pl.LightningModule):
         met = torch.cat([batch.histories.item, batch.target, batch.pool])
         codes, place = torch.unique(met, return_inverse=True)
         if self.rows is not None:
-            read = torch.unique(torch.cat([codes, codes.new_tensor([UNKNOWN])]))  # it stands in for a hidden id
-            self.rows.catch_up(read, *self._tables())
+            self._read = torch.unique(torch.cat([codes, codes.new_tensor([UNKNOWN])]))  # it stands in for a hidden id
+            self._met = self.ranks.gather(self._read)
+            met = self._read if self.ranks.of == 1 else torch.unique(self._met)  # the same on all ranks, to the bit
+            self.rows.catch_up(met, *self._tables())
         raw = self.towers.raw_items(codes)
         unit = unit_vectors(raw)
         item, target, pool = torch.split(place, [len(batch.histories.item), len(batch.target), len(batch.pool)])
@@ -143,6 +161,14 @@ class RetrievalModule(pl.LightningModule):
         return self._softmax(
             user_vecs, unit[target], unit[pool], batch=batch, codes=batch.pool, log_expected=log_expected
         )
+
+    @functools.cached_property
+    def _span(self) -> slice | None:
+        return _span_of(self.batches.candidates)
+
+    @property
+    def _pool_rows(self) -> slice | Tensor:
+        return self.candidates if self._span is None else self._span
 
     def _tables(self) -> tuple[nn.Parameter, nn.Parameter | None]:
         """The ids' vectors, and their average."""
@@ -189,7 +215,10 @@ class StepLoader:
 
 
 class KeepBest(pl.Callback):
-    """Write the exported towers to ``path`` whenever validation is better than ever before."""
+    """Write the exported towers to ``path`` whenever validation is better than ever before.
+
+    All ranks keep score; the first one writes.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -211,15 +240,14 @@ class KeepBest(pl.Callback):
     def keep(self, module: RetrievalModule, step: int) -> None:
         """Write the exported towers as they are after ``step``."""
         self.step = step
-        write_bytes(self.path, safetensors.torch.save(module.exported.state_dict()))
+        if module.ranks.is_first:
+            write_bytes(self.path, safetensors.torch.save(module.exported.state_dict()))
 
 
-def _rows(candidates: npt.NDArray[np.integer]) -> slice | Tensor:
-    """Return how to pick the candidates' rows: neighbouring ones as a view, which copies nothing."""
+def _span_of(candidates: npt.NDArray[np.integer]) -> slice | None:
+    """Return the candidates' rows where they are neighbours: a view of those copies nothing."""
     first, last = int(candidates[0]), int(candidates[-1])
-    if last - first + 1 == len(candidates):
-        return slice(first, last + 1)
-    return torch.from_numpy(candidates)
+    return slice(first, last + 1) if last - first + 1 == len(candidates) else None
 
 
 def _average(decay: float, averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor) -> None:

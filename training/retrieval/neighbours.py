@@ -15,6 +15,7 @@ Shapes: ``M`` positions, ``V`` item codes, ``D`` width.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +28,7 @@ from torch import Tensor
 
 from features.sequences import Sequences
 from training.evaluation.baselines.item_knn import item_similarity
+from training.parallel.ranks import ALONE, Ranks
 from training.retrieval.batches import PackedHistories
 
 _SHRINKAGE: Final = 10.0
@@ -48,9 +50,21 @@ class Neighbours:
     has: Tensor
     decay: float
 
+    def to(self, device: torch.device) -> Neighbours:
+        """Return the same on a device."""
+        moved = {name: getattr(self, name).to(device) for name in ("rows", "columns", "has")}
+        return dataclasses.replace(self, **moved)
+
     @classmethod
     def fit(
-        cls, sequences: Sequences, *, candidates: npt.NDArray[np.integer], num_codes: int, most: int, decay: float
+        cls,
+        sequences: Sequences,
+        *,
+        candidates: npt.NDArray[np.integer],
+        num_codes: int,
+        most: int,
+        decay: float,
+        ranks: Ranks = ALONE,
     ) -> Neighbours:
         """Take the ``most`` candidates most similar to each item, in proportion to their similarity.
 
@@ -60,10 +74,13 @@ class Neighbours:
             num_codes: V.
             most: neighbours kept an item.
             decay: see above.
+            ranks: whose sequences count together.
         """
         shown = np.zeros(num_codes, bool)
         shown[candidates] = True
-        similarity = item_similarity(sequences, candidates=shown, shrinkage=_SHRINKAGE, num_neighbours=most)
+        similarity = item_similarity(
+            sequences, candidates=shown, shrinkage=_SHRINKAGE, num_neighbours=most, ranks=ranks
+        )
         total = np.asarray(similarity.sum(axis=1), np.float32).ravel()
         rows = sparse.csr_array(sparse.diags_array(1 / np.maximum(total, 1e-9)) @ similarity).astype(np.float32)
         has = torch.from_numpy((total > 0).astype(np.float32))
@@ -85,19 +102,19 @@ class Neighbours:
         """Return the weighted mean of each position and those before it in its history; ``[M, *]`` both."""
         groups = torch.split(values, [length * count for length, count in lengths])
         faded = [
-            (self._weights(length) @ group.view(count, length, -1)).view(length * count, -1)
+            (self._weights(length, group.device) @ group.view(count, length, -1)).view(length * count, -1)
             for group, (length, count) in zip(groups, lengths, strict=True)
         ]
         return torch.cat(faded)
 
-    def _weights(self, length: int) -> Tensor:
+    def _weights(self, length: int, device: torch.device | None = None) -> Tensor:
         """Return row-normalised weights ``[length, length]`` of the events before, and of itself.
 
         >>> nobody = torch.zeros(0)
         >>> Neighbours(rows=nobody, columns=nobody, has=nobody, decay=0.5)._weights(2).tolist()
         [[1.0, 0.0], [0.3333333432674408, 0.6666666865348816]]
         """
-        index = torch.arange(length)
+        index = torch.arange(length, device=device)
         weights = torch.tril(torch.pow(self.decay, (index[:, None] - index[None, :]).clamp_min(0).float()))
         return weights / weights.sum(dim=1, keepdim=True)
 

@@ -26,6 +26,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from training.parallel.ranks import Ranks
+
 Average = Callable[[Any, Any, Any], None]  # as ``AveragedModel`` calls it: averaged, current, how many
 
 _WORTH_IT: Final = 32  # rows of a table for each one that a step meets; with 13 the dense rules were faster
@@ -46,6 +48,26 @@ def leaving_out(average: Average, table: Tensor) -> Average:
         average([averaged[i] for i in chosen], [current[i] for i in chosen], count)
 
     return others
+
+
+def exchange_gradient(table: Tensor, read: Tensor, met: Tensor, ranks: Ranks) -> None:
+    """Give the table on every rank the mean of the ranks' sparse gradients.
+
+    A row that was read without a gradient counts as one of 0. So all ranks visit the same rows in the same step, and
+    their tables stay equal to the bit.
+
+    Args:
+        table: ``[V, D]``, with this rank's gradient.
+        read: distinct rows that this rank has read, rising ``[N]``.
+        met: ``read`` of all ranks, one behind another.
+        ranks: that exchange.
+    """
+    assert table.grad is not None
+    gradient = table.grad.coalesce()
+    values = gradient.values().new_zeros(len(read), table.shape[1])
+    values[torch.searchsorted(read, gradient.indices()[0])] = gradient.values()
+    mean = ranks.gather(values) / ranks.of
+    table.grad = torch.sparse_coo_tensor(met[None], mean, table.shape, check_invariants=False)
 
 
 class SparseRows(nn.Module):
@@ -131,7 +153,7 @@ class SparseRows(nn.Module):
 
     def settle(self, table: Tensor, average: Tensor | None = None) -> None:
         """Catch up with every row; no step need follow."""
-        for rows in torch.split(torch.arange(len(self.last)), _ROWS_A_TIME):
+        for rows in torch.split(torch.arange(len(self.last), device=table.device), _ROWS_A_TIME):
             self.catch_up(rows, table, average)
 
     def _adam(self, rows: Tensor, gradient: Tensor, table: Tensor, *, rate: float, now: int) -> None:

@@ -38,7 +38,8 @@ class ContentBag(nn.Module):
         """Return ``[N, D]`` for item codes ``[N]``."""
         lengths = self.offsets[items + 1] - self.offsets[items]
         starts = lengths.cumsum(0) - lengths
-        source = torch.arange(int(lengths.sum())) + torch.repeat_interleave(self.offsets[items] - starts, lengths)
+        place = torch.arange(int(lengths.sum()), device=items.device)
+        source = place + torch.repeat_interleave(self.offsets[items] - starts, lengths)
         return F.embedding_bag(self.codes[source], self.table, starts, mode="mean")
 
 
@@ -60,9 +61,9 @@ class ItemTower(nn.Module):
             items: item codes ``[N]``.
             known: bool ``[N]``; where false, the id of an unknown item stands in and content must do.
         """
-        hidden = torch.zeros(len(items), dtype=torch.bool) if known is None else ~known
+        hidden = torch.zeros_like(items, dtype=torch.bool) if known is None else ~known
         if self.training and self.id_dropout:
-            hidden = hidden | (torch.rand(len(items)) < self.id_dropout)
+            hidden = hidden | (torch.rand(len(items), device=items.device) < self.id_dropout)
         vecs = F.embedding(torch.where(hidden, UNKNOWN, items), self.id_table, sparse=self.sparse)
         for bag in self.content:
             vecs = vecs + bag(items)
@@ -177,6 +178,10 @@ class UserTower(nn.Module):
             x = block(x, histories.lengths)
         return F.normalize(self.output_norm(x), dim=-1)
 
+    def dense_methods(self) -> list[tuple[nn.Module, str]]:
+        """Name what works position by position, whatever histories they lie in: what a compiler can join."""
+        return [(block, "after_attention") for block in self.blocks]
+
 
 class TwoTower(nn.Module):
     """An item tower that also feeds the user tower."""
@@ -224,5 +229,5 @@ class TwoTower(nn.Module):
     def all_raw_items(self, chunk: int = 8192) -> Tensor:
         """Return raw vectors of every code ``[V, D]``, without gradient."""
         with torch.no_grad():
-            codes = torch.arange(len(self.known))
+            codes = torch.arange(len(self.known), device=self.known.device)
             return torch.cat([self.raw_items(part) for part in torch.split(codes, chunk)])

@@ -13,8 +13,8 @@ from features.build import FeatureSet
 from features.release import ReleaseStore
 from features.sequences import Sequences
 from training.retrieval.config import RetrievalConfig
-from training.retrieval.fit import lesson_of, remembered, split_for
 from training.retrieval.learn import Lesson, learn
+from training.retrieval.lessons import lesson_of, remembered, split_for
 from training.retrieval.module import METRIC
 from training.tuning.config import StudyConfig, Value, with_settings
 from training.tuning.study import tune

@@ -18,6 +18,7 @@ from scipy import sparse
 from features.recommendations import Recommendations
 from features.sequences import Sequences
 from training.evaluation.ranking import rank_in_batches
+from training.parallel.ranks import ALONE, Ranks
 
 _ITEMS_A_CHUNK: Final = 1024  # rows of similarities held untrimmed at once
 
@@ -102,22 +103,28 @@ def binary_matrix(sequences: Sequences, *, num_items: int) -> sparse.csr_array:
 
 
 def item_similarity(
-    sequences: Sequences, *, candidates: npt.NDArray[np.bool_], shrinkage: float, num_neighbours: int
+    sequences: Sequences,
+    *,
+    candidates: npt.NDArray[np.bool_],
+    shrinkage: float,
+    num_neighbours: int,
+    ranks: Ranks = ALONE,
 ) -> sparse.csr_array:
     """Return each item's most similar candidates, float32 sparse ``[V, V]``, never the item itself.
 
     With n users of an item, similarity(i, j) = n(i and j) / (sqrt(n(i) n(j)) + shrinkage): the cosine,
     drawn towards 0 where few users speak for it. Of equals, a fixed hash of the code says which are kept: codes
-    themselves stand for popularity over the whole log, test window included.
+    themselves stand for popularity over the whole log, test window included. With several ranks, each of which holds
+    users of its own, the counts are of all.
     """
     matrix = binary_matrix(sequences, num_items=len(candidates))
-    norm = np.sqrt(matrix.sum(axis=0)).astype(np.float32)  # [V]
+    norm = np.sqrt(ranks.sum(matrix.sum(axis=0))).astype(np.float32)  # [V]
     shown = sparse.csr_array(matrix @ sparse.diags_array(candidates.astype(np.float32)))
     shown.eliminate_zeros()
     by_item = sparse.csr_array(matrix.T)
     chunks = []
     for start in range(0, len(candidates), _ITEMS_A_CHUNK):
-        rows = sparse.csr_array(by_item[start : start + _ITEMS_A_CHUNK] @ shown)
+        rows = ranks.sum_sparse(sparse.csr_array(by_item[start : start + _ITEMS_A_CHUNK] @ shown))
         row_of_pair = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)) + start
         rows.data /= norm[row_of_pair] * norm[rows.indices] + np.float32(shrinkage)
         rows.data[rows.indices == row_of_pair] = 0

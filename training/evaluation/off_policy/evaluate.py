@@ -24,7 +24,8 @@ from training.evaluation.off_policy.exposures import Question, Reward, SlotLog, 
 from training.evaluation.off_policy.policies import Candidates, FixedPolicy, Policy, SoftmaxPolicy
 from training.report.policy import write_policy_page
 from training.retrieval.config import RetrievalConfig, SplitConfig
-from training.retrieval.fit import EXPERIMENT, split_for
+from training.retrieval.fit import EXPERIMENT
+from training.retrieval.lessons import split_for
 from training.retrieval.recommender import TwoTowerRecommender
 from training.tracking import tracked_run
 
