@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -191,6 +191,27 @@ class Sequences:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         source = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return Sequences(offsets=offsets, **{name: getattr(self, name)[source] for name in EVENT_ARRAYS})
+
+
+def event_arrays(directory: Path, num_events: int) -> dict[str, npt.NDArray[Any]]:
+    """Return the event arrays of so many events as files to write into, as ``Sequences.load`` reads them.
+
+    Args:
+        directory: made where missing.
+        num_events: N.
+
+    Returns:
+        An array of ``[N]`` for each name of ``EVENT_ARRAYS``, mapped to its file.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    return {name: _array(directory / f"{name}.npy", dtype, num_events) for name, dtype in EVENT_ARRAYS.items()}
+
+
+def _array(path: Path, dtype: type, length: int) -> npt.NDArray[Any]:
+    if length:
+        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(length,))
+    np.save(path, np.zeros(0, dtype))  # nothing cannot be mapped
+    return np.zeros(0, dtype)
 
 
 def right_aligned(offsets: Ints, length: int) -> tuple[Ints, Bools]:

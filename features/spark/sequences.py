@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -26,7 +25,7 @@ from features.engine import sql_text
 from features.event_log import EventLog
 from features.parquet import files_of, names_of
 from features.sequence_build import is_sequence_event
-from features.sequences import EVENT_ARRAYS
+from features.sequences import EVENT_ARRAYS, event_arrays
 from features.settings import ShopSettings
 from features.spark.scratch import kept, read_parts, write_parts
 from features.tables.sql import run
@@ -130,9 +129,8 @@ def stream_sequences(events: Path, out: Path) -> tuple[int, int]:
     Returns:
         Numbers of events and of users.
     """
-    out.mkdir(parents=True, exist_ok=True)
     num_events = sum(pq.read_metadata(file).num_rows for file in files_of(events))
-    arrays = {name: _array(out / f"{name}.npy", dtype, num_events) for name, dtype in EVENT_ARRAYS.items()}
+    arrays = event_arrays(out, num_events)
     stops = [np.zeros(1, np.int64)]  # of each user's events, by batch
     before: str | None = None
     for first, batch in _batches(events):
@@ -146,13 +144,6 @@ def stream_sequences(events: Path, out: Path) -> tuple[int, int]:
     offsets = np.concatenate(stops)
     np.save(out / "offsets.npy", offsets)
     return num_events, len(offsets) - 1
-
-
-def _array(path: Path, dtype: type, length: int) -> npt.NDArray[Any]:
-    if length:
-        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(length,))
-    np.save(path, np.zeros(0, dtype))  # nothing cannot be mapped
-    return np.zeros(0, dtype)
 
 
 def _batches(events: Path) -> Iterator[tuple[int, pa.RecordBatch]]:

@@ -24,9 +24,8 @@ from features.manifest import (
 from features.panel.build import build_panel
 from features.privacy.consents import CONSENTS_FILE, ConsentBook
 from features.refresh.linked_log import refreshed_identity, refreshed_log
-from features.sequence_build import build_sequences, build_users, build_vocabulary
+from features.sequence_build import build_users, build_vocabulary, write_sequences
 from features.stages.interface import Build, Finished
-from features.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -63,32 +62,26 @@ class DuckDBStages:
             items = connection.read_parquet(str(build.out / ITEMS_FILE))
             vocabulary = build_vocabulary(connection, build.log, items, shop=build.shop)
             vocabulary.save(build.out / VOCABULARY_FILE)
-            users = build_users(connection, build.log, shop=build.shop)
-            users.save(build.out / USERS_FILE)
+            num_users = build_users(connection, build.log, build.out / USERS_FILE, shop=build.shop)
         frame = pd.read_parquet(build.out / ITEMS_FILE)
         catalog = ItemCatalog.from_items(frame, vocabulary, num_price_bands=build.shop.num_price_bands)
         catalog.save(build.out / CATALOG_FILE)
-        return Finished(counts={"items": len(vocabulary.ids), "sequence_users": len(users.ids)})
+        return Finished(counts={"items": len(vocabulary.ids), "sequence_users": num_users})
 
     def sequences(self, build: Build) -> Finished:
         """Sort the events that may serve personalisation."""
-        log = build.log
-        vocabulary, users = Vocabulary.load(build.out / VOCABULARY_FILE), Vocabulary.load(build.out / USERS_FILE)
-        with private_connection(build.engine, beside=build.out) as connection:
-            sequences = build_sequences(
+        out, log = build.out, build.log
+        with private_connection(build.engine, beside=out) as connection:
+            num_events, num_users = write_sequences(
                 connection,
                 log,
-                vocabulary=vocabulary,
-                users=users,
-                catalog=ItemCatalog.load(build.out / CATALOG_FILE),
+                out / SEQUENCES_DIRECTORY,
+                vocabulary=out / VOCABULARY_FILE,
+                catalog=out / CATALOG_FILE,
                 shop=build.shop,
             )
-        sequences.save(build.out / SEQUENCES_DIRECTORY)
-        logger.info(
-            "sequences: %d of %d events, %d users, %d items",
-            *(sequences.num_events, log.num_events, sequences.num_users, len(vocabulary.ids)),
-        )
-        return Finished(counts={"sequence_events": sequences.num_events})
+        logger.info("sequences: %d of %d events, %d users", num_events, log.num_events, num_users)
+        return Finished(counts={"sequence_events": num_events})
 
     def customers(self, build: Build) -> Finished:
         """Join the parts of the customer table."""
