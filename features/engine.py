@@ -13,6 +13,7 @@ import duckdb
 
 from features.asides import scratch_directory
 from features.errors import ConfigError
+from features.query_progress import watched
 from features.settings import EngineSettings
 
 _DAY_US: Final = 86_400_000_000
@@ -33,7 +34,7 @@ def private_connection(settings: EngineSettings, *, beside: Path) -> Iterator[du
     """
     with scratch_directory(Path(settings.temp_directory or beside), "spill") as spill:
         own = dataclasses.replace(settings, temp_directory=str(spill))
-        with contextlib.closing(connect(own, spill=spill)) as connection:
+        with contextlib.closing(connect(own, spill=spill)) as connection, watched(connection):
             yield connection
 
 

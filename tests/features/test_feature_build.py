@@ -20,6 +20,8 @@ from features.errors import ConfigError, DataError, UnknownId
 from features.files import sha256_of_file
 from features.panel.build import PanelSettings
 from features.settings import EngineSettings, ShopSettings
+from features.stages.interface import Build, Finished
+from features.stages.on_duckdb import DuckDBStages
 from tests.features.tiny_shop import event, utc, write_shop
 
 ENGINE = EngineSettings(memory_limit="500MB", threads=1)
@@ -250,3 +252,23 @@ def test_build_when_engines_connect_then_all_spill_within_the_staged_directory(
     assert len(spills) >= 4  # log, sequences, customers, panel
     assert {spill.parents[1] for spill in spills} == {tmp_path / ".features.building"}
     assert not [path for path in (tmp_path / "features").rglob("*") if "spill" in path.name]
+
+
+def test_build_when_it_ran_out_of_memory_then_a_rerun_with_more_goes_on_and_ends_as_one_left_alone(
+    built: FeatureSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(_self: DuckDBStages, _build: Build) -> Finished:
+        raise duckdb.OutOfMemoryException("failed to pin a block")
+
+    data, out = built.directory.parent / "data", tmp_path / "features"
+    with monkeypatch.context() as patched:
+        patched.setattr(DuckDBStages, "sequences", out_of_memory)
+        with pytest.raises(ConfigError, match="Raise memory_limit"):
+            build_features(data, out, engine=ENGINE, panel=PANEL)
+    assert [path.name for path in tmp_path.iterdir()] == [".features.building"]
+    resumed = build_features(data, out, engine=dataclasses.replace(ENGINE, memory_limit="600MB"), panel=PANEL)
+    assert resumed["resumed_from"] == "sequences"
+    assert resumed["refresh"] == built.about["refresh"]
+    for name in ("files", "fingerprint", "counts"):
+        assert resumed[name] == built.about[name]
+    assert [path.name for path in tmp_path.iterdir()] == ["features"]
