@@ -74,7 +74,7 @@ def soft_target_pull(
         mass: how much of a distribution each position has, at most 1, ``[M]`` or the same for all.
         weight: of each position ``[M]``.
     """
-    whole = torch.as_tensor(mass, dtype=target_vecs.dtype).unsqueeze(-1)
+    whole = torch.as_tensor(mass, dtype=target_vecs.dtype, device=target_vecs.device).unsqueeze(-1)
     above = (user_vecs * (whole * target_vecs - expected)).sum(-1)
     return (above * weight).sum() / weight.sum().clamp_min(1e-9)
 
