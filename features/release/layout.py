@@ -9,12 +9,16 @@ VOCABULARY: Final = "vocabulary.parquet"  # item ids by code
 CATALOG: Final = "catalog.parquet"  # attributes by code
 ITEM_VECTORS: Final = "item_vectors.npy"  # float32 [V, d], unit length, new items' as set; rows PAD and UNKNOWN are 0
 INDEX: Final = "index.faiss"  # inner product; FAISS ids are item codes
+INDEX_SEARCH: Final = "index_search.json"  # only beside an index in cells whose lists are in shards: how it is searched
+INDEX_SHARD: Final = "index-{:05d}.faiss"  # lists of consecutive cells, to be mapped from disk
+INDEX_CODES: Final = "index_codes.npy"  # int32 [N], rising: what such an index holds
 USER_TOWER: Final = "user_tower.onnx"  # item, event_type, gap, price_band int64 [B, L] -> user_vecs float32 [B, d]
 FAVOURITES: Final = "favourites.parquet"  # item_code, score, category: the shop's recent bestsellers, best first
 BOUGHT_TOGETHER: Final = "bought_together.parquet"  # item_code, neighbour_code, score, support, lift; best first
 TRENDING: Final = "trending.parquet"  # item_code, score, category: what gains ground now, best first
 REPURCHASE: Final = "repurchase.parquet"  # by item code: how likely, and after how long, a buyer buys it again
 BLEND: Final = "blend.json"  # how the for_you list weighs what is bought again against what is new
+INDEX_DIRECTIONS: Final = "index_directions.npy"  # float32 [m, d]: maps an item vector as such an index holds it
 # about: dim, max_length, event_types, num_price_bands, as_of_us, repeat (the shop's setting)
 
 # customers/

@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from features.errors import ReleaseError
 from features.recommendations import Recommendations
+from features.release import layout
 from features.vocabulary import FIRST
+from serving.retrieval.cell_index import CellIndex
 from serving.retrieval.nearest import Nearest, scores_of
 
 Ints = npt.NDArray[np.integer]
@@ -62,9 +64,9 @@ class ItemIndex:
         available: bool ``[V]``; may be shown, where the index holds it as well.
     """
 
-    def __init__(self, *, vectors: Floats, index: faiss.Index, available: npt.NDArray[np.bool_]) -> None:
+    def __init__(self, *, vectors: Floats, index: faiss.Index | CellIndex, available: npt.NDArray[np.bool_]) -> None:
         self.vectors = np.asarray(vectors)  # a plain view of a mapped file: quicker to index
-        self._nearest = Nearest(index)
+        self._nearest = index if isinstance(index, CellIndex) else Nearest(index)
         self._available = np.zeros(len(available), bool)
         self._available[self._nearest.codes] = available[self._nearest.codes]
         self._available[:FIRST] = False
@@ -78,10 +80,12 @@ class ItemIndex:
             ReleaseError: they do not fit together.
         """
         rows = np.load(vectors, mmap_mode="r", allow_pickle=False)
-        searcher = faiss.read_index(str(index))
-        if rows.shape != (len(available), searcher.d):
+        is_mapped = index.with_name(layout.INDEX_SEARCH).exists()
+        searcher = CellIndex(index.parent, rows) if is_mapped else faiss.read_index(str(index))
+        dim = searcher.dim if isinstance(searcher, CellIndex) else searcher.d
+        if rows.shape != (len(available), dim):
             raise ReleaseError(
-                f"{vectors}: expected vectors [{len(available)}, {searcher.d}] to fit the catalogue and the index, "
+                f"{vectors}: expected vectors [{len(available)}, {dim}] to fit the catalogue and the index, "
                 f"found {list(rows.shape)}; train the part again."
             )
         return cls(vectors=rows, index=searcher, available=available)

@@ -77,7 +77,7 @@ def index_in(space: AskedSpace, held: Floats, *, num_cells: int, trained_on: Int
     cells = _nearest(mapped, means)
     width = space.of_items.shape[0] + 1
     quantizer = faiss.IndexFlatIP(width)
-    quantizer.add(np.hstack([means, _spreads(mapped, means, cells)[:, None]]))
+    quantizer.add(np.hstack([means, spreads(mapped, means, cells)[:, None]]))
     base: Any = faiss.IndexIVFScalarQuantizer(
         quantizer, width, num_cells, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT, False
     )
@@ -85,7 +85,7 @@ def index_in(space: AskedSpace, held: Floats, *, num_cells: int, trained_on: Int
     coded = np.hstack([mapped, np.zeros((len(mapped), 1), np.float32)])
     base.train(coded[trained_on])
     _add(base, coded, cells)
-    return _refined(_asked_by(space, base), held)
+    return _refined(behind_map(space, base), held)
 
 
 def cells_of(index: faiss.IndexRefine) -> Any:
@@ -115,7 +115,7 @@ def _nearest(points: Floats, means: Floats) -> npt.NDArray[np.int64]:
     return np.ascontiguousarray(finder.search(np.ascontiguousarray(points), 1)[1][:, 0])
 
 
-def _spreads(points: Floats, means: Floats, cells: npt.NDArray[np.int64]) -> Floats:
+def spreads(points: Floats, means: Floats, cells: npt.NDArray[np.int64]) -> Floats:
     """Return how far a cell's items lie from its mean, a direction, float32 ``[cells]``."""
     squares = np.bincount(cells, ((points - means[cells]) ** 2).sum(axis=1), minlength=len(means))
     count = np.maximum(1, np.bincount(cells, minlength=len(means)))
@@ -128,12 +128,14 @@ def _add(base: Any, coded: Floats, cells: npt.NDArray[np.int64]) -> None:
     base.add_core(len(coded), *(faiss.swig_ptr(one) for one in (coded, ids, cells)))
 
 
-def _asked_by(space: AskedSpace, base: Any) -> Any:
-    """Return the index behind the map of users; items are in it already, by their own."""
-    map_, dim = np.vstack([space.of_users, np.zeros((1, space.of_users.shape[1]), np.float32)]), space.of_users.shape[1]
-    linear = faiss.LinearTransform(dim, len(map_), True)
+def behind_map(space: AskedSpace, base: Any) -> Any:
+    """Return an index behind the map of users, a last coordinate of their length where it has one more than there are directions."""
+    map_, bias = space.of_users, np.zeros(base.d, np.float32)
+    if base.d > len(map_):
+        map_, bias[-1] = np.vstack([map_, np.zeros((1, map_.shape[1]), np.float32)]), space.length
+    linear = faiss.LinearTransform(map_.shape[1], len(map_), True)
     faiss.copy_array_to_vector(np.ascontiguousarray(map_).ravel(), linear.A)
-    faiss.copy_array_to_vector(np.append(np.zeros(len(map_) - 1, np.float32), np.float32(space.length)), linear.b)
+    faiss.copy_array_to_vector(bias, linear.b)
     linear.is_trained = True
     mapped = faiss.IndexPreTransform(linear, base)
     mapped.ntotal, mapped.is_trained = base.ntotal, True

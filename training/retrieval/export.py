@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -21,12 +20,13 @@ from features.vocabulary import FIRST, PAD, Vocabulary
 from training.onnx_export import quiet_export
 from training.retrieval.content_prior import ContentPrior
 from training.retrieval.ensemble import TowerEnsemble, Towers, side_by_side
-from training.retrieval.indexing import build_index
+from training.retrieval.indexing import write_index
 from training.retrieval.towers import Block, TwoTower
 
 INPUTS: Final = ("item", "event_type", "gap", "price_band")
 OUTPUT: Final = "user_vecs"
 _DAY_US: Final = 86_400_000_000
+_LARGEST_IN_ONE_FILE: Final = 1_500_000_000  # bytes
 
 Ints = npt.NDArray[np.integer]
 
@@ -113,6 +113,7 @@ def write_files(
     flat_index_limit: int,
     prior: ContentPrior | None = None,
     queries: npt.NDArray[np.float32] | None = None,
+    least_index_recall: float = 0.98,
 ) -> dict[str, Any]:
     """Write every file of ``features.release.layout`` for a retrieval part; return what its manifest says of them.
 
@@ -126,23 +127,31 @@ def write_files(
         flat_index_limit: the most candidates that are indexed exactly.
         prior: moves item vectors towards their content.
         queries: user vectors by which the index is tuned and its recall measured.
+        least_index_recall: an index that finds less is marked in the manifest.
     """
     towers.eval()
     item_vecs = item_vectors(towers, prior)
     np.save(directory / layout.ITEM_VECTORS, item_vecs)
-    built = build_index(item_vecs, candidates, flat_limit=flat_index_limit, queries=queries)
-    faiss.write_index(built.index, str(directory / layout.INDEX))
+    del item_vecs  # from here on they are read from the file, a block at a time where they are many
+    index = write_index(
+        directory,
+        np.load(directory / layout.ITEM_VECTORS, mmap_mode="r"),
+        candidates,
+        flat_limit=flat_index_limit,
+        queries=queries,
+        least_recall=least_index_recall,
+    )
     export_user_tower(towers, directory / layout.USER_TOWER)
     vocabulary.save(directory / layout.VOCABULARY)
     catalog.save(directory / layout.CATALOG)
     favourites.to_parquet(directory / layout.FAVOURITES, index=False)
-    return {"index": built.about}
+    return {"index": index}
 
 
 def item_vectors(towers: Towers, prior: ContentPrior | None = None) -> npt.NDArray[np.float32]:
     """Return vectors of length 1 float32 ``[V, D]``, what a prior says of new items aside; rows PAD and UNKNOWN are 0."""
     towers.eval()
-    vecs = towers.unit_items().numpy().copy()
+    vecs = towers.unit_items().numpy()  # made for us
     vecs[:FIRST] = 0
     return vecs if prior is None else prior.applied(vecs)
 
@@ -163,7 +172,9 @@ def export_user_tower(towers: Towers, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
-    program.save(str(path), external_data=False)
+    # A file of the format ends at 2 GB: what is larger has its numbers in a file beside it, which is read with it.
+    size = sum(value.numel() * value.element_size() for value in [*tower.parameters(), *tower.buffers()])
+    program.save(str(path), external_data=size > _LARGEST_IN_ONE_FILE)
 
 
 def favourites(

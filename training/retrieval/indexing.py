@@ -5,11 +5,12 @@ items             index
 ================  ==========================================================================================
 up to flat_limit  exact
 up to 400,000     4 bits a dimension, all items scanned; the best are ranked again by vectors of half precision
-more              within some of 4,096 cells: where users ask about few directions, a byte for each of these,
+up to 2,000,000   within some of 4,096 cells: where users ask about few directions, a byte for each of these,
                   and the best ranked again; else, or where that does not reach the recall, 4 bits a dimension
+more              up to 16,384 cells, a byte a direction, in shards on disk (``training/retrieval/cells.py``)
 ================  ==========================================================================================
 
-Why these and no others: docs/decisions/0022.
+Why these and no others: docs/decisions/0022 and 0036.
 """
 
 from __future__ import annotations
@@ -18,20 +19,24 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any, Final
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
+from features.release import layout
 from features.sequences import Sequences
 from training.retrieval.asked_space import AskedSpace, cells_of, index_in
+from training.retrieval.cells import build_cells, index_codes
 from training.retrieval.ensemble import Towers
 from training.retrieval.questions import user_vectors
 
 logger = logging.getLogger(__name__)
 
 SCANNED_LIMIT: Final = 400_000
+WHOLE_LIMIT: Final = 2_000_000  # beyond, nothing is held whole: neither vectors nor lists
 RECALL: Final = 0.99
 TOP_K: Final = 100
 # So many times ``TOP_K`` items are ranked again by their vectors.
@@ -63,6 +68,57 @@ class BuiltIndex:
 
     index: faiss.Index
     about: dict[str, Any]
+
+
+def write_index(
+    directory: Path,
+    vecs: Floats,
+    candidates: Ints,
+    *,
+    flat_limit: int,
+    queries: Floats | None = None,
+    least_recall: float = 0.98,
+) -> dict[str, Any]:
+    """Write the index of a part, in one file or in shards; return what the manifest says of it.
+
+    ``reaches_bar`` says whether the recall that was measured is at least ``bar``: a build that misses it is logged.
+
+    Args:
+        directory: of the part's draft.
+        vecs: float32 ``[V, d]``, may be mapped from disk.
+        candidates: item codes, rising.
+        flat_limit: the most candidates that are indexed exactly.
+        queries: user vectors ``[Q, d]`` by which recall is measured; the items' own where left out, which are easier.
+        least_recall: the bar.
+    """
+    if len(candidates) > WHOLE_LIMIT:
+        about = build_cells(directory, vecs, candidates, queries=queries, recall=least_recall)
+        logger.info("index: %s", ", ".join(f"{name} {value}" for name, value in about.items()))
+    else:
+        built = build_index(vecs, candidates, flat_limit=flat_limit, queries=queries)
+        faiss.write_index(built.index, str(directory / layout.INDEX))
+        about = built.about
+        if (found := about.get(f"recall@{TOP_K}")) is not None:
+            about |= {"bar": least_recall, "reaches_bar": found >= least_recall}
+    warn_of(about)
+    return about
+
+
+def warn_of(about: dict[str, Any]) -> None:
+    """Log an index that misses its bar."""
+    if not about.get("reaches_bar", True):
+        logger.warning(
+            "index: recall@%d is %s, expected at least %s; items are missing from lists. Add cells or lower least_index_recall.",
+            *(TOP_K, about[f"recall@{TOP_K}"], about["bar"]),
+        )
+
+
+def codes_of(index: Path) -> Ints:
+    """Return the item codes that a written index holds, rising."""
+    if (index.parent / layout.INDEX_SEARCH).exists():
+        return index_codes(index.parent)
+    held: Any = faiss.read_index(str(index))
+    return np.sort(faiss.vector_to_array(held.id_map))
 
 
 def build_index(vecs: Floats, candidates: Ints, *, flat_limit: int, queries: Floats | None = None) -> BuiltIndex:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
@@ -20,6 +19,7 @@ from training.evaluation.ranking import rank_in_batches
 from training.retrieval.content_prior import ContentPrior
 from training.retrieval.ensemble import Towers
 from training.retrieval.export import INPUTS, OUTPUT, item_vectors
+from training.retrieval.indexing import codes_of
 from training.retrieval.questions import user_vectors
 
 Ints = npt.NDArray[np.integer]
@@ -56,8 +56,7 @@ class TwoTowerRecommender:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session: Any = onnxruntime.InferenceSession(str(part.path(layout.USER_TOWER)), options)
-        index: Any = faiss.read_index(str(part.path(layout.INDEX)))
-        candidates = np.sort(faiss.vector_to_array(index.id_map))
+        candidates = codes_of(part.path(layout.INDEX))
         item_vecs = np.load(part.path(layout.ITEM_VECTORS), mmap_mode="r")
         return cls(
             name=name,
