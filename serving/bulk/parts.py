@@ -63,7 +63,6 @@ class OutputDirectory:
                 aside,
                 compression="zstd",
                 use_dictionary=["items.list.element", "strategy"],
-                store_schema=False,
             )
 
     def finished_part(self, number: int) -> dict[str, Any] | None:
