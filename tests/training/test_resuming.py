@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,9 @@ import pytest
 from features.build import build_features
 from features.contract.data_directory import write_data_directory
 from features.errors import ConfigError
+from features.files import write_json
 from features.settings import EngineSettings, ShopSettings
-from training.resuming import check_same_settings
+from training.resuming import check_same_settings, run_to_resume, tracked_training
 from training.tracking import open_client
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,3 +95,40 @@ def test_settings_when_they_differ_then_only_those_are_named() -> None:
         "model.new: the run was started with 'nothing', found 1. "
         "Resume run r with the same options and features, or start a new run."
     )
+
+
+def test_run_to_resume_when_one_was_cut_off_with_the_same_settings_then_that_one_unless_somebody_works_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def begin(settings: dict[str, Any], *, finish: bool = False) -> str:
+        with tracked_training(tmp_path, "test", name="test", resume=None) as run:
+            directory = tmp_path / "runs" / run.run_id
+            write_json(directory / "begun.json", settings)
+            assert find(settings) != run.run_id  # this process works on it
+            with pytest.raises(ConfigError, match="expected nobody to work on it, found another process"):
+                tracked_training(tmp_path, "test", name="test", resume=run.run_id).__enter__()
+            if finish:
+                write_json(directory / "result.json", {})
+        return run.run_id
+
+    def find(settings: dict[str, Any], resume: str | None = "auto") -> str | None:
+        return run_to_resume(tmp_path, resume, settings=settings, begun="begun.json", finished="result.json")
+
+    assert find({"seed": 0}) is None
+    first = begin({"seed": 0, "spans": (7, 14)})
+    begin({"seed": 1}, finish=True)
+    assert find({"seed": 0, "spans": (7, 14)}) == first
+    assert (find({"seed": 1}), find({"seed": 2})) == (None, None)
+    for named, found in (("new", None), (None, None), ("another", "another")):
+        assert find({"seed": 0, "spans": (7, 14)}, named) == found
+    with monkeypatch.context() as patched:
+        patched.setattr("training.resuming._code", lambda: "other code")
+        assert find({"seed": 0, "spans": (7, 14)}) is None
+        patched.undo()
+        patched.setenv("MLFLOW_RUN_ID", "given")
+        assert find({"seed": 0, "spans": (7, 14)}) is None
+    second = begin({"seed": 0, "spans": (7, 14)})
+    assert find({"seed": 0, "spans": (7, 14)}) is None
+    assert "2 runs were cut off" in caplog.text
+    assert first in caplog.text
+    assert second in caplog.text

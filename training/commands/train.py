@@ -12,7 +12,7 @@ from training.retrieval.config import RetrievalConfig
 
 
 def retrieval(
-    features: Path, store: Path, model: RetrievalConfig = RetrievalConfig(), resume: str | None = None
+    features: Path, store: Path, model: RetrievalConfig = RetrievalConfig(), resume: str = "auto"
 ) -> dict[str, Any] | None:
     """Train the two-tower retrieval model, score it on held-out time, and write its release part.
 
@@ -20,7 +20,8 @@ def retrieval(
         features: directory that `footfall features` wrote.
         store: release store; parts, runs and the tracking database go here.
         model: the model and its training.
-        resume: MLflow run id of an interrupted training to go on with.
+        resume: MLflow run id of an interrupted training to go on with; `auto` finds the one that was cut off with the same
+            settings, data and code, if there is one; `new` begins anew whatever there is.
     """
     from training.retrieval.fit import train_retrieval
 
@@ -28,16 +29,15 @@ def retrieval(
     return result if is_first_process() else None
 
 
-def demand(
-    features: Path, store: Path, model: DemandConfig = DemandConfig(), resume: str | None = None
-) -> dict[str, Any]:
+def demand(features: Path, store: Path, model: DemandConfig = DemandConfig(), resume: str = "auto") -> dict[str, Any]:
     """Train the demand model, score it on rolling origins, and write its release part.
 
     Args:
         features: directory that `footfall features` wrote.
         store: release store; parts, runs and the tracking database go here.
         model: the model and its training.
-        resume: MLflow run id of an interrupted training to go on with.
+        resume: MLflow run id of an interrupted training to go on with; `auto` finds the one that was cut off with the same
+            settings, data and code, if there is one; `new` begins anew whatever there is.
     """
     from training.demand.fit import train_demand
 

@@ -34,7 +34,7 @@ from training.demand.measured import headline, measured_on
 from training.demand.network.trainer import Fitted, fit_model
 from training.demand.rolling import RollingForecaster
 from training.evaluation.window import AttemptLedger
-from training.resuming import check_same_settings, tracked_training
+from training.resuming import check_same_settings, run_to_resume, tracked_training
 from training.tracking import TrackedRun
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,8 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
         features: what ``build_features`` wrote.
         store: release store.
         config: settings.
-        resume: MLflow run to go on with, after a crash; settings and data must be the same.
+        resume: MLflow run to go on with, after a crash; settings and data must be the same. ``auto`` looks for it
+            (``training.resuming.run_to_resume``).
 
     Returns:
         part, run, steps, and the metrics of the model and its baselines on the test windows.
@@ -112,6 +113,7 @@ def train_demand(features: Path, store: Path, config: DemandConfig, *, resume: s
     store, about_run = Path(store), _about_run(config, found.fingerprint)
     if config.boosted_trees == "always":
         library("lightgbm")
+    resume = run_to_resume(store, resume, settings=about_run, begun=MARKER_FILE)
     if resume is not None:  # before the run is opened, so that a mistake leaves it as it was
         _check_resumed(store / "runs" / resume, about_run)
     with tracked_training(store, EXPERIMENT, name="demand", resume=resume) as run:

@@ -28,7 +28,7 @@ from features.files import read_json, write_json
 from features.release import ReleaseStore
 from training.parallel.launching import run_on_ranks
 from training.parallel.ranks import Ranks
-from training.resuming import check_same_settings, tracked_training
+from training.resuming import check_same_settings, run_to_resume, tracked_training
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.lessons import remembered
 from training.retrieval.stages import Exports, Windows, train_in_stages
@@ -49,7 +49,8 @@ def train_retrieval(
         features: a feature directory.
         store: release store; the part goes to ``parts/retrieval``, working files to ``runs/<run id>``.
         config: every setting.
-        resume: id of a run that was cut off; it goes on from its last checkpoint in the same MLflow run.
+        resume: id of a run that was cut off; it goes on from its last checkpoint in the same MLflow run. ``auto`` looks
+            for it (``training.resuming.run_to_resume``).
 
     Returns:
         ``run_id, part, version, evaluated_part, steps, validation, num_candidates, seconds, positions_per_second,
@@ -86,6 +87,7 @@ def _tracked(windows: Windows, store: Path, settings: dict[str, Any], resume: st
     """Train in a run of the store: a new one, or the one to resume."""
     started = time.perf_counter()
     feature_set, config, ranks = windows.feature_set, windows.config, windows.ranks
+    resume = run_to_resume(store, resume, settings=settings, begun=CONFIG_FILE, finished=RESULT_FILE)
     if resume is not None:
         _check_resumed(store / "runs" / resume, settings)
     with tracked_training(store, EXPERIMENT, name="two-tower", resume=resume) as run:
@@ -100,9 +102,9 @@ def _tracked(windows: Windows, store: Path, settings: dict[str, Any], resume: st
         result = train_in_stages(windows, directory, exports)
         result |= {"seconds": round(time.perf_counter() - started, 1)}
         result |= {"features": str(feature_set.directory.resolve())}  # where a promotion finds its window
-        write_json(directory / RESULT_FILE, result)
         run.log_metrics({"best_validation_ndcg@10": result["validation"]["ndcg@10"], "steps": result["steps"]})
         run.log_artifacts(Path(result["part"]), "retrieval")
+        write_json(directory / RESULT_FILE, result)  # last: a run that has one is not gone on with
     return result
 
 
