@@ -346,5 +346,5 @@ def exact_rows(vecs: Floats, candidates: Ints, asked: Floats, *, k: int) -> Ints
         )
         scores, codes = np.hstack([scores, found]), np.hstack([codes, held[rows]])
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        scores, codes = (np.take_along_axis(one, order, axis=1) for one in (scores, codes))
+        scores, codes = np.take_along_axis(scores, order, axis=1), np.take_along_axis(codes, order, axis=1)
     return codes
