@@ -1,7 +1,7 @@
 """Work shared among processes that are forked from this one, and so share what it has loaded.
 
-Forked, not started anew: vectors, index and histories are read once and held once, copied by no one. That is safe here since
-the parent runs no thread of a library's by then: FAISS, BLAS and ONNX Runtime are kept to one thread each.
+Forked, not started anew: vectors, index and histories are read once and held once, copied by no one. That is safe here:
+FAISS, BLAS and ONNX Runtime are kept to one thread and so have none of their own, and Arrow, which has, makes its pools anew in a fork.
 """
 
 from __future__ import annotations
