@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.mlflow_databases import migrate_once
 from tests.training import promotion_world as world
+
+__all__ = ["last_week", "migrate_once", "today"]
 
 
 @pytest.fixture(scope="module")
