@@ -88,19 +88,18 @@ def promotion_answers(events: IntoFrameT, plan: IntoFrameT) -> IntoFrameT:
     planned = frame_of(plan).select(
         c.ITEM_ID, c.DAY, *(marks(nw.col(column).fill_null(0) > 0).alias(name) for name, column in kinds.items())
     )
+    planned = planned.filter(nw.any_horizontal(*(nw.col(name) > 0 for name in kinds), ignore_nulls=False))
     key = [c.USER_ID, c.ITEM_ID, c.LOCAL_DAY]
-    known = frame_of(events).filter(~nw.col(c.ITEM_ID).is_null())
-    viewed, bought = (known.filter(is_type(kind)).select(*key).unique() for kind in (c.VIEW, c.PURCHASE))
-    met = viewed.join(planned, left_on=[c.ITEM_ID, c.LOCAL_DAY], right_on=[c.ITEM_ID, c.DAY], how="inner")
-    once = grouped(met, key, *(nw.col(name).max() for name in kinds), whole=list(kinds))
-    once = once.join(bought.with_columns(nw.lit(1).cast(nw.Int64).alias("bought")), on=key, how="left")
-    once = once.with_columns(
-        nw.lit(1).cast(nw.Int64).alias("viewed"), nw.col("bought").fill_null(0).cast(nw.Int64).alias("bought")
-    )
+    known = frame_of(events).filter(is_type(c.VIEW, c.PURCHASE) & ~nw.col(c.ITEM_ID).is_null())
+    known = known.select(*key, marks(is_type(c.VIEW)).alias("viewed"), marks(is_type(c.PURCHASE)).alias("bought"))
+    # What is promoted first: of most views nothing more need be known.
+    met = known.join(planned, left_on=[c.ITEM_ID, c.LOCAL_DAY], right_on=[c.ITEM_ID, c.DAY], how="inner")
+    names = ("viewed", "bought")
+    once = grouped(met, key, *(nw.col(name).max() for name in (*names, *kinds)), whole=[*names, *kinds])
+    once = once.filter(nw.col("viewed") > 0)
     arms = [
         once.filter(nw.col(name) > 0).select(c.USER_ID, nw.lit(name).alias(ARM), "viewed", "bought") for name in kinds
     ]
-    names = ("viewed", "bought")
     sums = grouped(nw.concat(arms), [c.USER_ID, ARM], *(nw.col(name).sum() for name in names), whole=names)
     return _counted(sums, ARM, nw.col("viewed"), nw.col("bought")).to_native()
 
