@@ -1,6 +1,9 @@
-"""Fit a small demand model in DIRECTORY and die by SIGKILL when step KILL_AT is asked for.
+"""Fit a small demand model in DIRECTORY/KILL_AT and die by SIGKILL when step KILL_AT is asked for.
 
-python tests/training/kill_demand.py DIRECTORY KILL_AT
+    python tests/training/kill_demand.py DIRECTORY KILL_AT ...
+
+Prints a line for each: the signal that ended its training. Trainings are forks of a process that has imported
+everything and computed nothing.
 """
 
 from __future__ import annotations
@@ -44,5 +47,18 @@ def fit(directory: Path, *, kill_at: int | None = None) -> Fitted:
         DemandModule.training_step = train  # type: ignore[method-assign]
 
 
+def ended_by(directory: Path, kill_at: int) -> int:
+    """Fit in a fork; return the signal that ended it, 0 where none did."""
+    child = os.fork()
+    if child == 0:
+        try:
+            fit(directory / str(kill_at), kill_at=kill_at)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WTERMSIG(status)
+
+
 if __name__ == "__main__":
-    fit(Path(sys.argv[1]), kill_at=int(sys.argv[2]))
+    for step in sys.argv[2:]:
+        print(ended_by(Path(sys.argv[1]), int(step)))

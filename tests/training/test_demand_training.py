@@ -19,6 +19,7 @@ from training.demand.inputs.panel_inputs import PanelInputs
 from training.demand.network.trainer import CHECKPOINT_FILE, Fitted, fit_model
 
 ORIGIN = NUM_PERIODS - 21
+KILLED_AT = (5, 11, 20)
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +95,30 @@ def test_backtest_when_the_model_knows_the_plan_then_better_than_baselines_beyon
     assert less["footfall"].mean == pytest.approx(alone["footfall"].mean - alone["empirical_quantiles"].mean)
 
 
-@pytest.mark.parametrize("kill_at", [5, 11, 20])
-def test_training_when_killed_and_resumed_then_bit_equal_weights(kill_at, tmp_path):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Fitted:
+    """What a training ends with that nobody disturbed."""
     torch.set_num_threads(1)
-    whole = kill_demand.fit(tmp_path / "whole")
-    script = [sys.executable, kill_demand.__file__, str(tmp_path / "cut"), str(kill_at)]
-    ended = subprocess.run(script, check=False, capture_output=True)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
-    assert (tmp_path / "cut" / CHECKPOINT_FILE).exists()
-    resumed = kill_demand.fit(tmp_path / "cut")
+    return kill_demand.fit(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Path:
+    """What trainings left behind that were killed, in a directory named by the step."""
+    root = tmp_path_factory.mktemp("killed")
+    script = [sys.executable, kill_demand.__file__, str(root), *map(str, KILLED_AT)]
+    ended = subprocess.run(script, check=False, capture_output=True, text=True)
+    assert ended.stdout.split() == [str(signal.SIGKILL.value)] * len(KILLED_AT), ended.stderr
+    return root
+
+
+@pytest.mark.parametrize("kill_at", KILLED_AT)
+def test_training_when_killed_and_resumed_then_bit_equal_weights(kill_at, whole, killed):
+    torch.set_num_threads(1)
+    cut = killed / str(kill_at)
+    assert (cut / CHECKPOINT_FILE).exists()
+    resumed = kill_demand.fit(cut)
     assert (resumed.steps, resumed.score) == (whole.steps, whole.score)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
-    assert not (Path(tmp_path) / "cut" / CHECKPOINT_FILE).exists()
+    assert not (cut / CHECKPOINT_FILE).exists()
