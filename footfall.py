@@ -21,6 +21,7 @@ VERBS: Final = {
     "triggers": ("features.commands.triggers", "plan the messages of a morning: whom to write to, when, and why"),
     "train": ("training.commands.train", "train a retrieval or demand model and write it as a release part"),
     "tune": ("training.commands.tune", "search for a model's settings on the validation window"),
+    "items": ("training.commands.items", "add new items to a model and take out gone ones, between trainings"),
     "evaluate": ("training.commands.evaluate", "score a trained model beside its baselines and write the report"),
     "report": ("features.commands.report", "write pages for people: customers, behaviour, campaigns, boards"),
     "sql": ("features.commands.sql", "ask the contract's tables in SQL, read-only"),

@@ -60,7 +60,7 @@ class TwoTowerRecommender:
         item_vecs = np.load(part.path(layout.ITEM_VECTORS), mmap_mode="r")
         return cls(
             name=name,
-            encode_users=functools.partial(_run_exported, session, int(part.about["max_length"])),
+            encode_users=functools.partial(run_exported, session, int(part.about["max_length"])),
             candidates=candidates,
             candidate_vecs=np.ascontiguousarray(item_vecs[candidates]),
             num_codes=len(item_vecs),
@@ -96,7 +96,7 @@ class TwoTowerRecommender:
         return scores
 
 
-def _run_exported(session: Any, max_length: int, query: Sequences) -> Floats:
+def run_exported(session: Any, max_length: int, query: Sequences) -> Floats:
     """Return unit vectors ``[Q, D]``."""
     vecs = []
     for users in _slices(query):
