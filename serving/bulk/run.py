@@ -113,6 +113,7 @@ def recommend_all(
     *,
     served: ServeSettings,
     release_id: str = "",
+    at_us: int = 0,
     workers: int = 0,
     replace: bool = False,
     wall: Callable[[], int] = wall_clock_us,
@@ -126,6 +127,7 @@ def recommend_all(
         settings: what is asked for.
         served: settings of the service: its rules, and where what it was told is kept.
         release_id: the store's current one where empty.
+        at_us: the instant of all lists, UTC microseconds; the present where 0, of a run's first start.
         workers: processes; one a core where 0.
         replace: begin anew where ``out`` holds lists of another run.
         wall: the present, UTC microseconds.
@@ -143,10 +145,10 @@ def recommend_all(
         state = ReleaseState.load(store, release_id)
         whose = Users.of(state) if users is None else Users.read(users)
         wishes = WishList.read(*(Path(one) if one else None for one in (served.rules.path, served.experiments.path)))
-        run = _run_of(state, whose, settings, wishes)
+        run = _run_of(state, whose, settings, wishes) | {"at_us": at_us or None}
         if before is not None:
             check_same(out, before["run"], run)
-        now_us = int(before["now_us"]) if before is not None else wall()
+        now_us = int(before["now_us"]) if before is not None else at_us or wall()
         answers = BulkAnswers(
             store, state, settings, now_us=now_us, said=_said(served, Path(store.root)), merchandising=Merchandising(
                 rules=lambda: wishes.rules, stock=_stock(Path(store.root)), pool=served.rules.pool)

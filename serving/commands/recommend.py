@@ -29,6 +29,7 @@ def recommend(
     rules: Path | None = None,
     settings: Path | None = None,
     release: str = "",
+    at: str = "",
     exact: bool = False,
     workers: int = 0,
     shard_users: int = 20_000,
@@ -56,6 +57,7 @@ def recommend(
         rules: YAML file of merchandising rules; those of --settings where left out.
         settings: the service's settings, such as serving.yaml: its rules, and where its live state is.
         release: id of the release; the store's current one where left out.
+        at: instant to which the timing of repeats and rules count, such as 2026-11-23T04:00:00Z; the present where left out.
         exact: rank every item where the release's index, whose recall its manifest says, would be asked.
         workers: processes; one a core where 0.
         shard_users: users of one part.
@@ -102,9 +104,24 @@ def recommend(
         ),
         served=served,
         release_id=release,
+        at_us=_instant_us(at) if at else 0,
         workers=workers,
         replace=replace,
     )
+
+
+def _instant_us(text: str) -> int:
+    import contextlib
+    import datetime as dt
+
+    from features.errors import ConfigError
+
+    instant: dt.datetime | None = None
+    with contextlib.suppress(ValueError):
+        instant = dt.datetime.fromisoformat(text)
+    if instant is None or instant.tzinfo is None:
+        raise ConfigError(f"at: expected an instant with its offset such as 2026-11-23T04:00:00Z, found {text!r}.")
+    return round(instant.timestamp() * 1e6)
 
 
 def run(argv: list[str]) -> dict[str, Any]:

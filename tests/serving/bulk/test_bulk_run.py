@@ -98,7 +98,8 @@ def test_parts_of_whoever_was_erased_since_are_made_again(tmp_path: Path) -> Non
 
 
 def test_a_run_that_was_killed_goes_on_behind_its_finished_parts(shop: TinyRelease, tmp_path: Path) -> None:
-    words = ("--surface", "buy_it_again", "--shard_users", "25")  # one by one: slow enough to be met at work
+    # One by one: slow enough to be met at work. Two runs count to one instant only where it is named.
+    words = ("--surface", "buy_it_again", "--shard_users", "25", "--at", "2026-11-20T04:00:00Z")
     command = [sys.executable, "-m", "footfall", "recommend", str(shop.store.root), "--out", str(tmp_path / "killed")]
     started = subprocess.Popen([*command, "--workers", "2", *words], start_new_session=True, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -112,7 +113,6 @@ def test_a_run_that_was_killed_goes_on_behind_its_finished_parts(shop: TinyRelea
     assert manifest["parts_kept"] == len(finished)
     assert all((tmp_path / "killed" / name).stat().st_mtime_ns == stamp for name, stamp in finished.items())
     assert not list((tmp_path / "killed").glob(".*"))
-    # The timing of repeats counts to the instant at which the run began, here and in an undisturbed run.
     whole = recommend(shop, tmp_path / "whole", *words, "--shard_users", "1500")
     assert whole["counts"] == manifest["counts"]
     pd.testing.assert_frame_equal(rows_of(tmp_path / "killed"), rows_of(tmp_path / "whole"))
@@ -143,6 +143,8 @@ def test_a_directory_of_other_files_is_left_alone(shop: TinyRelease, tmp_path: P
         recommend(shop, tmp_path, "--replace")
     with pytest.raises(ConfigError, match="knows no category"):
         recommend(shop, tmp_path / "out", "--category", "fod")
+    with pytest.raises(ConfigError, match="at: expected an instant with its offset"):
+        recommend(shop, tmp_path / "out", "--at", "2026-11-20T04:00:00")
 
 
 def test_progress_is_told_on_a_terminal_alone() -> None:
