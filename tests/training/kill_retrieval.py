@@ -28,7 +28,8 @@ from features.splits import Split
 from features.vocabulary import FIRST, Vocabulary
 from training.retrieval.batches import Batch, TrainingBatches
 from training.retrieval.config import LossConfig, RetrievalConfig, ScheduleConfig, TowerConfig
-from training.retrieval.learn import CHECKPOINT_FILE, DONE_FILE, WEIGHTS_FILE, Lesson, learn
+from training.retrieval.learn import Lesson, learn
+from training.retrieval.running import CHECKPOINT_FILE, DONE_FILE, WEIGHTS_FILE
 
 NUM_ITEMS, NUM_USERS = 60, 150
 CONFIG = RetrievalConfig(

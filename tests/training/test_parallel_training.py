@@ -187,6 +187,20 @@ def test_step_when_the_default_device_is_another_then_all_it_makes_is_where_its_
     assert all(weights.grad is not None and weights.grad.device.type == "cpu" for weights in module.towers.parameters())
 
 
+@pytest.mark.parametrize("kind", ["sampled", "full"])
+def test_loss_when_precision_is_mixed_then_it_is_that_of_32_bits_but_for_rounding(
+    kind: Literal["sampled", "full"],
+) -> None:
+    loss = dataclasses.replace(CONFIG.loss, kind=kind, neighbour_share=0.2 if kind == "full" else 0.0)
+    module = build_module(lesson(), dataclasses.replace(CONFIG, loss=loss)).eval()
+    batch = module.batches.batch(0)
+    loss_of = module._full_loss if kind == "full" else module._sampled_loss
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = loss_of(batch)
+    assert mixed.dtype == torch.float32
+    assert float(mixed) == pytest.approx(float(loss_of(batch)), rel=0.02)  # bfloat16 has 8 bits
+
+
 def test_batch_when_moved_to_a_device_then_every_tensor_is_there_and_lengths_stay() -> None:
     module = build_module(lesson(), CONFIG)
     batch = module.batches.batch(0)

@@ -13,12 +13,11 @@ from features.sequences import Sequences
 from training.retrieval.batches import (
     TrainingBatches,
     cut_histories,
-    is_repeat,
     is_sampled,
     pack_queries,
-    target_weights,
 )
 from training.retrieval.config import LossConfig
+from training.retrieval.target_weights import is_repeat, target_weights
 
 NUM_CODES = 1000
 

@@ -17,7 +17,8 @@ import torch
 from tests.training.kill_retrieval import CONFIG, lesson
 from training.reproducibility import StepCheckpoint, random_states, set_random_states
 from training.retrieval.batches import Batch, TrainingBatches
-from training.retrieval.learn import CHECKPOINT_FILE, DONE_FILE, WEIGHTS_FILE, Learned, learn
+from training.retrieval.learn import Learned, learn
+from training.retrieval.running import CHECKPOINT_FILE, DONE_FILE, WEIGHTS_FILE
 
 SCRIPT = Path(__file__).with_name("kill_retrieval.py")
 

@@ -37,8 +37,9 @@ from training.parallel.ranks import Ranks
 from training.parallel.settings import ComputeConfig
 from training.retrieval.batches import Batch, PackedHistories, TrainingBatches
 from training.retrieval.config import RetrievalConfig
-from training.retrieval.learn import CHECKPOINT_FILE, DONE_FILE, Learned, Lesson, build_module, learn
+from training.retrieval.learn import Learned, Lesson, build_module, learn
 from training.retrieval.module import RetrievalModule
+from training.retrieval.running import CHECKPOINT_FILE, DONE_FILE
 
 TWO = ComputeConfig(processes=2, timeout_minutes=1)
 STEPS = 5

@@ -88,7 +88,9 @@ class RetrievalModule(pl.LightningModule):
 
     def validation_step(self, _batch: Any) -> None:  # noqa: D102
         if self.questions is not None:
-            self.log(METRIC, self.questions.ndcg_at_10(self.exported), prog_bar=True, batch_size=1)
+            with self._in_32_bits():
+                score = self.questions.ndcg_at_10(self.exported)
+            self.log(METRIC, score, prog_bar=True, batch_size=1)
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         schedule = self.config.schedule
@@ -133,7 +135,11 @@ class RetrievalModule(pl.LightningModule):
     def _full_loss(self, batch: Batch) -> Tensor:
         raw = self.towers.raw_items(torch.arange(len(self.towers.known), device=self.towers.known.device))  # [V, D]
         unit = unit_vectors(raw)
-        user_vecs = self.towers.users(raw[batch.histories.item], batch.histories)
+        user_vecs = self.towers.users(raw[batch.histories.item], batch.histories).float()
+        with self._in_32_bits():
+            return self._full_softmax(user_vecs, unit, batch)
+
+    def _full_softmax(self, user_vecs: Tensor, unit: Tensor, batch: Batch) -> Tensor:
         targets, pool, config = unit[batch.target], unit[self._pool_rows], self.config.loss
         loss = self._softmax(user_vecs, targets, pool, batch=batch, codes=self.candidates)
         pull = functools.partial(soft_target_pull, user_vecs, targets, weight=batch.weight)
@@ -156,11 +162,14 @@ class RetrievalModule(pl.LightningModule):
         raw = self.towers.raw_items(codes)
         unit = unit_vectors(raw)
         item, target, pool = torch.split(place, [len(batch.histories.item), len(batch.target), len(batch.pool)])
-        user_vecs = self.towers.users(raw[item], batch.histories)
-        log_expected = batch.log_expected
-        return self._softmax(
-            user_vecs, unit[target], unit[pool], batch=batch, codes=batch.pool, log_expected=log_expected
-        )
+        user_vecs = self.towers.users(raw[item], batch.histories).float()
+        targets, others, log_expected = unit[target], unit[pool], batch.log_expected
+        with self._in_32_bits():
+            return self._softmax(user_vecs, targets, others, batch=batch, codes=batch.pool, log_expected=log_expected)
+
+    def _in_32_bits(self) -> torch.autocast:
+        """Compute as written: mixed precision is for the towers; the softmax has a setting of its own."""
+        return torch.autocast(self.device.type, enabled=False)
 
     @functools.cached_property
     def _span(self) -> slice | None:
