@@ -236,7 +236,8 @@ class EngineSettings:
     Args:
         name: ``duckdb``, on this machine; or ``pyspark``, on a Spark cluster.
         master: the cluster's URL, such as ``spark://host:7077``; ``pyspark`` needs one, ``duckdb`` takes none.
-        memory_limit: the most memory DuckDB may use before it spills, such as ``4GB``.
+        memory_limit: the most memory a build may use, such as ``4GB``: DuckDB spills at three quarters of it, and the rest
+            is for ids in Python, 0.2 GB a million items, and for what DuckDB does not count.
         threads: DuckDB's threads; 0 means one per core.
         temp_directory: where DuckDB spills; empty means beside the output.
     """

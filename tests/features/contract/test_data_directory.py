@@ -57,7 +57,7 @@ def test_write_when_memory_is_short_then_many_events_are_still_deduplicated(tmp_
             'a rather long event id, number ' || range % 150_000 AS event_id
         FROM range(200_000)
     """)
-    engine = EngineSettings(memory_limit="100MB", threads=1)
+    engine = EngineSettings(memory_limit="140MB", threads=1)
     about = write_data_directory(tmp_path / "data", {"events": rows}, shop=ShopSettings(), source="t", engine=engine)
     counts = about["tables"]["events"]
     assert (counts["accepted"], counts["duplicates"]) == (150_000, 50_000)
