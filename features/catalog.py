@@ -118,9 +118,10 @@ def price_bands(price: Ints, category: npt.NDArray[np.object_], num_bands: int) 
     >>> price_bands(np.array([10, 20, 30, 40, -1]), np.array(["a/x", "a/y", "a", "a", "a"], object), 2).tolist()
     [1, 1, 2, 2, 0]
     """
-    top = pd.Series(category, dtype=object).str.split("/").str[0]
+    of_item, paths = pd.factorize(category)  # few paths, many items
+    top = pd.factorize(np.array([path.split("/")[0] for path in paths], object))[0]
     known = pd.Series(price).where(pd.Series(price) >= 0)
-    share = known.groupby(top).rank(pct=True, method="average")
+    share = known.groupby(top[of_item]).rank(pct=True, method="average")
     return np.ceil(share * num_bands).fillna(0).clip(0, num_bands).to_numpy(np.int8)
 
 
@@ -129,4 +130,5 @@ def _column(rows: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _text(rows: pd.DataFrame, name: str) -> npt.NDArray[np.object_]:
-    return _column(rows, name).astype(object).where(lambda text: text.notna(), "").to_numpy(object)
+    of_row, texts = pd.factorize(_column(rows, name))  # one text in memory, however many rows have it
+    return np.array([*texts, ""], dtype=object)[of_row]  # -1, where unknown, is the last
