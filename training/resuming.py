@@ -1,6 +1,6 @@
 """Trainings that were interrupted: how they say so, which one a rerun goes on with, and what that takes.
 
-    store/runs/<run id>/process.json    held by the process that works on the run; says which code does
+    store/runs/<run id>/process.json    held by the process that works on the run; says which code does; gone once it is done
 
 The system lets go of a file however its process ends, so a run that nobody holds and that is not finished was cut off.
 """
@@ -114,6 +114,7 @@ def _working_on(store: Path, run_id: str) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"process": os.getpid(), "code": _code()}).encode(), 0)
         yield
+        (Path(store) / "runs" / run_id / _PROCESS_FILE).unlink(missing_ok=True)  # finished: nothing to go on with
 
 
 @contextlib.contextmanager

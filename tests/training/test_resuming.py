@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -101,14 +102,18 @@ def test_run_to_resume_when_one_was_cut_off_with_the_same_settings_then_that_one
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def begin(settings: dict[str, Any], *, finish: bool = False) -> str:
-        with tracked_training(tmp_path, "test", name="test", resume=None) as run:
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            tracked_training(tmp_path, "test", name="test", resume=None) as run,
+        ):
             directory = tmp_path / "runs" / run.run_id
             write_json(directory / "begun.json", settings)
             assert find(settings) != run.run_id  # this process works on it
             with pytest.raises(ConfigError, match="expected nobody to work on it, found another process"):
                 tracked_training(tmp_path, "test", name="test", resume=run.run_id).__enter__()
-            if finish:
-                write_json(directory / "result.json", {})
+            if not finish:
+                raise KeyboardInterrupt
+            write_json(directory / "result.json", {})
         return run.run_id
 
     def find(settings: dict[str, Any], resume: str | None = "auto") -> str | None:
