@@ -8,7 +8,7 @@ import narwhals as nw
 
 from features import columns as c
 from features.customers.context import Context
-from features.customers.parts import Gathered, Part, column
+from features.customers.parts import Part, column
 from features.customers.workbench import Frame
 from features.tables import sql
 from features.tables.expressions import frame_of, is_type
@@ -58,13 +58,10 @@ def _scores(context: Context) -> Frame:
     ).to_native()
 
 
-CLOCKS: Final = Gathered(name="clocks", make=clocks)
-
 BASICS: Final = (
     Part(
         name="clocks",
         build=clocks,
-        gathers=(CLOCKS,),
         columns=(
             column("first_interaction_day", "day", "", "First local day with an event that the customer caused."),
             column("last_interaction_day", "day", "", "Last local day with an event that the customer caused."),
@@ -78,7 +75,6 @@ BASICS: Final = (
     Part(
         name="scores",
         build=_scores,
-        gathers=(CLOCKS,),
         columns=(
             column("recency_days", "count", "days", "Days from the last purchase to `as_of`; missing without one."),
             column("frequency", "count", "orders", "Distinct orders; a day's purchases where no order id is given."),
@@ -92,7 +88,6 @@ BASICS: Final = (
     Part(
         name="lifecycle",
         build=lambda context: lifecycle(clocks(context), as_of=context.as_of, settings=context.shop.lifecycle),
-        gathers=(CLOCKS,),
         columns=(
             column("lifecycle", "text", "", "prospect, new, active, cooling, churned or dormant, by two clocks."),
         ),
@@ -108,13 +103,11 @@ BASICS: Final = (
     Part(
         name="last_region",
         build=lambda context: last_seen(context.rows, c.REGION),
-        by_user=True,
         columns=(column("last_region", "text", "", "Region of the latest event that names one."),),
     ),
     Part(
         name="last_device",
         build=lambda context: last_seen(context.rows, c.DEVICE_ID),
-        by_user=True,
         columns=(column("last_device_id", "id", "", "Device of the latest event that names one."),),
     ),
 )

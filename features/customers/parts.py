@@ -92,7 +92,9 @@ class Part:
         columns: in the order of the table. Where a user has no row, they are missing.
         prefix: further columns of the frame that start like this are kept too (``tag_``), as texts.
         by_user: whether a user's row follows from that user's rows alone, and from what ``Context.everyone`` says of
-            the shop: then it is built for some users after the other. Else it is built once, of all.
+            the shop: then it is built for some users after the other. Else it is built once, of all. Right for what is
+            large on the way; where rows are summed up by user at once, the whole is read in a quarter of the time that
+            ranges of users take, of whose ids DuckDB loses the dictionaries.
         gathers: tables of all users that ``build`` reads where it is built once.
     """
 

@@ -267,7 +267,6 @@ PROFILE: Final = (
             name=name,
             build=partial(_mix, column_name=source, name=name),
             columns=_listed(name, "texts", what, _NONE),
-            by_user=True,
         )
         for name, source, what in (
             ("regions", c.REGION, "regions of events"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from features.customers.basics import CLOCKS, traded
 from features.customers.basics import buyers as clocks_of_buyers
+from features.customers.basics import traded
 from features.customers.context import Context
 from features.customers.groups import RFM_SEGMENTS, rfm_segment, value_tier
 from features.customers.growth import growth_stage
@@ -72,7 +72,6 @@ VALUE: Final = (
     Part(
         name="segment",
         build=_segment,
-        gathers=(CLOCKS,),
         columns=(
             CustomerColumn(
                 name="rfm_segment",
