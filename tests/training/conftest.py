@@ -1,22 +1,49 @@
-"""Logs that several test files promote over."""
+"""Logs that several test files promote over, a simulated shop that several evaluate on.
+
+Tests only read them. Files that ask for the same ones are of one xdist group, so that one worker makes them, once.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from features.build import build_features
+from features.settings import EngineSettings
+from features.sources.synthetic import generate
 from tests.mlflow_databases import migrate_once
 from tests.training import promotion_world as world
+from training.evaluation.retrieval import evaluate_retrieval
 
-__all__ = ["last_week", "migrate_once", "today"]
+__all__ = ["baselines_report", "last_week", "migrate_once", "simulated_shop", "today"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def last_week(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return world.build(tmp_path_factory.mktemp("last_week"), days=30)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def today(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return world.build(tmp_path_factory.mktemp("today"), days=35, new_item=True)
+
+
+@pytest.fixture(scope="session")
+def simulated_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``data`` and ``features`` of a shop."""
+    root: Path = tmp_path_factory.mktemp("simulated_shop")
+    generate(root / "data", num_users=120, num_items=60, num_days=90, seed=3)
+    build_features(root / "data", root / "features", engine=EngineSettings(threads=1))
+    return root
+
+
+@pytest.fixture(scope="session")
+def baselines_report(simulated_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What an evaluation reports of the simulated shop where no run is named."""
+    store = tmp_path_factory.mktemp("baselines_report")
+    evaluate_retrieval(simulated_shop / "features", store, resamples=20)
+    report: dict[str, Any] = json.loads((store / "report" / "retrieval.json").read_text())
+    return report

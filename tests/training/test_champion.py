@@ -19,6 +19,8 @@ from training.evaluation.contenders import Contenders
 from training.evaluation.window import Window
 from training.promotion_retrieval import window_split
 
+pytestmark = pytest.mark.xdist_group("promotion_world")
+
 
 @pytest.fixture(autouse=True)
 def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:

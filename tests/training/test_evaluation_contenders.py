@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from features.build import FeatureSet, build_features
-from features.settings import EngineSettings
-from features.sources.synthetic import generate
+from features.build import FeatureSet
 from features.splits import Split
 from training.evaluation.baselines import Ease, als_is_installed
 from training.evaluation.contenders import Contenders
@@ -19,22 +18,19 @@ from training.evaluation.segments import groupings_before_test
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.lessons import split_for
 
+pytestmark = pytest.mark.xdist_group("simulated_shop")
 QUALITY = {"diversity", "popularity_percentile", "popularity_lift", "gini", "calibration_kl"}
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("shop")
-    generate(root / "data", num_users=120, num_items=60, num_days=90, seed=3)
-    build_features(root / "data", root / "features", engine=EngineSettings(threads=1))
-    return root
+@pytest.fixture
+def shop(simulated_shop: Path) -> Path:
+    return simulated_shop
 
 
 def test_evaluate_retrieval_when_every_baseline_fits_then_all_rows_hold_cost_and_quality(
-    shop: Path, tmp_path: Path
+    baselines_report: dict[str, Any],
 ) -> None:
-    evaluate_retrieval(shop / "features", tmp_path, resamples=20)
-    report = json.loads((tmp_path / "report" / "retrieval.json").read_text())
+    report = baselines_report
     everybody = ["item-kNN", "EASE", "ALS", "attribute-kNN", "popularity", "personal frequency"]
     everybody = [name for name in everybody if name != "ALS" or als_is_installed()]
     assert [row["model"] for row in report["tables"][1]["rows"]] == everybody

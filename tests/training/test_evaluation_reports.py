@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,6 @@ from features.columns import EVENT_TYPE_CODES
 from features.errors import ConfigError, DataError
 from features.release import ReleaseStore, layout, write_part
 from features.settings import EngineSettings
-from features.sources.synthetic import generate
 from tests.features.tiny_shop import event, utc, write_shop
 from training.demand.backtesting.classes import demand_classes
 from training.evaluation.baselines import als_is_installed
@@ -26,13 +26,12 @@ from training.retrieval.config import RetrievalConfig, ScheduleConfig, SplitConf
 from training.retrieval.fit import train_retrieval
 from training.tracking import open_client, tracked_run
 
+pytestmark = pytest.mark.xdist_group("simulated_shop")
+
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("shop")
-    generate(root / "data", num_users=120, num_items=60, num_days=90, seed=3)
-    build_features(root / "data", root / "features", engine=EngineSettings(threads=1))
-    return root
+def shop(simulated_shop: Path) -> Path:
+    return simulated_shop
 
 
 def test_evaluate_retrieval_when_no_run_is_named_then_baselines_stand_beside_the_oracle(
@@ -57,9 +56,10 @@ def test_evaluate_retrieval_when_no_run_is_named_then_baselines_stand_beside_the
     assert "SYNTHETIC DATA" in page
 
 
-def test_evaluate_retrieval_when_answers_are_purchases_then_every_target_is_one(shop: Path, tmp_path: Path) -> None:
-    evaluate_retrieval(shop / "features", tmp_path, resamples=50)
-    report = json.loads((tmp_path / "report" / "retrieval.json").read_text())
+def test_evaluate_retrieval_when_answers_are_purchases_then_every_target_is_one(
+    shop: Path, baselines_report: dict[str, Any]
+) -> None:
+    report = baselines_report
     events = FeatureSet.load(shop / "features").event_log
     log = events.to_pandas(["user_id", "item_id", "event_type", "ts"], purpose="personalisation")
     test_from = pd.Timestamp(report["protocol"]["cutoffs_us"][1], unit="us", tz="UTC")
@@ -101,11 +101,10 @@ def test_evaluate_retrieval_when_everybody_only_repeats_then_the_table_of_new_it
 
 
 def test_evaluate_retrieval_when_users_are_erased_then_they_are_not_asked_and_teach_no_baseline(
-    shop: Path, tmp_path: Path
+    shop: Path, baselines_report: dict[str, Any], tmp_path: Path
 ) -> None:
     found = FeatureSet.load(shop / "features")
-    evaluate_retrieval(shop / "features", tmp_path, resamples=20)
-    before = json.loads((tmp_path / "report" / "retrieval.json").read_text())["protocol"]
+    before = baselines_report["protocol"]
     validation_us, test_us = before["cutoffs_us"]
     fitted = found.sequences.between(None, validation_us).lengths
     later = found.sequences.between(test_us, None)

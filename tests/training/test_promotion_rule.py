@@ -25,6 +25,7 @@ from training.promotion_rule import decide, is_refresh, judge
 from training.retrieval.config import RetrievalConfig
 from training.tracking import open_client, tracked_run
 
+pytestmark = pytest.mark.xdist_group("promotion_world")
 OTHER = world.config(schedule={"learning_rate": 0.01})
 
 
