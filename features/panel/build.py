@@ -31,7 +31,14 @@ from features.panel.calendar import calendar_features
 from features.panel.demand_panel import DemandPanel, Floats
 from features.panel.grid import PanelGrid
 from features.panel.plan import plan_arrays, regressor_arrays
-from features.panel.source_tables import PanelSettings, choose_items, days_with_items, log_left_out, register_tables
+from features.panel.source_tables import (
+    PanelSettings,
+    choose_items,
+    count_item_days,
+    days_with_items,
+    log_left_out,
+    register_tables,
+)
 from features.settings import EngineSettings, ShopSettings
 
 __all__ = ["PanelSettings", "build_panel", "carried_forward"]
@@ -72,6 +79,7 @@ def build_panel(
         register_tables(connection, log, Path(data), days=days)
         first_day, last_day = days_with_items(connection, log)
         choose_items(connection, settings, shop, last_day)
+        count_item_days(connection, days=days)
         grid = PanelGrid.of(
             connection,
             first_day=first_day,
@@ -179,7 +187,7 @@ def _category_heat(grid: PanelGrid, category: list[Any]) -> Floats:
     top = [path.split("/")[0] for path in category]
     sold = grid.connection.sql(f"""
         SELECT string_split(coalesce(category, ''), '/')[1] AS top, {grid.day_number} AS number, sum(num_units) AS units
-        FROM (SELECT *, {c.LOCAL_DAY} AS day FROM item_days) LEFT JOIN items USING (item_id) GROUP BY ALL""").df()
+        FROM (SELECT *, {c.LOCAL_DAY} AS day FROM sold_days) LEFT JOIN items USING (item_id) GROUP BY ALL""").df()
     wide = sold.pivot_table(index="top", columns="number", values="units", aggfunc="sum", fill_value=0.0)
     daily = wide.reindex(columns=range(grid.num_days), fill_value=0.0).astype(float)
     by_period = pd.DataFrame(grid.summed(daily.to_numpy()), index=daily.index)

@@ -131,4 +131,4 @@ class PanelGrid:
 
     def by_period(self, daily: Floats) -> Floats:
         """Return ``[rows, days]`` as ``[rows, periods, days of a period]``."""
-        return daily.reshape(len(daily), -1, self.period_days)
+        return daily.reshape(len(daily), daily.shape[1] // self.period_days, self.period_days)

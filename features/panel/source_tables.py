@@ -18,7 +18,7 @@ from features.event_log import EventLog
 from features.panel.demand_panel import PERIOD_DAYS
 from features.parquet import is_table, names_of, scan
 from features.settings import ShopSettings
-from features.tables.item_days import item_days
+from features.tables.item_days import DAY_EVENTS, item_days
 
 _TABLES: Final = (ITEMS, PLAN, INVENTORY, REGRESSORS)
 
@@ -57,7 +57,7 @@ class PanelSettings:
 def register_tables(
     connection: duckdb.DuckDBPyConnection, log: EventLog, data: Path, *, days: Path | None = None
 ) -> None:
-    """Make table ``item_days`` (all items) and views over the contract's tables.
+    """Make ``sold_days``, sums by item and day of what was bought, and views over the contract's tables and the rows.
 
     Args:
         connection: where they are made.
@@ -68,10 +68,12 @@ def register_tables(
     for table in _TABLES:
         _view(connection, data, table)
         _expect_keys_once(connection, table)
+    rows = log.relation(connection, purpose=c.ANALYTICS)
+    rows.create_view("analytics_rows")
     if days is not None:
-        connection.read_parquet(names_of(days)).create_view("item_days")
+        connection.read_parquet(names_of(days)).create_view("sold_days")
     else:
-        item_days(log.relation(connection, purpose=c.ANALYTICS)).create("item_days")
+        item_days(rows.filter(f"{c.EVENT_TYPE} = '{c.PURCHASE}'")).create("sold_days")
 
 
 def choose_items(
@@ -86,7 +88,7 @@ def choose_items(
         WITH sold AS (
             SELECT item_id, min({c.LOCAL_DAY}) FILTER (num_purchases > 0) AS first_sale,
                    sum(num_purchases) AS num_purchases
-            FROM item_days GROUP BY item_id
+            FROM sold_days GROUP BY item_id
         ), enough AS (
             SELECT item_id FROM sold WHERE num_purchases >= {settings.min_purchases}
             ORDER BY num_purchases DESC, item_id {limit}
@@ -102,11 +104,25 @@ def choose_items(
         FROM (FROM enough UNION ALL FROM new) LEFT JOIN sold USING (item_id) LEFT JOIN items USING (item_id)""")
 
 
+def count_item_days(connection: duckdb.DuckDBPyConnection, *, days: Path | None = None) -> None:
+    """Make ``item_days`` of the panel's items; those of all others, most of a large catalogue, are never made.
+
+    Args:
+        connection: with ``panel_items``.
+        days: as for ``register_tables``.
+    """
+    if days is not None:
+        connection.table("sold_days").create_view("item_days")
+    else:
+        item_days(connection.sql("FROM analytics_rows SEMI JOIN panel_items USING (item_id)")).create("item_days")
+
+
 def days_with_items(connection: duckdb.DuckDBPyConnection, log: EventLog) -> tuple[dt.date, dt.date]:
     """Return the first and last day on which any item was seen or sold; messages and logins open no shop."""
-    first_day, last_day = connection.execute(
-        f"SELECT min({c.LOCAL_DAY}), max({c.LOCAL_DAY}) FROM item_days"
-    ).fetchall()[0]
+    kinds = ", ".join(map(sql_text, DAY_EVENTS))
+    first_day, last_day = connection.execute(f"""
+        SELECT min({c.LOCAL_DAY}), max({c.LOCAL_DAY}) FROM analytics_rows
+        WHERE {c.ITEM_ID} IS NOT NULL AND {c.EVENT_TYPE} IN ({kinds})""").fetchall()[0]
     return (log.first_day, log.last_day) if first_day is None else (first_day, last_day)
 
 

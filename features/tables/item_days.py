@@ -9,6 +9,7 @@ from features import columns as c
 from features.tables.expressions import amount, frame_of, is_type, marks, units
 
 _COUNTED = {"num_views": c.VIEW, "num_carts": c.CART, "num_favourites": c.FAVORITE, "num_purchases": c.PURCHASE}
+DAY_EVENTS = tuple(_COUNTED.values())  # a day without any of them is no day of an item
 _SUMS = (*_COUNTED, "num_units", "priced_units", "revenue")
 
 
@@ -22,7 +23,7 @@ def item_days(events: IntoFrameT) -> IntoFrameT:
         item_id, local_day, num_views, num_carts, num_favourites, num_purchases (rows), num_units, priced_units
         (units whose price is known), revenue (minor units, of these), num_buyers (distinct users).
     """
-    rows = frame_of(events).filter(is_type(*_COUNTED.values()) & ~nw.col(c.ITEM_ID).is_null())
+    rows = frame_of(events).filter(is_type(*DAY_EVENTS) & ~nw.col(c.ITEM_ID).is_null())
     bought, nothing = is_type(c.PURCHASE), nw.lit(0)
     rows = rows.with_columns(
         *(marks(is_type(event_type)).alias(name) for name, event_type in _COUNTED.items()),
