@@ -151,6 +151,7 @@ def commands(*, users: int, items: int, days: int) -> dict[str, Command]:
             words=("evaluate", "retrieval", "features", "store"),
             start=trained,
             outcome=_report,
+            says=r"evaluation: goes on, \d+ answers",
             compared="every value of the report",
         ),
         "data synth": Command(

@@ -77,7 +77,7 @@ def _is_cut_off(begun: Path, settings: Mapping[str, Any]) -> bool:
     """Whether a run was begun with the same settings and code, and nobody works on it."""
     try:
         process = read_json(begun.parent / _PROCESS_FILE)
-        if read_json(begun) != json.loads(json.dumps(settings)) or process["code"] != _code():
+        if read_json(begun) != json.loads(json.dumps(settings)) or process["code"] != code_of_training():
             return False
         with _held(begun.parent):
             return True
@@ -112,7 +112,7 @@ def _working_on(store: Path, run_id: str) -> Iterator[None]:
     """Hold a run against other processes, and leave word of the code that works on it."""
     with _held(Path(store) / "runs" / run_id) as descriptor:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"process": os.getpid(), "code": _code()}).encode(), 0)
+        os.pwrite(descriptor, json.dumps({"process": os.getpid(), "code": code_of_training()}).encode(), 0)
         yield
         (Path(store) / "runs" / run_id / _PROCESS_FILE).unlink(missing_ok=True)  # finished: nothing to go on with
 
@@ -133,7 +133,7 @@ def _held(directory: Path) -> Iterator[int]:
 
 
 @cache
-def _code() -> str:
+def code_of_training() -> str:
     """Return 64 hex digits over the source that trains: other code may make another model of a checkpoint."""
     digest = hashlib.sha256(code_digest().encode())
     for path in sorted(_PACKAGE.rglob("*.py")):

@@ -6,15 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from features.build import FeatureSet
 from features.splits import Split
-from training.evaluation.baselines import Ease, als_is_installed
+from training.evaluation.baselines import Ease, Popularity, als_is_installed
+from training.evaluation.comparison import Comparison
 from training.evaluation.contenders import Contenders
+from training.evaluation.kept_answers import KeptAnswers
 from training.evaluation.retrieval import evaluate_retrieval
 from training.evaluation.segments import groupings_before_test
+from training.evaluation.tasks import tasks_of
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.lessons import split_for
 
@@ -102,3 +106,46 @@ def test_contenders_when_settings_refuse_the_data_then_the_reason_is_kept_and_th
     assert len(contenders.models) == 1
     assert set(contenders.fit_seconds) == {"EASE 1000"}
     assert "raise max_items" in contenders.left_out["EASE 1"]
+
+
+def test_contenders_when_an_evaluation_was_cut_off_then_what_answered_everything_is_not_fitted_or_asked_again(
+    shop: Path, tmp_path: Path
+) -> None:
+    found = FeatureSet.load(shop / "features")
+    split = Split.leave_one_out(found.sequences)
+    tasks, candidates, fitted = tasks_of(split.test), found.catalog.available, list[str]()
+
+    def run(key: str) -> tuple[list[Comparison], Contenders]:
+        def fit() -> Popularity:
+            fitted.append(key)
+            return Popularity.fit(split.fit, candidates=candidates)
+
+        contenders = Contenders(kept=KeptAnswers.open(tmp_path / "answers", key, tasks))
+        contenders.add(Popularity.name, fit)
+        counts = np.bincount(split.fit.item, minlength=len(found.vocabulary))
+        return [
+            Comparison.run(
+                task,
+                contenders.models,
+                counts=counts,
+                num_candidates=int(candidates.sum()),
+                fit_seconds=contenders.fit_seconds,
+                kept=contenders.kept,
+            )
+            for task in tasks
+        ], contenders
+
+    first, whole = run("a")
+    again, kept = run("a")
+    assert fitted == ["a"]
+    assert [one.to_dict() for one in again] == [one.to_dict() for one in first]  # what it took, too
+    assert kept.fit_seconds == whole.fit_seconds
+    (tmp_path / "answers" / f"{Popularity.name}.all.npz").unlink()  # as if it had been cut off between its tasks
+    assert [one.to_dict()["rows"][0]["metrics"] for one in run("a")[0]] == [
+        one.to_dict()["rows"][0]["metrics"] for one in first
+    ]
+    run("b")
+    assert fitted == ["a", "a", "b"]
+    assert kept.kept is not None
+    kept.kept.remove()
+    assert not (tmp_path / "answers").exists()

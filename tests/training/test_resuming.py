@@ -127,7 +127,7 @@ def test_run_to_resume_when_one_was_cut_off_with_the_same_settings_then_that_one
     for named, found in (("new", None), (None, None), ("another", "another")):
         assert find({"seed": 0, "spans": (7, 14)}, named) == found
     with monkeypatch.context() as patched:
-        patched.setattr("training.resuming._code", lambda: "other code")
+        patched.setattr("training.resuming.code_of_training", lambda: "other code")
         assert find({"seed": 0, "spans": (7, 14)}) is None
         patched.undo()
         patched.setenv("MLFLOW_RUN_ID", "given")

@@ -18,10 +18,8 @@ The JSON of a comparison::
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -31,6 +29,8 @@ import numpy.typing as npt
 
 from features.recommendations import Recommendations
 from training.evaluation.bootstrap import Interval, intervals
+from training.evaluation.costs import Seconds
+from training.evaluation.kept_answers import KeptAnswers, answer_of
 from training.evaluation.list_quality import ItemFacts, list_quality
 from training.evaluation.metrics import KS, hit_matrix, list_metrics, surprise, user_metrics
 from training.evaluation.recommender import Recommender
@@ -65,27 +65,6 @@ class Resampling:
     def intervals(self, columns: Sequence[Floats]) -> list[Interval]:
         """Return the interval of each column's mean; all columns share the drawn users."""
         return intervals(np.stack(columns, axis=1), resamples=self.resamples, seed=self.seed, level=self.level)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seconds:
-    """What a piece of work took.
-
-    Args:
-        wall: seconds.
-        cpu: processor seconds of all threads; none where it was not measured.
-    """
-
-    wall: float
-    cpu: float | None = None
-
-
-@contextlib.contextmanager
-def timed(into: dict[str, Seconds], name: str) -> Iterator[None]:
-    """Note what the block took under ``name``."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield
-    into[name] = Seconds(wall=round(time.perf_counter() - wall, 3), cpu=round(time.process_time() - cpu, 3))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +105,14 @@ class Comparison:
         facts: ItemFacts | None = None,
         groupings: Sequence[Grouping] = (),
         fit_seconds: Mapping[str, Seconds] = MappingProxyType({}),
+        kept: KeptAnswers | None = None,
     ) -> Comparison:
-        """Ask every model every question of the task."""
+        """Ask every model every question of the task, but what ``kept`` holds the answer to; it gets the others."""
         lists: dict[str, Recommendations] = {}
         seconds: dict[str, Seconds] = {}
         for model in recommenders:
-            with timed(seconds, model.name):
-                lists[model.name] = model.recommend(task.query, k=LIST_LENGTH, exclude_seen=task.exclude_seen)
-            log.info("%s: %d questions (%s) in %.1f s", model.name, task.num_users, task.name, seconds[model.name].wall)
+            answer = answer_of(model, task, k=LIST_LENGTH, kept=kept, fit=fit_seconds.get(model.name))
+            lists[model.name], seconds[model.name] = answer.lists, answer.seconds
         return cls(
             task=task,
             lists=lists,

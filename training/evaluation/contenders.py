@@ -18,7 +18,9 @@ from training.evaluation.baselines import (
     Popularity,
     als_is_installed,
 )
-from training.evaluation.comparison import Seconds, timed
+from training.evaluation.comparison import LIST_LENGTH
+from training.evaluation.costs import Seconds, timed
+from training.evaluation.kept_answers import Answered, KeptAnswers, answer_of
 from training.evaluation.list_quality import ItemFacts
 from training.evaluation.recommender import Recommender
 
@@ -36,14 +38,23 @@ class Contenders:
         models: in the order of the report; the first is the one the others are compared with.
         fit_seconds: what fitting took, by name.
         left_out: why a baseline is not among them, by name.
+        kept: what an earlier process was answered; a model that has answered everything is not fitted again.
     """
 
     models: list[Recommender] = field(default_factory=list)
     fit_seconds: dict[str, Seconds] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    kept: KeptAnswers | None = None
 
     def add(self, name: str, fit: Callable[[], Recommender], *, unless: str = "") -> None:
-        """Fit a model and time it; leave it out where ``unless`` gives a reason, or its settings refuse the data."""
+        """Fit a model and time it; leave it out where ``unless`` gives a reason, or its settings refuse the data.
+
+        Where answers are kept it is asked at once, so that a process which is killed has lost one model at most.
+        """
+        if self.kept is not None and (took := self.kept.fit_of(name)) is not None:
+            self.models.append(Answered(name=name))
+            self.fit_seconds[name] = took
+            return
         try:
             if unless:
                 raise ConfigError(unless)
@@ -54,6 +65,8 @@ class Contenders:
             log.info("%s left out: %s", name, self.left_out[name])
             return
         self.models.append(model)
+        for task in () if self.kept is None else self.kept.tasks:
+            answer_of(model, task, k=LIST_LENGTH, kept=self.kept, fit=self.fit_seconds[name])
 
 
 def add_baselines(
@@ -87,4 +100,6 @@ def add_baselines(
         unless=no_content,
     )
     contenders.add(Popularity.name, lambda: Popularity.fit(counted, candidates=candidates, seed=seed))
-    contenders.add(PersonalFrequency.name, lambda: PersonalFrequency(candidates=candidates, seed=seed))
+    # It has nothing to learn and nothing to say of new items.
+    contenders.models.append(PersonalFrequency(candidates=candidates, seed=seed))
+    contenders.fit_seconds[PersonalFrequency.name] = Seconds(wall=0.0, cpu=0.0)

@@ -28,16 +28,19 @@ from features.report.page import when
 from features.splits import Split
 from training.evaluation.baselines import PersonalFrequency
 from training.evaluation.champion import add_champion
-from training.evaluation.comparison import Comparison, Resampling, Seconds
+from training.evaluation.comparison import Comparison, Resampling
 from training.evaluation.contenders import EASE_ITEMS, Contenders, add_baselines
+from training.evaluation.costs import Seconds
 from training.evaluation.examples import ItemNames, example_customers
+from training.evaluation.kept_answers import KeptAnswers, key_of
 from training.evaluation.list_quality import ItemFacts
 from training.evaluation.oracle import compare_with_oracle
 from training.evaluation.segments import groupings_before_test
-from training.evaluation.tasks import tasks_of
+from training.evaluation.tasks import Task, tasks_of
 from training.evaluation.training_record import learning_curves, training_record
 from training.evaluation.window import AttemptLedger, Window
 from training.report.retrieval import write_retrieval_page
+from training.resuming import code_of_training
 from training.retrieval.config import RetrievalConfig, SplitConfig
 from training.retrieval.fit import EXPERIMENT
 from training.retrieval.for_you import BuyItAgain, ForYouRecommender
@@ -46,6 +49,7 @@ from training.retrieval.recommender import TwoTowerRecommender
 from training.tracking import open_client, tracked_run
 
 REPORT_DIRECTORY: Final = "report"
+ANSWERS_DIRECTORY: Final = "report.answers"  # until the report stands
 OURS: Final = "two-tower"
 # What shows the history has no place in the table of new items; what for_you shows there is the two-tower's list.
 _OF_THE_HISTORY: Final = (PersonalFrequency, BuyItAgain, ForYouRecommender)
@@ -92,9 +96,9 @@ def evaluate_retrieval(
     resampling = Resampling(resamples=resamples, seed=seed)
     if subject.part is not None:
         subject.attempts.record(subject.window, subject.part)
-    report = _report(subject, resampling=resampling, truth=truth, ease_items=ease_items)
-    directory = subject.directory / REPORT_DIRECTORY
-    page = _write(directory, report)
+    kept = subject.kept_answers(tasks_of(subject.split.test), seed=seed, ease_items=ease_items)
+    report = _report(subject, kept, resampling=resampling, truth=truth, ease_items=ease_items)
+    page = _write(subject.directory / REPORT_DIRECTORY, report)
     if run_id is not None:
         with (
             tempfile.TemporaryDirectory() as shared,
@@ -103,6 +107,7 @@ def evaluate_retrieval(
             _write(Path(shared), report | {"examples": []})
             run.log_metrics(_metrics_to_log(report))
             run.log_artifacts(Path(shared), REPORT_DIRECTORY)
+    kept.remove()
     log.info("report: %s", page)
     scores = {
         table["name"]: {row["model"]: row["metrics"]["recall@20"] for row in table["rows"]}
@@ -148,10 +153,18 @@ class _Subject:
     def directory(self) -> Path:
         return self.store if self.run_id is None else self.store / "runs" / self.run_id
 
-    def contenders(self, *, seed: int, ease_items: int) -> tuple[Contenders, ItemFacts]:
+    def kept_answers(self, tasks: Sequence[Task], *, seed: int, ease_items: int) -> KeptAnswers:
+        """Return what an evaluation of the same that was cut off was answered."""
+        fit, query = self.split.fit, self.split.test.query
+        asked = (self.features.fingerprint, self.part and self.part.version, self.config.split, seed, ease_items)
+        champion, arrays = ReleaseStore(root=self.store).current_id, (fit.offsets, fit.item, query.offsets, query.item)
+        key = key_of(code_of_training(), champion, *asked, arrays=arrays)
+        return KeptAnswers.open(self.directory / ANSWERS_DIRECTORY, key, tasks)
+
+    def contenders(self, kept: KeptAnswers, *, seed: int, ease_items: int) -> tuple[Contenders, ItemFacts]:
         """Return all models, ours first, and the facts of the items, whose candidates they share."""
         candidates = self.features.catalog.available & (self.fit_counts > 0)
-        found = Contenders()
+        found = Contenders(kept=kept)
         if self.part is not None:
             ours = TwoTowerRecommender.from_part(self.part, name=OURS)
             candidates = np.zeros(len(candidates), bool)
@@ -218,8 +231,10 @@ def _window_config(part: Part | None) -> RetrievalConfig:
     return RetrievalConfig(split=SplitConfig(**{**settings, "target_event_types": types}))
 
 
-def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None, ease_items: int) -> dict[str, Any]:
-    contenders, facts = subject.contenders(seed=resampling.seed, ease_items=ease_items)
+def _report(
+    subject: _Subject, kept: KeptAnswers, *, resampling: Resampling, truth: Path | None, ease_items: int
+) -> dict[str, Any]:
+    contenders, facts = subject.contenders(kept, seed=resampling.seed, ease_items=ease_items)
     groupings = groupings_before_test(subject.features, subject.split)
     comparisons = [
         Comparison.run(
@@ -231,8 +246,9 @@ def _report(subject: _Subject, *, resampling: Resampling, truth: Path | None, ea
             facts=facts,
             groupings=groupings,
             fit_seconds=contenders.fit_seconds,
+            kept=kept,
         )
-        for task in tasks_of(subject.split.test)
+        for task in kept.tasks
     ]
     source = subject.features.about.get("data", {})
     return {
