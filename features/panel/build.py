@@ -77,7 +77,7 @@ def build_panel(
     settings = settings or PanelSettings()
     with private_connection(engine, beside=log.path.parent) as connection:
         register_tables(connection, log, Path(data), days=days)
-        first_day, last_day = days_with_items(connection, log)
+        first_day, last_day = days_with_items(connection, log, days=days)
         choose_items(connection, settings, shop, last_day)
         count_item_days(connection, days=days)
         grid = PanelGrid.of(

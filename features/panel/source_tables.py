@@ -117,12 +117,21 @@ def count_item_days(connection: duckdb.DuckDBPyConnection, *, days: Path | None 
         item_days(connection.sql("FROM analytics_rows SEMI JOIN panel_items USING (item_id)")).create("item_days")
 
 
-def days_with_items(connection: duckdb.DuckDBPyConnection, log: EventLog) -> tuple[dt.date, dt.date]:
-    """Return the first and last day on which any item was seen or sold; messages and logins open no shop."""
+def days_with_items(
+    connection: duckdb.DuckDBPyConnection, log: EventLog, *, days: Path | None = None
+) -> tuple[dt.date, dt.date]:
+    """Return the first and last day on which any item was seen or sold; messages and logins open no shop.
+
+    Args:
+        connection: with the tables of ``register_tables``.
+        log: the clean log.
+        days: as for ``register_tables``.
+    """
     kinds = ", ".join(map(sql_text, DAY_EVENTS))
-    first_day, last_day = connection.execute(f"""
-        SELECT min({c.LOCAL_DAY}), max({c.LOCAL_DAY}) FROM analytics_rows
-        WHERE {c.ITEM_ID} IS NOT NULL AND {c.EVENT_TYPE} IN ({kinds})""").fetchall()[0]
+    rows = f"analytics_rows WHERE {c.ITEM_ID} IS NOT NULL AND {c.EVENT_TYPE} IN ({kinds})"
+    first_day, last_day = connection.execute(
+        f"SELECT min({c.LOCAL_DAY}), max({c.LOCAL_DAY}) FROM {rows if days is None else 'sold_days'}"
+    ).fetchall()[0]
     return (log.first_day, log.last_day) if first_day is None else (first_day, last_day)
 
 
