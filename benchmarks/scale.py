@@ -35,6 +35,7 @@ SHOP: Final = Shop(num_users=3_000, num_items=12_000, num_days=90, own_items=Tru
 SIDES: Final = ("plain sort", "footfall", "plain sort")
 PLOT: Final = Path(__file__).resolve().parents[1] / "docs" / "images" / "scale.svg"
 _GB: Final = 1_000_000_000
+_SEEN: Final = 0.005  # a stage of less than this share of the time is too thin to be drawn
 
 
 def main() -> int:
@@ -155,7 +156,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     ours = [row for row in rows if row["model"] == "footfall"]
     sorts = [row for row in rows if row["model"] != "footfall"]
-    at = [f"{row['config']['events'] / 1e6:g} million" for row in ours]
+    at = [f"{row['config']['events'] / 1e6:.0f} million" for row in ours]
     colors = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8A6F5A", "#7A8288")
     kept = {
         "svg.fonttype": "none",
@@ -168,7 +169,10 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         axes = figure.subplots()
         below = [0.0] * len(ours)
-        for color, stage in zip(colors, ours[0]["config"]["stages"], strict=False):
+        seen = [
+            name for name, seconds in ours[-1]["config"]["stages"].items() if seconds > _SEEN * ours[-1]["fit_wall_s"]
+        ]
+        for color, stage in zip(colors, seen, strict=False):
             parts = [row["config"]["stages"].get(stage, 0) / row["config"]["events"] * 1e6 for row in ours]
             axes.bar(at, parts, 0.4, bottom=below, color=color, label=stage.replace("_", " "))
             below = [low + part for low, part in zip(below, parts, strict=True)]
