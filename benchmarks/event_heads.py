@@ -65,7 +65,7 @@ class AskedBatches(TrainingBatches):
         """Return the batch of a step; its targets are drawn again from the same seed for their kind."""
         batch = super().batch(step)
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
-        _, source = pack(self.history, *self._histories_of_step(epoch, step_of_epoch))
+        _, source = pack(self.history, *self._histories(epoch, *self._span(epoch, step_of_epoch)))
         target_at = self._targets_of(source, np.random.default_rng([self.seed, epoch, step_of_epoch]))
         assert (self.history.item[target_at] == batch.target.numpy()).all()
         asked = torch.from_numpy(self.history.event_type[target_at].astype(np.int64))
