@@ -63,7 +63,7 @@ def run(module: RetrievalModule, directory: Path, tracker: Any, told: Sequence[p
         "learning: %d positions, %d steps an epoch, from step %d to at most %d, %d candidates",
         module.batches.num_positions, module.batches.steps_per_epoch, resumed, module.num_steps, len(module.candidates),
     )  # fmt: skip
-    with _quiet(), compiled(module.towers.users.dense_methods(), wanted=config.compute.compile):
+    with _quiet(), compiled(module.towers.dense_methods(), wanted=config.compute.compile):
         trainer = pl.Trainer(
             max_epochs=1,  # one pass over all steps: batches know their own epoch
             logger=tracker,

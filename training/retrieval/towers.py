@@ -178,10 +178,6 @@ class UserTower(nn.Module):
             x = block(x, histories.lengths)
         return F.normalize(self.output_norm(x), dim=-1)
 
-    def dense_methods(self) -> list[tuple[nn.Module, str]]:
-        """Name what works position by position, whatever histories they lie in: what a compiler can join."""
-        return [(block, "after_attention") for block in self.blocks]
-
 
 class TwoTower(nn.Module):
     """An item tower that also feeds the user tower."""
@@ -231,3 +227,7 @@ class TwoTower(nn.Module):
         with torch.no_grad():
             codes = torch.arange(len(self.known), device=self.known.device)
             return torch.cat([self.raw_items(part) for part in torch.split(codes, chunk)])
+
+    def dense_methods(self) -> list[tuple[nn.Module, str]]:
+        """Name what works position by position, whatever histories they lie in: what a compiler can join."""
+        return [(block, "after_attention") for block in self.users.modules() if isinstance(block, Block)]
