@@ -11,6 +11,7 @@ from narwhals.typing import IntoFrameT
 
 from features import columns as c
 from features.tables.expressions import frame_of
+from features.tables.ranks import with_below, with_total
 
 CHAMPION: Final = "champion"
 LOYAL: Final = "loyal"
@@ -71,14 +72,9 @@ def value_tier(values: IntoFrameT, *, percents: Sequence[int]) -> IntoFrameT:
     Returns:
         user_id, value_tier.
     """
-    known = frame_of(values).filter(~nw.col("customer_lifetime_value").is_null())
-    ranked = known.select(
-        c.USER_ID,
-        (nw.col("customer_lifetime_value").rank("min", descending=True).cast(nw.Int64) - 1).alias("better"),
-        nw.lit(1).alias("one"),
-    )
-    size = known.with_columns(nw.lit(1).alias("one")).group_by("one").agg(nw.len().alias("size"))
-    sized = ranked.join(size, on="one", how="left")
+    value = "customer_lifetime_value"
+    known = frame_of(values).filter(~nw.col(value).is_null()).select(c.USER_ID, value)
+    sized = with_total(with_below(known, value, "better", descending=True), "size")
     tier = nw.lit(REST)
     for percent in reversed(percents):
         tier = nw.when(nw.col("better") * 100 < nw.col("size") * percent).then(nw.lit(f"top_{percent}")).otherwise(tier)

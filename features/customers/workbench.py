@@ -43,10 +43,10 @@ class Workbench(Protocol):
     def mapped(
         self, name: str, frame: Frame, function: BatchFunction, schema: pa.Schema, *, order: Sequence[str] = ()
     ) -> Frame:
-        """Return what a function makes of a frame's rows, batch after batch; kept under ``name``.
+        """Return what a function makes of a frame's rows, batch after batch.
 
         Args:
-            name: of the result.
+            name: of a table for it, where the engine needs one.
             frame: the rows.
             function: batches -> batches of ``schema``; each call sees some of the rows, and may run elsewhere.
             schema: of the result: text, int64 and double.

@@ -31,6 +31,7 @@ from features.engine import private_connection
 from features.event_log import purpose_flag
 from features.manifest import (
     CATALOG_FILE,
+    CUSTOMERS_FILE,
     EVENT_LOG_FILE,
     ITEMS_FILE,
     PANEL_DIRECTORY,
@@ -42,6 +43,7 @@ from features.panel.build import build_panel
 from features.parquet import files_of
 from features.privacy.consents import CONSENTS_FILE, ConsentBook
 from features.settings import EngineSettings
+from features.spark.customers import build_customers
 from features.spark.log import build_log
 from features.spark.scratch import read_parts, write_parts
 from features.spark.sequences import build_users, build_vocabulary, sort_sequences, stream_sequences
@@ -138,7 +140,19 @@ class SparkStages:
 
     def customers(self, build: Build) -> Finished:
         """See ``Stages``."""
-        return DuckDBStages().customers(_on_driver(build))
+        rows = read_parts(self.session, build.log.path).filter(purpose_flag(c.ANALYTICS))
+        with scratch_directory(self.scratch, "customers") as scratch:
+            number = build_customers(
+                self.session,
+                rows,
+                read_parts(self.session, build.out / ITEMS_FILE),
+                build.out / CUSTOMERS_FILE,
+                data=build.data,
+                as_of=build.log.last_day,
+                shop=build.shop,
+                scratch=scratch,
+            )
+        return Finished(counts={"customers": number})
 
     def panel(self, build: Build) -> Finished:
         """See ``Stages``."""

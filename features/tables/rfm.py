@@ -9,6 +9,7 @@ from narwhals.typing import IntoFrameT
 
 from features import columns as c
 from features.tables.expressions import day_number, frame_of
+from features.tables.ranks import with_below, with_total
 
 NUM_SCORES = 5
 
@@ -38,14 +39,11 @@ def rfm(purchases: IntoFrameT, *, as_of: dt.date) -> IntoFrameT:
         nw.col("num_orders").alias("frequency"),
         "monetary",
     )
-    scored = rows.with_columns(
-        _score("recency_days", descending=True).alias("recency_score"),
-        _score("frequency").alias("frequency_score"),
-        _score("monetary").alias("monetary_score"),
+    places = {"recency_days": "recency_score", "frequency": "frequency_score", "monetary": "monetary_score"}
+    for name, score in places.items():
+        rows = with_below(rows, name, score, descending=name == "recency_days")
+    rows = with_total(rows, "buyers")
+    fifth = (
+        (nw.col(score) * NUM_SCORES // nw.col("buyers") + 1).cast(nw.Int64).alias(score) for score in places.values()
     )
-    return scored.to_native()
-
-
-def _score(name: str, *, descending: bool = False) -> nw.Expr:
-    rank = nw.col(name).rank("min", descending=descending).cast(nw.Int64)
-    return ((rank - 1) * NUM_SCORES // nw.col(c.USER_ID).count() + 1).cast(nw.Int64)
+    return rows.select(c.USER_ID, *places, *fifth).to_native()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ def start_spark() -> Any:
         "spark.sql.constraintPropagation.enabled": "false",  # costs most of the planning of deep queries
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     }
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # of workers that run Python
     builder = SparkSession.builder.master("local[1]").appName("footfall-tests")
     session = builder.config(map=options).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")

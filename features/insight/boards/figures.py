@@ -15,6 +15,7 @@ from features.insight.boards.measure import change, customer_counts, group_sums,
 from features.insight.boards.metrics import Metric
 from features.insight.collecting import collected
 from features.insight.inputs import Inputs, Period
+from features.parquet import is_table, names_of
 
 CUSTOMERS: Final = "customers"
 
@@ -39,9 +40,9 @@ class Figures:
 
         Args:
             inputs: of the board's days.
-            customers: the customer table's file.
+            customers: the customer table, a file or a cluster's directory.
         """
-        table = inputs.connection.read_parquet(str(customers)) if customers.is_file() else None
+        table = inputs.connection.read_parquet(names_of(customers)) if is_table(customers) else None
         columns = () if table is None else table.columns
         return cls(inputs=inputs, dimensions=Dimensions.of(inputs.log.columns, columns), customers=table)
 
