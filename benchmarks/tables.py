@@ -1,4 +1,4 @@
-"""Write ``docs/benchmarks.md``, and the tables of ``docs/retrieval.md`` and ``docs/scale.md``, from the result files: no figure is typed by hand.
+"""Write ``docs/benchmarks.md`` and the tables of other pages from the result files: no figure is typed by hand.
 
 python benchmarks/tables.py            # after new results
 python benchmarks/tables.py --check    # exit 1 where the page is not what the files say

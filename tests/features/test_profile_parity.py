@@ -130,7 +130,10 @@ TABLES: dict[str, tuple[Callable[[dict[str, Any]], Any], list[str]]] = {
     "visit_habits": (lambda f: visits.visit_habits(_visits(f), as_of=AS_OF), ["user_id"]),
     "moments": (_moments, ["user_id", "local_day", "local_hour"]),
     "weekend_share": (lambda f: hours.weekend_share(_moments(f)), ["user_id"]),
-    "hours_to_write": (lambda f: hours.hours_to_write(hours.hour_counts(_moments(f)), quiet_hours=8, prior=10), ["user_id"]),
+    "hours_to_write": (
+        lambda f: hours.hours_to_write(hours.hour_counts(_moments(f)), quiet_hours=8, prior=10),
+        ["user_id"],
+    ),
     "event_shares": (lambda f: shares.event_shares(f["events"], "channel"), ["user_id", "rank"]),
     "weekday_shares": (lambda f: shares.event_shares(_moments(f), "weekday"), ["user_id", "rank"]),
     "interest": (_interest, ["user_id", "item_id"]),

@@ -96,7 +96,9 @@ def test_hours_when_a_customer_comes_late_then_it_is_written_to_across_midnight_
 ):
     many = [_at_hours("owl", *[23, 0, 0, 1] * 10), _at_hours("new", 3)]
     shop = [_at_hours(f"u{n}", 12, 13, 13, 14) for n in range(30)]
-    found = hours.hours_to_write(hours.hour_counts(pd.concat([*many, *shop])), quiet_hours=8, prior=10).set_index("user_id")
+    found = hours.hours_to_write(hours.hour_counts(pd.concat([*many, *shop])), quiet_hours=8, prior=10).set_index(
+        "user_id"
+    )
     assert found.loc["owl", "best_hour"] == 0
     assert found.loc["new", "best_hour"] == 13  # one visit at 3 in the morning does not outweigh the shop
 
