@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.build import build_features
 from features.contract.data_directory import write_data_directory
 from features.errors import DataError
 from features.panel.build import PanelSettings
 from features.release import ReleaseStore, layout
 from features.settings import EngineSettings, ShopSettings
+from tests.features.model_features import build_model_features
 from tests.training.demand_worlds import small_config
 from training.demand.fit import train_demand
 
@@ -72,7 +72,7 @@ def tables(**more: list[dict[str, Any]]) -> dict[str, pd.DataFrame]:
 def features_of(root: Path, rows: dict[str, pd.DataFrame]) -> tuple[Path, dict[str, Any]]:
     counts = write_data_directory(root / "data", rows, shop=ShopSettings(), source="test", engine=ENGINE)["tables"]
     settings = PanelSettings(min_purchases=5, horizon=HORIZON)
-    build_features(root / "data", root / "features", engine=ENGINE, panel=settings)
+    build_model_features(root / "data", root / "features", engine=ENGINE, panel=settings)
     return root / "features", counts
 
 

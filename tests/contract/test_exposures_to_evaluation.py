@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.build import FeatureSet, build_features
+from features.build import FeatureSet
 from features.exposure_log import ExposureLog, exposures_sql
 from features.settings import EngineSettings
 from serving.api.errors import RequestError
@@ -20,6 +20,7 @@ from serving.experiments.exposures import ExposureWriter
 from serving.experiments.wishes import Wishes, WishList
 from serving.merchandising.house import Merchandising
 from serving.release.state import ReleaseState
+from tests.features.model_features import build_model_features
 from tests.features.tiny_shop import event, write_shop
 from tests.serving.asking import engine_over
 from tests.serving.tiny_release import AS_OF_US, build
@@ -113,7 +114,7 @@ def features(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Featur
     before = [event(user, "view", START - STEP, "item-0") for user in USERS]
     last = [event("user-0", "view", START + 2 * ROUNDS * STEP, "item-0")]
     write_shop(root / "data", events=[*before, *served.clicks, *last])
-    build_features(root / "data", root / "features", engine=EngineSettings(threads=1))
+    build_model_features(root / "data", root / "features", engine=EngineSettings(threads=1))
     return FeatureSet.load(root / "features")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.build import FeatureSet, build_features
+from features.build import FeatureSet
 from features.columns import EVENT_TYPE_CODES, PURCHASE
 from features.recommendations import Recommendations
 from features.release import Part, ReleaseStore, layout
@@ -19,6 +19,7 @@ from features.settings import EngineSettings
 from features.sources.synthetic import generate
 from features.splits import Split
 from serving.retrieval.user_tower import UserTower
+from tests.features.model_features import build_model_features
 from training.retrieval.config import RetrievalConfig, ScheduleConfig, SplitConfig, TowerConfig
 from training.retrieval.fit import train_retrieval
 from training.retrieval.for_you import BuyItAgain, ForYouRecommender
@@ -38,7 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Part, Part, Split
     """The evaluated part, the refitted one, and the split."""
     root = tmp_path_factory.mktemp("for_you")
     generate(root / "data", num_users=150, num_items=60, num_days=90, seed=4)
-    build_features(root / "data", root / "features", engine=EngineSettings(threads=1))
+    build_model_features(root / "data", root / "features", engine=EngineSettings(threads=1))
     result = train_retrieval(root / "features", root / "store", CONFIG)
     evaluated = ReleaseStore(root=Path(result["evaluated_part"]).parents[2]).latest_part("retrieval")
     refitted = ReleaseStore(root=root / "store").latest_part("retrieval")

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.build import FeatureSet, build_features
+from features.build import FeatureSet
 from features.panel.build import PanelSettings
 from features.release import ReleaseStore, write_part
 from features.settings import EngineSettings
 from features.sources.synthetic import generate
 from serving.api.demand_schemas import AlertsRequest, DemandRequest, PlanChange
 from serving.demand.book import DemandBook
+from tests.features.model_features import build_model_features
 from tests.training.demand_worlds import small_config
 from training.demand.export import write_files
 from training.demand.forecast import forecast
@@ -30,7 +31,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> DemandBook:
     root, engine = tmp_path_factory.mktemp("synthetic"), EngineSettings(threads=1, memory_limit="1GB")
     generate(root / "shop", num_users=1500, num_items=120, num_days=126, seed=0, engine=engine)
     panel = PanelSettings(min_purchases=50, horizon=14)
-    build_features(root / "shop", root / "features", engine=engine, panel=panel)
+    build_model_features(root / "shop", root / "features", engine=engine, panel=panel)
     return DemandBook.load(_part(root, FeatureSet.load(root / "features")))
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from features.panel.build import PanelSettings
 from features.settings import EngineSettings, ShopSettings
 from features.stages.interface import Build, Finished
 from features.stages.on_duckdb import DuckDBStages
+from tests.features.model_features import build_model_features
 from tests.features.tiny_shop import event, utc, write_shop
 
 ENGINE = EngineSettings(memory_limit="500MB", threads=1)
@@ -161,7 +163,7 @@ def test_fingerprint_when_items_or_event_types_differ_then_it_differs_though_the
     found = []
     for name, (shop, items) in shops.items():
         data = write_shop(tmp_path / f"data {name}", shop=shop, events=_events(), items=items)
-        build_features(data, tmp_path / name, engine=ENGINE, panel=PANEL)
+        build_model_features(data, tmp_path / name, engine=ENGINE, panel=PANEL)
         found.append(FeatureSet.load(tmp_path / name))
     assert len({features.event_log.fingerprint for features in found}) == 1
     assert len({features.fingerprint for features in found}) == 3
@@ -190,7 +192,7 @@ def test_build_when_something_else_is_there_then_left_alone(tmp_path: Path, mani
 
 def test_build_when_it_fails_then_the_earlier_features_stay(tmp_path: Path) -> None:
     data = write_shop(tmp_path / "data", events=_events())
-    build_features(data, tmp_path / "features", engine=ENGINE)
+    build_model_features(data, tmp_path / "features", engine=ENGINE)
     before = FeatureSet.load(tmp_path / "features").fingerprint
     write_shop(data, events=[event("ann", "view", "2024-05-01 10:00")])  # no item
     with pytest.raises(DataError, match="item_id IS NULL"):
@@ -224,9 +226,8 @@ def test_build_when_memory_is_too_little_then_the_setting_is_named(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["users.parquet", "sequences/item.npy", "panel/units.npy", "shop.yaml"])
-def test_load_when_a_file_is_gone_then_named(tmp_path: Path, name: str) -> None:
-    data = write_shop(tmp_path / "data", events=[event("ann", "purchase", "2024-05-01 10:00", "x")])
-    build_features(data, tmp_path / "features", engine=ENGINE)
+def test_load_when_a_file_is_gone_then_named(built: FeatureSet, tmp_path: Path, name: str) -> None:
+    shutil.copytree(built.directory, tmp_path / "features")
     (tmp_path / "features" / name).unlink()
     with pytest.raises(DataError, match=f"{name}: expected a file of these features here"):
         FeatureSet.load(tmp_path / "features")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from features.build import build_features
 from features.demand.stock import STOCK_FILE
 from features.settings import EngineSettings
+from tests.features.model_features import build_model_features
 from tests.features.tiny_shop import event, utc, write_shop
 
 
@@ -24,7 +24,7 @@ def test_stock_when_units_sold_since_the_count_then_what_is_left_is_on_hand(tmp_
         {"item_id": item, "day": (start + dt.timedelta(days=day)).date(), "stock": stock} for item, day, stock in counts
     ]
     data = write_shop(tmp_path / "data", events=events, inventory=inventory)
-    build_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
+    build_model_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
     found = pd.read_parquet(tmp_path / "features" / STOCK_FILE).set_index("item_id")
     # a: counted 20 on the morning of day 1, then sold 2 and 1. b sold more than was counted. The log ends on day 3: the
     # morning after is its end, the one after that is still to come.
@@ -34,5 +34,5 @@ def test_stock_when_units_sold_since_the_count_then_what_is_left_is_on_hand(tmp_
 
 def test_stock_when_there_is_no_inventory_then_no_file(tmp_path: Path) -> None:
     data = write_shop(tmp_path / "data", events=[event("u", "purchase", "2024-03-01 10:00", "a", quantity=1)])
-    manifest = build_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
+    manifest = build_model_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
     assert STOCK_FILE not in manifest["files"]

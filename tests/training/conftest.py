@@ -1,4 +1,4 @@
-"""Logs that several test files promote over, a simulated shop that several evaluate on.
+"""Logs that several test files promote over or tune on, a simulated shop that several evaluate on.
 
 Tests only read them. Files that ask for the same ones are of one xdist group, so that one worker makes them, once.
 """
@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from features.build import build_features
 from features.settings import EngineSettings
 from features.sources.synthetic import generate
+from tests.features.model_features import build_model_features
 from tests.mlflow_databases import migrate_once
+from tests.training import demand_promotion_world as demand_world
 from tests.training import promotion_world as world
 from training.evaluation.retrieval import evaluate_retrieval
 
-__all__ = ["baselines_report", "last_week", "migrate_once", "simulated_shop", "today"]
+__all__ = ["baselines_report", "demand_now", "demand_then", "last_week", "migrate_once", "simulated_shop", "today"]
 
 
 @pytest.fixture(scope="session")
@@ -32,11 +33,21 @@ def today(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def demand_then(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return demand_world.build(tmp_path_factory.mktemp("then"), days=45)
+
+
+@pytest.fixture(scope="session")
+def demand_now(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return demand_world.build(tmp_path_factory.mktemp("now"), days=49, new_item=True)
+
+
+@pytest.fixture(scope="session")
 def simulated_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``data`` and ``features`` of a shop."""
     root: Path = tmp_path_factory.mktemp("simulated_shop")
     generate(root / "data", num_users=120, num_items=60, num_days=90, seed=3)
-    build_features(root / "data", root / "features", engine=EngineSettings(threads=1))
+    build_model_features(root / "data", root / "features", engine=EngineSettings(threads=1))
     return root
 
 

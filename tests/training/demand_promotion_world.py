@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from features.build import FeatureSet, build_features
+from features.build import FeatureSet
 from features.files import write_json
 from features.panel.build import PanelSettings
 from features.release import Part, ReleaseStore, layout, write_part
 from features.settings import EngineSettings
+from tests.features.model_features import build_model_features
 from tests.features.tiny_shop import event, utc, write_shop
 from tests.training.demand_worlds import small_config
 from training.demand.config import DemandConfig
@@ -63,7 +64,7 @@ def build(root: Path, *, days: int, new_item: bool = False) -> Path:
         items.append({"item_id": "a-new", "category": "a", "brand": "a"})
     data = write_shop(root / "data", events=events, items=items)
     panel = PanelSettings(min_purchases=5, horizon=HORIZON)
-    build_features(data, root / "features", engine=EngineSettings(threads=1), panel=panel)
+    build_model_features(data, root / "features", engine=EngineSettings(threads=1), panel=panel)
     return root / "features"
 
 

@@ -13,11 +13,12 @@ import onnx
 import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
-from features.build import FeatureSet, build_features
+from features.build import FeatureSet
 from features.contract.data_directory import write_data_directory
 from features.release import Part, ReleaseStore, layout, write_part
 from features.settings import EngineSettings, ShopSettings
 from features.vocabulary import FIRST, Vocabulary
+from tests.features.model_features import build_model_features
 from training.retrieval.fit import RESULT_FILE
 
 NUM_ITEMS, NUM_USERS = 30, 60
@@ -56,7 +57,7 @@ def build(root: Path, *, days: int, new_item: bool = False) -> Path:
     engine = EngineSettings(threads=1)
     tables = {"events": events, "items": items}
     write_data_directory(root / "data", tables, shop=ShopSettings(), source="test", engine=engine)
-    build_features(root / "data", root / "features", engine=engine)
+    build_model_features(root / "data", root / "features", engine=engine)
     return root / "features"
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.build import FeatureSet, build_features
+from features.build import FeatureSet
 from features.contract.data_directory import write_data_directory
 from features.engine import connect
 from features.settings import EngineSettings, ShopSettings
 from features.vocabulary import FIRST
+from tests.features.model_features import build_model_features
 from training.retrieval.surfaces import BoughtTogetherSettings, TrendingSettings, UsableRows, bought_together, trending
 from training.retrieval.surfaces.settings import DEFAULT_TOGETHER, DEFAULT_TREND
 
@@ -54,7 +55,7 @@ class World:
         items = pd.DataFrame({"item_id": named, "category": pd.Series(shelf, dtype=object), "title": named})
         tables = {"events": events, "items": items}
         write_data_directory(root / "data", tables, shop=ShopSettings(), source="test", engine=ENGINE)
-        build_features(root / "data", root / "features", engine=ENGINE)
+        build_model_features(root / "data", root / "features", engine=ENGINE)
         self.features = FeatureSet.load(root / "features")
         self.root, self.rows = root, rows
 

@@ -8,9 +8,10 @@ import datetime as dt
 import numpy as np
 import pytest
 
-from features.build import FeatureSet, build_features
+from features.build import FeatureSet
 from features.panel.build import PanelSettings
 from features.settings import EngineSettings
+from tests.features.model_features import build_model_features
 from tests.features.tiny_shop import event, utc, write_shop
 from training.demand.backtesting.buyers import Buyers, buyers_before, by_buyers
 from training.demand.backtesting.scores import Scores
@@ -29,7 +30,7 @@ def features(tmp_path_factory) -> FeatureSet:
     items = [{"item_id": "a", "category": "x"}, {"item_id": "b", "category": "x"}]
     data = write_shop(directory / "data", events=events, items=items)
     panel, engine = PanelSettings(min_purchases=1), EngineSettings(threads=1)
-    build_features(data, directory / "features", engine=engine, panel=panel)
+    build_model_features(data, directory / "features", engine=engine, panel=panel)
     return FeatureSet.load(directory / "features")
 
 

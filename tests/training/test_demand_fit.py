@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from features.build import FeatureSet, build_features
+from features.build import FeatureSet
 from features.demand.calibration import DemandCalibration
 from features.errors import ConfigError, DataError
 from features.panel.build import PanelSettings
 from features.release import Part, ReleaseStore, layout
 from features.settings import EngineSettings
+from tests.features.model_features import build_model_features
 from tests.features.tiny_shop import event, utc, write_shop
 from tests.training.demand_worlds import NUM_ITEMS, poisson_panel, small_config
 from training.demand.boosted.pooled import PooledModel, share_of
@@ -63,7 +64,7 @@ def features(tmp_path_factory):
     ]
     data = write_shop(directory / "data", events=events, items=items)
     panel = PanelSettings(min_purchases=5, horizon=HORIZON)
-    build_features(data, directory / "features", engine=EngineSettings(threads=1), panel=panel)
+    build_model_features(data, directory / "features", engine=EngineSettings(threads=1), panel=panel)
     return directory / "features"
 
 
@@ -203,7 +204,7 @@ def test_resume_when_there_is_nothing_to_resume_then_says_so(features, trained):
 def test_train_demand_when_no_item_sells_enough_then_both_commands_say_what_to_set(tmp_path, caplog):
     events = [event("u", "purchase", utc("2024-03-01 10:00"), "a", quantity=1, price=100)]
     data = write_shop(tmp_path / "data", events=events)
-    build_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
+    build_model_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert [line for line in warnings if line.startswith("panel: no item has 30 purchases")] == warnings[-1:]
     advice = r"no item has 30 purchases .*rebuild with `footfall features DATA OUT --panel\.min_purchases 5`"

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.build import FeatureSet, build_features
+from features.build import FeatureSet
 from features.columns import EVENT_TYPE_CODES
 from features.errors import ConfigError, DataError
 from features.release import ReleaseStore, layout, write_part
 from features.settings import EngineSettings
+from tests.features.model_features import build_model_features
 from tests.features.tiny_shop import event, utc, write_shop
 from training.demand.backtesting.classes import demand_classes
 from training.evaluation.baselines import als_is_installed
@@ -90,7 +91,7 @@ def test_evaluate_retrieval_when_everybody_only_repeats_then_the_table_of_new_it
     (data / "about.json").write_text(
         json.dumps({"source": "tills", "assumptions": ["Times are UTC.", "<Prices> too."]})
     )
-    build_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
+    build_model_features(data, tmp_path / "features", engine=EngineSettings(threads=1))
     found = evaluate_retrieval(tmp_path / "features", tmp_path / "store", resamples=20)
     assert list(found["recall@20"]) == ["all"]
     assert found["recall@20"]["all"]["personal frequency"]["mean"] == 1

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from features.build import FeatureSet, build_features
+from features.build import FeatureSet
 from features.contract.tables import EXPOSURES
 from features.errors import DataError
 from features.settings import EngineSettings
+from tests.features.model_features import build_model_features
 from tests.features.tiny_shop import arrow_table, event, utc, write_shop
 from training.evaluation.off_policy.exposures import Question, read_slot
 
@@ -67,7 +68,7 @@ CONSENTS = [
 def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FeatureSet]:
     root = tmp_path_factory.mktemp("exposures")
     write_shop(root / "data", events=EVENTS, exposures=SHOWN, consents=CONSENTS)
-    build_features(root / "data", root / "features", engine=EngineSettings(threads=1))
+    build_model_features(root / "data", root / "features", engine=EngineSettings(threads=1))
     return root / "data", FeatureSet.load(root / "features")
 
 

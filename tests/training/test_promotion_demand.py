@@ -26,6 +26,7 @@ from training.promotion_demand import DemandFigures, newest_window, relative_gai
 from training.promotion_rule import is_refresh, judge
 from training.tracking import open_client, tracked_run
 
+pytestmark = pytest.mark.xdist_group("demand_promotion_world")
 HIGH = 1.0  # e times too high
 
 
@@ -35,14 +36,14 @@ def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
 
 
-@pytest.fixture(scope="module")
-def then(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return world.build(tmp_path_factory.mktemp("then"), days=45)
+@pytest.fixture
+def then(demand_then: Path) -> Path:
+    return demand_then
 
 
-@pytest.fixture(scope="module")
-def now(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return world.build(tmp_path_factory.mktemp("now"), days=49, new_item=True)
+@pytest.fixture
+def now(demand_now: Path) -> Path:
+    return demand_now
 
 
 @pytest.fixture

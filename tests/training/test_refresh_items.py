@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 import torch
 
-from features.build import FeatureSet, build_features
+from features.build import FeatureSet
 from features.contract.data_directory import write_data_directory
 from features.errors import ReleaseError
 from features.release import Part, ReleaseStore, layout, write_part
 from features.repeats.repurchase import RepurchaseModel
 from features.settings import EngineSettings, ShopSettings
 from features.vocabulary import FIRST, Vocabulary
+from tests.features.model_features import build_model_features
 from training.retrieval import cells, indexing
 from training.retrieval.config import TowerConfig
 from training.retrieval.export import favourites, write_files
@@ -52,7 +53,7 @@ def _features(root: Path, *, newer: bool) -> Path:
     write_data_directory(
         root / "data", {"events": events, "items": items}, shop=ShopSettings(), source="test", engine=engine
     )
-    build_features(root / "data", root / "features", engine=engine)
+    build_model_features(root / "data", root / "features", engine=engine)
     return root / "features"
 
 

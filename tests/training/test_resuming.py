@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.build import build_features
 from features.contract.data_directory import write_data_directory
 from features.errors import ConfigError
 from features.files import write_json
 from features.settings import EngineSettings, ShopSettings
+from tests.features.model_features import build_model_features
 from training.resuming import check_same_settings, run_to_resume, tracked_training
 from training.tracking import open_client
 
@@ -52,7 +52,7 @@ def features(tmp_path: Path) -> Path:
     )
     engine = EngineSettings(threads=1)
     write_data_directory(tmp_path / "data", {"events": events}, shop=ShopSettings(), source="test", engine=engine)
-    build_features(tmp_path / "data", tmp_path / "features", engine=engine)
+    build_model_features(tmp_path / "data", tmp_path / "features", engine=engine)
     return tmp_path / "features"
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.build import FeatureSet, build_features
+from features.build import FeatureSet
 from features.contract.data_directory import write_data_directory
 from features.errors import ConfigError, DataError
 from features.release import ReleaseStore, write_part
 from features.settings import EngineSettings, ShopSettings
+from tests.features.model_features import build_model_features
 from training.retrieval.config import LossConfig, RetrievalConfig, ScheduleConfig, SplitConfig, TowerConfig
 from training.retrieval.fit import train_retrieval
 from training.retrieval.learn import Lesson
@@ -55,7 +56,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     engine = EngineSettings(threads=1)
     tables = {"events": events, "items": items}
     write_data_directory(root / "data", tables, shop=ShopSettings(), source="test", engine=engine)
-    build_features(root / "data", root / "features", engine=engine)
+    build_model_features(root / "data", root / "features", engine=engine)
     return root / "features"
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.build import FeatureSet, build_features
+from features.build import FeatureSet
 from features.contract.data_directory import write_data_directory
 from features.engine import connect
 from features.release.erasure import ErasedUsers, ErasureList
 from features.settings import ShopSettings
 from features.splits import Split
+from tests.features.model_features import build_model_features
 from tests.training.surface_world import ENGINE, START, World, baskets_of, own, row
 from training.retrieval.surfaces import BoughtTogetherSettings, TrendingSettings, UsableRows
 
@@ -83,7 +84,7 @@ def test_tables_when_consent_is_withdrawn_then_those_rows_do_not_count(tmp_path)
     write_data_directory(
         root / "data2", tables | {"consents": consents}, shop=ShopSettings(), source="test", engine=ENGINE
     )
-    build_features(root / "data2", root / "features2", engine=ENGINE)
+    build_model_features(root / "data2", root / "features2", engine=ENGINE)
     world.features = FeatureSet.load(root / "features2")
     frame = world.together()
     assert own(frame, "x") == []

@@ -20,7 +20,6 @@ import footfall
 from features.build import FeatureSet
 from features.errors import ConfigError
 from features.release import ReleaseStore
-from tests.training import promotion_world as world
 from training.commands import tune
 from training.retrieval.config import RetrievalConfig
 from training.retrieval.learn import Learned, Lesson, learn
@@ -28,6 +27,7 @@ from training.retrieval.lessons import split_for
 from training.tracking import open_client
 from training.tuning.config import Dimension, StudyConfig, with_settings
 
+pytestmark = pytest.mark.xdist_group("promotion_world")
 SETTINGS: dict[str, Any] = {
     "model": {
         "tower": {"dim": 8, "max_length": 10, "dropout": 0.0, "content": False},
@@ -67,8 +67,8 @@ def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return world.build(tmp_path_factory.mktemp("shop"), days=30)
+def features(last_week: Path) -> Path:
+    return last_week
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,8 @@ def test_best_settings_when_fed_to_the_training_then_it_trains_with_them(
     alone: tuple[Path, dict[str, Any]], features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, result = alone
-    assert footfall.main(["train", "retrieval", str(features), str(tmp_path), "--config", result["config"]]) == 0
+    command = ["train", "retrieval", str(features), str(tmp_path), "--config", result["config"]]
+    assert footfall.main([*command, "--model.schedule.max_epochs", "3"]) == 0
     assert json.loads(capsys.readouterr().out)["validation"]["ndcg@10"] > 0
     part = ReleaseStore(root=tmp_path).latest_part("retrieval")
     assert part is not None

@@ -26,6 +26,7 @@ from training.tracking import open_client
 from training.tuning.config import DemandStudyConfig, Dimension, with_settings
 from training.tuning.demand import DemandSubject
 
+pytestmark = pytest.mark.xdist_group("demand_promotion_world")
 TRIALS = 3
 SPACE = {"learning_rate": {"low": 0.001, "high": 0.03, "log": True}, "max_steps": {"choices": [8, 16]}}
 
@@ -37,8 +38,8 @@ def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return world.build(tmp_path_factory.mktemp("shop"), days=45)
+def features(demand_then: Path) -> Path:
+    return demand_then
 
 
 @pytest.fixture(scope="module")

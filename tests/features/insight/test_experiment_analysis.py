@@ -28,6 +28,7 @@ from features.report.sections import NothingToShow
 from features.report.words import Words
 from features.settings import ShopSettings
 from tests.features.insight.experiment_frames import DAY_US, NUM_USERS, START_US, a_frame, made, participants
+from tests.features.model_features import build_model_features
 
 
 def test_lifts_when_a_metric_has_no_outcome_then_the_others_stand() -> None:
@@ -149,13 +150,12 @@ def test_sources_when_the_test_is_unknown_then_it_says_which_there_are() -> None
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A small synthetic shop and its features."""
-    from features.build import build_features  # noqa: PLC0415
     from features.settings import EngineSettings  # noqa: PLC0415
     from features.sources.synthetic import generate  # noqa: PLC0415
 
     root = tmp_path_factory.mktemp("experiments")
     generate(root / "data", num_users=150, num_items=40, num_days=28, seed=1)
-    build_features(root / "data", root / "features", engine=EngineSettings(threads=1, memory_limit="500MB"))
+    build_model_features(root / "data", root / "features", engine=EngineSettings(threads=1, memory_limit="500MB"))
     return root / "data", root / "features"
 
 

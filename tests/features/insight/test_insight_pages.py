@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 import footfall
-from features.build import build_features
 from features.errors import ConfigError, DataError
 from features.insight.pages.page import SUBJECTS, InsightPage, write_insight_page
 from features.settings import EngineSettings, ShopSettings
 from features.sources.synthetic import generate
 from tests.browser import widths_in_frame
+from tests.features.model_features import build_model_features
 
 ENGINE = EngineSettings(threads=1)
 # Columns of tables that hold numbers of customers.
@@ -29,7 +29,7 @@ CUSTOMERS = ("customers", "num_customers", "users", "num_users")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("insight_shop")
     generate(directory / "data", num_users=500, num_items=80, num_days=60, seed=3, engine=ENGINE)
-    build_features(directory / "data", directory / "features", engine=ENGINE)
+    build_model_features(directory / "data", directory / "features", engine=ENGINE)
     return directory
 
 
