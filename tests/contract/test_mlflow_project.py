@@ -13,8 +13,8 @@ import yaml
 from mlflow import MlflowClient
 
 import footfall
-from features.build import build_features
 from features.sources.synthetic import generate
+from tests.features.model_features import build_model_features
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ CHECKOUT = Path(__file__).parents[2]
 def feature_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("shop")
     generate(root / "data", num_users=150, num_items=80, num_days=100, seed=1)
-    build_features(root / "data", root / "features")
+    build_model_features(root / "data", root / "features")
     return root / "features"
 
 
@@ -41,8 +41,19 @@ def test_settings_of_the_project_when_read_then_they_fit_the_command(
 @pytest.mark.parametrize(
     ("entry_point", "settings"),
     [
-        ("retrieval", {"schedule": {"max_epochs": 1}, "refit": False, "min_item_events": 1}),
-        ("demand", {"max_steps": 2, "validate_every_steps": 2, "hidden_size": 8, "test_windows": 0}),
+        (
+            "retrieval",
+            {
+                "tower": {"dim": 8, "max_length": 10, "num_title_buckets": 100},
+                "schedule": {"max_epochs": 1},
+                "refit": False,
+                "min_item_events": 1,
+            },
+        ),
+        (
+            "demand",
+            {"max_steps": 2, "validate_every_steps": 2, "hidden_size": 8, "num_members": 1, "test_windows": 0},
+        ),
     ],
 )
 def test_mlflow_run_when_launched_then_leaves_one_finished_run_in_one_database(
