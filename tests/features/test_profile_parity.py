@@ -1,4 +1,7 @@
-"""The profile's table functions on three engines: integers exact, floats to 1e-9 relative."""
+"""The profile's table functions on pandas and DuckDB: integers exact, floats to 1e-9 relative.
+
+PySpark runs them all in ``customers/test_customer_engines.py``: the whole customer table, held equal to DuckDB's.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,6 @@ from features.tables import answers, hours, order_habits, orders, price_sensitiv
 from tests.features.engines import assert_equal_tables, canonical
 from tests.features.tiny_shop import arrow_table, event, utc
 
-pytestmark = pytest.mark.xdist_group("spark")
 AS_OF = dt.date(2024, 5, 31)
 KINDS = [
     *("view", "view", "view", "cart", "favorite", "purchase", "purchase", "refund", "login", "search"),
@@ -106,23 +108,18 @@ def _rates(f: dict[str, Any]) -> Any:
     return answers.shrunk_rates(answers.message_answers(f["events"], "medium"))
 
 
-def _kept(native: Any) -> Any:
-    """As a table: what several later steps read is computed once, as the customer table does in DuckDB."""
-    return native.sparkSession.createDataFrame(native.toArrow()) if hasattr(native, "toArrow") else native
-
-
 def _occasions(f: dict[str, Any]) -> Any:
-    return _kept(price_sensitivity.occasions(f["events"], _list_prices(f), as_of=AS_OF, days=10))
+    return price_sensitivity.occasions(f["events"], _list_prices(f), as_of=AS_OF, days=10)
 
 
 def _cells(f: dict[str, Any]) -> Any:
-    return _kept(price_sensitivity.price_cells(_occasions(f)))
+    return price_sensitivity.price_cells(_occasions(f))
 
 
 def _slopes(f: dict[str, Any]) -> Any:
     cells = _cells(f)
-    slope = _kept(price_sensitivity.shop_slope(cells))
-    return _kept(price_sensitivity.category_slopes(cells, f["items"], slope))
+    slope = price_sensitivity.shop_slope(cells)
+    return price_sensitivity.category_slopes(cells, f["items"], slope)
 
 
 TABLES: dict[str, tuple[Callable[[dict[str, Any]], Any], list[str]]] = {
@@ -184,12 +181,3 @@ def test_profile_table_when_run_by_duckdb_then_equal_to_pandas(
     expected = by_pandas(name)
     assert_equal_tables(canonical(found, keys), expected)
     assert len(expected) > 5
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_profile_table_when_run_by_pyspark_then_equal_to_pandas(
-    name: str, tables: dict[str, pa.Table], by_pandas: Callable[[str], pd.DataFrame], spark: Any
-) -> None:
-    make, keys = TABLES[name]
-    found = make({key: spark.createDataFrame(table) for key, table in tables.items()})
-    assert_equal_tables(canonical(found, keys), by_pandas(name))
