@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from features.settings import EngineSettings
 _LOCAL_MASTER: Final = re.compile(r"local\b.*|spark://(127\.0\.0\.1|localhost)(:\d+)?")
 # Parquet of events to one task: a few times as much in memory, which a gigabyte an executor sorts.
 _TASK_BYTES: Final = 32 << 20
+_ANSWER_S: Final = 10.0  # for a connection
 _OPTIONS: Final = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -51,7 +53,7 @@ def spark_session(engine: EngineSettings, *, num_bytes: int) -> Iterator[Any]:
         num_bytes: of the largest table, as Parquet; says into how many parts tables are cut.
 
     Raises:
-        ConfigError: pyspark is not installed, no Java is found, or a session of another master runs in this process.
+        ConfigError: pyspark is not installed, no Java is found, no master answers, or another session runs in this process.
     """
     session = _started(engine.master, _options(engine.master, num_bytes))
     try:
@@ -67,6 +69,17 @@ def file_url(path: Path) -> str:
     'file:///data/events.parquet'
     """
     return f"file://{Path(path).resolve()}"
+
+
+def _expect_answer(master: str) -> None:
+    """Refuse a standalone master that nobody is at: Spark would ask for a minute, and then say that it was stopped."""
+    if not master.startswith("spark://"):
+        return
+    places = [place.rpartition(":") for place in master.removeprefix("spark://").split(",")]
+    for host, _, port in places:
+        with contextlib.suppress(OSError, ValueError), socket.create_connection((host, int(port)), _ANSWER_S):
+            return
+    raise ConfigError(f"engine.master: expected a Spark master at {master}, found nobody that answers; is it started?")
 
 
 def _options(master: str, num_bytes: int) -> dict[str, str]:
@@ -86,6 +99,7 @@ def _started(master: str, options: dict[str, str]) -> Any:
         raise ConfigError(
             "engine.name: expected pyspark to be installed, found none; pip install 'footfall[spark]', and Java 17."
         ) from None
+    _expect_answer(master)
     running = SparkSession.getActiveSession()
     if running is not None:
         raise ConfigError(

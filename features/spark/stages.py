@@ -26,6 +26,7 @@ from features import columns as c
 from features.asides import scratch_directory
 from features.catalog import ItemCatalog
 from features.contract.read import copy_items
+from features.contract.tables import INVENTORY
 from features.demand.stock import STOCK_FILE, write_stock
 from features.engine import private_connection
 from features.event_log import purpose_flag
@@ -40,7 +41,7 @@ from features.manifest import (
     VOCABULARY_FILE,
 )
 from features.panel.build import build_panel
-from features.parquet import files_of
+from features.parquet import files_of, is_table
 from features.privacy.consents import CONSENTS_FILE, ConsentBook
 from features.settings import EngineSettings
 from features.spark.customers import build_customers
@@ -165,6 +166,8 @@ class SparkStages:
 
     def stock(self, build: Build) -> Finished:
         """See ``Stages``."""
+        if not is_table(build.data / f"{INVENTORY.name}.parquet"):
+            return Finished()
         days = write_parts(item_days(read_parts(self.session, build.log.path)), self.scratch / "all_item_days.parquet")
         with private_connection(build.engine.on_driver, beside=self.scratch) as connection:
             write_stock(connection, build.log, build.data, build.out / STOCK_FILE, days=days)

@@ -14,11 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.feature_tables import compared
+from features.errors import ConfigError
 from features.event_log import EventLog
 from features.manifest import EVENT_LOG_FILE
 from features.parquet import files_of
-from features.settings import ShopSettings
+from features.settings import EngineSettings, ShopSettings
 from features.spark.cluster import loopback_cluster
+from features.spark.session import spark_session
 from features.stages.on_duckdb import DuckDBStages
 from tests.features.spark.stages_of_a_tiny_shop import ENGINE, make
 from tests.features.tiny_shop import Rows, event, utc, write_shop
@@ -151,3 +153,10 @@ def test_log_when_one_customer_has_most_events_then_they_are_in_one_file(on_clus
     assert counts.iloc[0] > log.num_events / 3
     held = [set(pq.read_table(file, columns=["user_id"])["user_id"].to_pylist()) for file in files_of(log.path)]
     assert sum(counts.index[0] in users for users in held) == 1
+
+
+def test_session_when_nobody_is_at_the_master_then_says_so_at_once() -> None:
+    engine = EngineSettings(name="pyspark", master="spark://127.0.0.1:1")
+    expected = pytest.raises(ConfigError, match="found nobody that answers")
+    with expected, spark_session(engine, num_bytes=1):
+        pass
