@@ -32,6 +32,7 @@ def test_console_when_opened_then_it_shows_the_customer_and_asks_nobody_else(con
     console.wait("document.querySelectorAll('#profile dd').length > 0")
     console.open(f"{server.url}/#user=user-0")
     console.wait("document.querySelector('#profile').innerText.includes('€48.31')")
+    console.wait("document.body.innerText.includes('score')")  # lists come by a call of their own
     text = console.text()
     for words in ("Stage\nnew", "Average basket\n€48.31", "Vip\nyes", "Thing number", "score"):
         assert words in text
