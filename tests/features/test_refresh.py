@@ -162,13 +162,13 @@ def test_features_when_a_day_is_added_then_as_built_anew(tmp_path: Path, caplog:
 
 def _planned(tmp_path: Path, tables: Tables, **settings: Any) -> Refresh:
     data = write_shop(tmp_path / "data", shop=SHOP, **tables)
-    return plan_refresh(data, tmp_path / "out", settings=settings, engine=ENGINE, spill=tmp_path)[1]
+    return plan_refresh(data, tmp_path / "out", settings=settings, engine=ENGINE, staged=tmp_path)[1]
 
 
 def test_plan_when_something_else_changed_then_everything_anew_with_the_reason(tmp_path: Path) -> None:
     tables: Tables = {"events": [event("ann", "view", f"2024-05-0{day} 09:00", "i1") for day in (1, 2, 3)]}
     data = write_shop(tmp_path / "data", shop=SHOP, **tables)
-    sources, refresh = plan_refresh(data, tmp_path / "out", settings={}, engine=ENGINE, spill=tmp_path)
+    sources, refresh = plan_refresh(data, tmp_path / "out", settings={}, engine=ENGINE, staged=tmp_path)
     assert refresh.why == "there is no earlier build to go by"
     _linked_log(data, tmp_path / "out", refresh, sources)
     assert _planned(tmp_path, tables).mode == "unchanged"
@@ -189,10 +189,10 @@ def test_log_when_a_late_row_takes_the_id_of_a_kept_one_then_built_anew(tmp_path
     kept = event("ann", "view", "2024-05-03 09:00", "i1", event_id="e1")
     other = event("bob", "view", "2024-05-03 11:00", "i1", event_id="e2")
     data = write_shop(tmp_path / "data", shop=SHOP, events=[kept, other])
-    sources, refresh = plan_refresh(data, tmp_path / "out", settings={}, engine=ENGINE, spill=tmp_path)
+    sources, refresh = plan_refresh(data, tmp_path / "out", settings={}, engine=ENGINE, staged=tmp_path)
     _linked_log(data, tmp_path / "out", refresh, sources)
     write_shop(data, shop=SHOP, events=[kept, other, kept | {"ts": utc("2024-05-01 09:00")}])
-    sources, refresh = plan_refresh(data, tmp_path / "out", settings={}, engine=ENGINE, spill=tmp_path)
+    sources, refresh = plan_refresh(data, tmp_path / "out", settings={}, engine=ENGINE, staged=tmp_path)
     found = _linked_log(data, tmp_path / "late", refresh, sources)
     assert (found.mode, found.why) == ("anew", "1 rows arrived late with an event_id that a later day has already")
     log = EventLog.open(tmp_path / "late" / EVENT_LOG_FILE).to_pandas(["event_id", "ts"])
@@ -202,7 +202,7 @@ def test_log_when_a_late_row_takes_the_id_of_a_kept_one_then_built_anew(tmp_path
 def test_plan_when_a_denial_is_added_then_all_is_linked_again(tmp_path: Path) -> None:
     tables: Tables = {"events": [event("ann", "login", "2024-05-01 09:00", device_id="d1")]}
     data = write_shop(tmp_path / "data", shop=SHOP, **tables)
-    sources, refresh = plan_refresh(data, tmp_path / "out", settings={}, engine=ENGINE, spill=tmp_path)
+    sources, refresh = plan_refresh(data, tmp_path / "out", settings={}, engine=ENGINE, staged=tmp_path)
     _linked_log(data, tmp_path / "out", refresh, sources)
     deny_link(data, id_a="ann", id_b="d1", why="sold", at=utc("2024-05-02 09:00"))
     refresh = _planned(tmp_path, tables)
