@@ -41,6 +41,7 @@ CONFIG = small_config(
     test_windows=2,
     lead_time_days=2,
     checkpoint_every_steps=3,
+    update_steps=4,
     decisions=DecisionConfig(what_if=False),
 )
 
