@@ -11,6 +11,10 @@ import pytest
 
 from tests.serving.redis_process import RedisProcess
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # As many workers as cores: threads of torch, BLAS and faiss would only take turns. Libraries read it when loaded.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REQUIRE_ALL = os.environ.get("FOOTFALL_REQUIRE_ALL") == "1"
 
 
