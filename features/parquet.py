@@ -6,7 +6,7 @@ A cluster writes directories, each part by another worker::
                       00001.parquet     users l .. z
                       _footfall.json    what one file says in its footer
 
-Whoever reads a table asks here which files those are, in the order of their names.
+Whoever reads events, an event log or a customer table asks here which files those are, in the order of their names.
 """
 
 from __future__ import annotations

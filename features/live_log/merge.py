@@ -1,7 +1,7 @@
 """Served events on their way into a data directory, where they are rows like all others.
 
-    events.parquet             grows by the events whose event_id it does not hold; without new ones it stays as it is, byte by
-                               byte
+    events.parquet             grows by the events whose event_id it does not hold, a directory by a file of them; without new
+                               ones it stays as it is, byte by byte
     consents.parquet           where the shop keeps one, it grows by what was said to the service
     served_consents.parquet    where it keeps none: the first row of a table of its own would forbid everything else
 
@@ -26,6 +26,7 @@ from features.engine import memory_explained, private_connection, sql_name, sql_
 from features.errors import DataError
 from features.files import read_json, staged_file, write_json
 from features.live_log.archive import LiveLog
+from features.parquet import files_of
 from features.privacy.consents import CONSENTS_FILE, SERVED_CONSENTS_FILE
 from features.settings import EngineSettings
 
@@ -113,10 +114,11 @@ def _leave_out(connection: duckdb.DuckDBPyConnection, erased: Container[str]) ->
 
 def _append_events(connection: duckdb.DuckDBPyConnection, data: Path) -> int:
     [[added]] = connection.execute("SELECT count(*) FROM served").fetchall()
-    if added:
-        _write(
-            connection, f"FROM held UNION ALL (SELECT {_NAMES} FROM served ORDER BY ts, event_id)", data / _EVENTS_FILE
-        )
+    fresh, path = f"SELECT {_NAMES} FROM served ORDER BY ts, event_id", data / _EVENTS_FILE
+    if added and path.is_dir():
+        _write(connection, fresh, path / f"served-{len(files_of(path)):05d}.parquet")
+    elif added:
+        _write(connection, f"FROM held UNION ALL ({fresh})", path)
     return int(added)
 
 

@@ -56,7 +56,7 @@ def erase_from_data(data: Path, person: Person, *, engine: EngineSettings = Engi
     removed: dict[str, int] = {}
     with memory_explained(engine), private_connection(engine, beside=data.parent) as connection:
         person.define(connection)
-        for path in sorted(data.rglob("*.parquet")):
+        for path in sorted(path for path in data.rglob("*.parquet") if path.is_file()):  # a table may be a directory
             sweep(path.parent)
             condition = _rejected(person) if path.parent.name == REJECTS else ""
             if number := _rewrite(connection, path, condition):
@@ -140,11 +140,15 @@ def _recount(path: Path, removed: dict[str, int]) -> None:
         return
     about = read_json(path)
     for name, counts in about.get("tables", {}).items():
-        gone, rejected = removed.get(f"{name}.parquet", 0), removed.get(f"{REJECTS}/{name}.parquet", 0)
+        gone, rejected = _of_table(f"{name}.parquet", removed), removed.get(f"{REJECTS}/{name}.parquet", 0)
         if gone or rejected:
             counts["accepted"] = counts.get("accepted", gone) - gone
             counts["erased"] = counts.get("erased", 0) + gone + rejected
     write_json(path, about)
+
+
+def _of_table(table: str, removed: dict[str, int]) -> int:
+    return sum(number for name, number in removed.items() if name.split("/")[0] == table)
 
 
 def _texts(directory: Path) -> Iterator[Path]:

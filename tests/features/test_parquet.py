@@ -19,6 +19,8 @@ from features.files import write_json
 from features.insight.sql.tables import ReadOnlyTables
 from features.manifest import EVENT_LOG_FILE
 from features.parquet import SUMMARY_FILE, files_of, is_table, scan
+from features.privacy.erase_files import erase_from_data
+from features.privacy.person import Person
 from features.refresh.sources import Sources
 from features.settings import EngineSettings, ShopSettings
 from tests.features.tiny_shop import arrow_table, event, write_shop
@@ -105,3 +107,18 @@ def test_sources_when_a_cluster_asks_then_files_are_told_by_size_and_time(tmp_pa
 def test_engine_when_settings_make_no_sense_then_says_so(settings: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         EngineSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_erasure_when_events_are_a_directory_then_each_of_its_files_loses_the_rows(tmp_path: Path) -> None:
+    rows = [event(f"u{n % 2}", "view", "2024-05-01 10:00", "i", event_id=f"e{n}") for n in range(6)]
+    data = write_shop(tmp_path / "data", events=rows)
+    (data / "events.parquet").rename(tmp_path / "all.parquet")
+    (data / "events.parquet").mkdir()
+    for number in range(2):
+        pq.write_table(
+            pq.read_table(tmp_path / "all.parquet").slice(3 * number, 3), data / f"events.parquet/{number}.parquet"
+        )
+    removed = erase_from_data(data, Person(user_id="u0", ids=("u0",)), engine=ENGINE)["removed"]
+    assert removed == {"events.parquet/0.parquet": 2, "events.parquet/1.parquet": 1}
+    left = pq.read_table([str(file) for file in files_of(data / "events.parquet")])
+    assert left["user_id"].to_pylist() == ["u1"] * 3
