@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import contextlib
 import os
 import signal
 import subprocess
@@ -107,6 +108,10 @@ def test_a_run_that_was_killed_goes_on_behind_its_finished_parts(shop: TinyRelea
         time.sleep(0.005)
     os.killpg(started.pid, signal.SIGKILL)
     started.wait()
+    with contextlib.suppress(ProcessLookupError):  # its workers too are gone
+        while time.monotonic() < deadline:
+            os.killpg(started.pid, 0)
+            time.sleep(0.005)
     finished = {one.name: one.stat().st_mtime_ns for one in (tmp_path / "killed").glob("part-*.parquet")}
     assert 0 < len(finished) < 60
     manifest = recommend(shop, tmp_path / "killed", *words)
