@@ -17,6 +17,8 @@ from features.errors import ConfigError, DataError
 from features.event_log import METADATA_KEY, EventLog
 from features.files import write_json
 from features.insight.sql.tables import ReadOnlyTables
+from features.live_log.archive import LiveLog
+from features.live_log.merge import merge_served
 from features.manifest import EVENT_LOG_FILE
 from features.parquet import SUMMARY_FILE, files_of, is_table, scan
 from features.privacy.erase_files import erase_from_data
@@ -122,3 +124,18 @@ def test_erasure_when_events_are_a_directory_then_each_of_its_files_loses_the_ro
     assert removed == {"events.parquet/0.parquet": 2, "events.parquet/1.parquet": 1}
     left = pq.read_table([str(file) for file in files_of(data / "events.parquet")])
     assert left["user_id"].to_pylist() == ["u1"] * 3
+
+
+def test_served_events_when_events_are_a_directory_then_a_file_is_added(tmp_path: Path) -> None:
+    rows = [event("u", "view", f"2024-05-0{1 + n} 10:00", "i", event_id=f"e{n}") for n in range(3)]
+    data = write_shop(tmp_path / "data", events=rows[:2])
+    (data / "events.parquet").rename(tmp_path / "part.parquet")
+    (data / "events.parquet").mkdir()
+    (tmp_path / "part.parquet").rename(data / "events.parquet" / "part.parquet")
+    (tmp_path / "served").mkdir()
+    pq.write_table(arrow_table(EVENTS, rows[1:]), tmp_path / "served" / "2024-05-03.parquet")
+    log = LiveLog(directory=tmp_path / "served")
+    assert [merge_served(log, data, engine=ENGINE)["events"] for _ in range(2)] == [1, 0]
+    files = files_of(data / "events.parquet")
+    assert [file.name for file in files] == ["part.parquet", "served-00001.parquet"]
+    assert pq.read_table(files[1])["event_id"].to_pylist() == ["e2"]
